@@ -1,0 +1,3 @@
+//! The bootable image.
+#![no_std]
+#![no_main]

@@ -1,0 +1,113 @@
+//! The boundary to the device: one queue pair (one receive queue, one transmit queue) of one core.
+//!
+//! Implemented by the virtio-net queue pair, by the in-memory link of the tests, and by nothing
+//! else. Frames are Ethernet frames without FCS.
+
+/// What a queue pair can do, fixed when the device was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NicInfo {
+    /// The station address of the device.
+    pub mac: [u8; 6],
+    /// Largest IP packet, in bytes (without the Ethernet header): 576..=65535.
+    pub mtu: u16,
+    /// The device completes a TCP or UDP checksum that holds the pseudo-header sum
+    /// (VirtIO 1.2 §5.1.6.2, VIRTIO_NET_F_CSUM).
+    pub tx_checksum: bool,
+    /// Largest TCP/IPv4 frame in bytes, Ethernet header included, that the device cuts into
+    /// segments itself (VIRTIO_NET_F_HOST_TSO4); 0 when it does not.
+    pub tso4_max_bytes: u32,
+}
+
+/// What the device says about a received frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RxMeta {
+    /// The transport checksum is known to be good, or the frame never left this host and carries
+    /// only a partial one (VirtIO 1.2 §5.1.6.4.1): the stack need not check it.
+    pub checksum_valid: bool,
+}
+
+/// What the device is to do with a frame that is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TxMeta {
+    /// Complete the checksum from `start` to the end of the frame and store it at
+    /// `start + offset`; both count from the first byte of the frame. `None` when it is complete.
+    pub checksum: Option<PartialChecksum>,
+    /// Cut the frame into TCP segments with this many bytes of payload each; needs `checksum`.
+    pub segment_bytes: Option<core::num::NonZeroU16>,
+    /// Ethernet, IP and TCP header bytes before the payload; of meaning only with `segment_bytes`.
+    pub header_bytes: u16,
+}
+
+/// Where a partial checksum starts and where it goes, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartialChecksum {
+    /// First byte summed, from the start of the frame.
+    pub start: u16,
+    /// Where the sum is stored, from `start`.
+    pub offset: u16,
+}
+
+/// Counters of one queue pair; every one only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NicCounters {
+    /// Frames taken from the receive queue.
+    pub rx_frames: u64,
+    /// Bytes of those frames.
+    pub rx_bytes: u64,
+    /// Frames given to the transmit queue.
+    pub tx_frames: u64,
+    /// Bytes of those frames.
+    pub tx_bytes: u64,
+    /// Doorbells rung, both queues together.
+    pub doorbells: u64,
+    /// Receive completions refused because the device lied (bad id, bad length).
+    pub rx_bad_completions: u64,
+    /// Transmit completions refused because the device lied.
+    pub tx_bad_completions: u64,
+}
+
+/// One queue pair of a network device, owned by one core.
+pub trait Nic {
+    /// A received frame: owned by whoever took it until it is given back with
+    /// [`recycle`](Self::recycle).
+    type Frame: AsRef<[u8]>;
+
+    /// Returns what the queue pair can do.
+    fn info(&self) -> NicInfo;
+
+    /// Takes the next received frame, if there is one. Never rings a doorbell.
+    fn receive(&mut self) -> Option<(Self::Frame, RxMeta)>;
+
+    /// Gives a received frame's memory back to the receive queue (published by
+    /// [`flush`](Self::flush)).
+    fn recycle(&mut self, frame: Self::Frame);
+
+    /// Returns whether the transmit queue has room for one more frame of any allowed size,
+    /// reclaiming what the device has finished with.
+    fn can_transmit(&mut self) -> bool;
+
+    /// Queues one frame of `len` bytes that `fill` writes; the device sees it at the next
+    /// [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// Gives `fill` back, uncalled, when the queue is full or `len` is larger than the device
+    /// takes. Cannot happen right after [`can_transmit`](Self::can_transmit) said yes, for a `len`
+    /// within [`NicInfo`].
+    fn transmit<R, F>(&mut self, len: usize, fill: F) -> Result<R, F>
+    where
+        F: FnOnce(&mut [u8]) -> (R, TxMeta);
+
+    /// Publishes everything queued since the last call, both ways, with at most one doorbell per
+    /// queue and none that the device has asked not to get.
+    fn flush(&mut self);
+
+    /// Asks for an interrupt at the next received frame. Returns true when frames are waiting
+    /// already: then no interrupt may come, and the caller must not sleep.
+    fn arm(&mut self) -> bool;
+
+    /// Asks for no more interrupts; called after every sleep.
+    fn disarm(&mut self);
+
+    /// Returns the counters.
+    fn counters(&self) -> NicCounters;
+}

@@ -1,0 +1,4 @@
+//! The command behind `run.sh`.
+#![forbid(unsafe_code)]
+
+fn main() {}
