@@ -12,7 +12,11 @@ impl CoreId {
 
     /// Makes a core id, `None` when `index` is not below [`MAX_CORES`].
     pub const fn new(index: usize) -> Option<Self> {
-        if index < MAX_CORES { Some(CoreId(index as u8)) } else { None }
+        if index < MAX_CORES {
+            Some(CoreId(index as u8))
+        } else {
+            None
+        }
     }
 
     /// Returns the index, always below [`MAX_CORES`].
@@ -85,6 +89,8 @@ impl CoreMask {
 
     /// Returns the cores of the set, lowest first.
     pub fn iter(self) -> impl Iterator<Item = CoreId> {
-        (0..MAX_CORES as u8).map(CoreId).filter(move |core| self.contains(*core))
+        (0..MAX_CORES as u8)
+            .map(CoreId)
+            .filter(move |core| self.contains(*core))
     }
 }

@@ -20,9 +20,9 @@ extern crate std;
 
 extern crate alloc;
 
+pub mod fabric;
 pub mod nic;
 pub mod stack;
-pub mod fabric;
 
 pub use nic::Nic;
 pub use stack::Stack;

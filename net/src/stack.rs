@@ -109,7 +109,10 @@ impl<N: Nic> Stack<N> {
     /// Makes the stack and takes all the memory it will ever use.
     pub fn new(config: StackConfig, nic: Option<N>, port: FabricPort, now: Instant) -> Self {
         let _ = (config, now);
-        Stack { _nic: nic, _port: port }
+        Stack {
+            _nic: nic,
+            _port: port,
+        }
     }
 
     /// Takes in one batch of frames from the queue pair and from the other cores' rings, and
