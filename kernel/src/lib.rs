@@ -11,7 +11,7 @@
 //! Reading order: [`limits`], [`time`], [`cores`], [`processor`].
 #![no_std]
 
-#[cfg(any(test, feature = "std"))]
+#[cfg(test)]
 extern crate std;
 
 extern crate alloc;

@@ -1,10 +1,10 @@
 //! MegaPipe (OSDI 2012): channels, handles, lwsockets, partitioned listeners and batching.
 //!
-//! An application owns one `Channel` per core. It submits commands, which collect in the
+//! An application owns one [`Channel`] per core. It submits commands, which collect in the
 //! submission ring, and dispatches completions, which the stack has collected in the completion
-//! ring. `Core::turn` is the way of every request.
+//! ring. [`Core::turn`] is the way of every request.
 //!
-//! Reading order: `channel`, `core`.
+//! Reading order: [`channel`], [`core`].
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -12,3 +12,9 @@
 extern crate std;
 
 extern crate alloc;
+
+pub mod channel;
+pub mod core;
+
+pub use crate::core::{Application, Core};
+pub use channel::{Channel, Completion, Cookie, Handle, Lwsocket};
