@@ -18,6 +18,12 @@ pub struct ConnectionId {
 }
 
 impl ConnectionId {
+    /// Makes an id from its parts, for stand-ins of a stack in tests; a stack refuses ids that it
+    /// did not give out.
+    pub const fn new(index: u32, generation: u32) -> Self {
+        ConnectionId { index, generation }
+    }
+
     /// Returns the slot, below [`StackConfig::connections`]; dense, to index tables beside the
     /// stack's own.
     pub fn index(self) -> usize {
@@ -28,6 +34,14 @@ impl ConnectionId {
 /// A listener of one stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ListenerId(u8);
+
+impl ListenerId {
+    /// Makes an id from its number, for stand-ins of a stack in tests; a stack refuses ids that it
+    /// did not give out.
+    pub const fn new(number: u8) -> Self {
+        ListenerId(number)
+    }
+}
 
 /// What a stack is made with.
 #[derive(Debug, Clone)]
