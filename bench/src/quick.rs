@@ -1,0 +1,297 @@
+//! `bench quick`: the figures of the README beside a Linux guest with nginx, in one run, on one
+//! vCPU under TCG over a tap.
+//!
+//! Guest instructions per request are marginal: the difference between a short and a long run of
+//! the same load, idle instructions taken off, so that set-up and tear-down cancel.
+
+use crate::Error;
+use crate::linux_guest::{self, PACKAGES};
+use crate::namespace::{GUEST, HOST, Namespace};
+use crate::vm::{Image, Vm};
+use site::pack::PackOptions;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+const PAGE_BYTES: usize = 612;
+const CONNECTIONS: u64 = 16;
+const SHORT: u64 = 500;
+const LONG: u64 = 2_500;
+const BOOTS: usize = 5;
+
+/// Figures of one system.
+struct Figures {
+    first_answer_ms: Vec<f64>,
+    keep_alive: f64,
+    close: f64,
+    idle_rate: f64,
+    resident_kib: u64,
+}
+
+/// Measures both systems and prints the table.
+pub(crate) fn run(elf: &Path) -> Result<(), Error> {
+    install()?;
+    let work = Work::create()?;
+    let pages = work.0.join("site");
+    std::fs::create_dir_all(&pages)?;
+    std::fs::write(pages.join("index.html"), "i".repeat(PAGE_BYTES))?;
+    let packed = work.0.join("site.img");
+    site::pack::pack_to_file(&pages, &packed, PackOptions::default())?;
+    let plugin = build_plugin(&work.0)?;
+    let linux = linux_guest::build(&work.0, &pages)?;
+    let namespace = Namespace::create()?;
+
+    let append = format!("ip={GUEST}/24 gateway={HOST} log=warn");
+    let sluice = Image {
+        machine: "microvm",
+        memory_mib: 64,
+        kernel: elf,
+        initrd: &packed,
+        append: &append,
+        device: "virtio-net-device",
+    };
+    let append = format!("console=ttyS0 quiet sluice.ip={GUEST}/24 sluice.gateway={HOST}");
+    let linux = Image {
+        machine: "q35",
+        memory_mib: 256,
+        kernel: &linux.kernel,
+        initrd: &linux.initrd,
+        append: &append,
+        device: "virtio-net-pci",
+    };
+    println!("Linux guest with nginx (q35, 256 MiB) ...");
+    let theirs = measure(&linux, &namespace, &work.0, &plugin, 1)?;
+    println!("Sluice (microvm, 64 MiB) ...");
+    let ours = measure(&sluice, &namespace, &work.0, &plugin, BOOTS)?;
+    let small = Image {
+        memory_mib: 16,
+        ..sluice
+    };
+    let serves_in_16 = boot_time(&small, &namespace, &work.0).is_ok();
+
+    report(elf, &ours, &theirs, serves_in_16)
+}
+
+fn report(elf: &Path, ours: &Figures, theirs: &Figures, serves_in_16: bool) -> Result<(), Error> {
+    println!("\none vCPU, TCG, tap, {PAGE_BYTES}-byte page, {CONNECTIONS} connections");
+    println!(
+        "{:44} {:>12} {:>12} {:>8}",
+        "", "Sluice", "Linux+nginx", "ratio"
+    );
+    let row = |name: &str, ours: f64, theirs: f64| {
+        println!("{name:44} {ours:12.0} {theirs:12.0} {:7.1}x", theirs / ours);
+    };
+    row(
+        "guest instructions / keep-alive request",
+        ours.keep_alive,
+        theirs.keep_alive,
+    );
+    row(
+        "guest instructions / connection + request",
+        ours.close,
+        theirs.close,
+    );
+    row(
+        "start of QEMU to first 200, ms (median)",
+        median(ours),
+        median(theirs),
+    );
+    row(
+        "guest instructions / s, idle",
+        ours.idle_rate,
+        theirs.idle_rate,
+    );
+    row(
+        "QEMU's resident memory, KiB",
+        ours.resident_kib as f64,
+        theirs.resident_kib as f64,
+    );
+    println!(
+        "out/sluice.elf, bytes                        {:12}",
+        std::fs::metadata(elf)?.len()
+    );
+    println!(
+        "serves in 16 MiB                             {:>12}",
+        yes(serves_in_16)
+    );
+    Ok(())
+}
+
+fn yes(is_so: bool) -> &'static str {
+    if is_so { "yes" } else { "NO" }
+}
+
+fn median(figures: &Figures) -> f64 {
+    let mut times = figures.first_answer_ms.clone();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn measure(
+    image: &Image<'_>,
+    namespace: &Namespace,
+    work: &Path,
+    plugin: &Path,
+    boots: usize,
+) -> Result<Figures, Error> {
+    let first_answer_ms = (0..boots)
+        .map(|_| boot_time(image, namespace, work))
+        .collect::<Result<_, _>>()?;
+    let vm = Vm::boot(image, namespace, work, Some(plugin))?;
+    first_answer(&vm, namespace, 90)?;
+    load(namespace, "keepalive", SHORT)?;
+    std::thread::sleep(Duration::from_secs(4));
+    let idle_rate = vm.idle_rate()?;
+    let keep_alive = marginal(&vm, namespace, "keepalive", idle_rate)?;
+    let close = marginal(&vm, namespace, "close", idle_rate)?;
+    Ok(Figures {
+        first_answer_ms,
+        keep_alive,
+        close,
+        idle_rate,
+        resident_kib: vm.resident_kib()?,
+    })
+}
+
+fn boot_time(image: &Image<'_>, namespace: &Namespace, work: &Path) -> Result<f64, Error> {
+    let vm = Vm::boot(image, namespace, work, None)?;
+    first_answer(&vm, namespace, 60)
+}
+
+/// Waits for the first 200 and returns the milliseconds since QEMU was started.
+fn first_answer(vm: &Vm, namespace: &Namespace, seconds: u64) -> Result<f64, Error> {
+    let address = format!("{GUEST}:80");
+    let at = client(
+        namespace,
+        &["first", &address, "/index.html", &seconds.to_string()],
+    )?;
+    let started = vm.started.duration_since(UNIX_EPOCH)?.as_micros() as u64;
+    Ok(at.saturating_sub(started) as f64 / 1000.0)
+}
+
+/// Returns the guest instructions that one more request costs.
+fn marginal(vm: &Vm, namespace: &Namespace, mode: &str, idle_rate: f64) -> Result<f64, Error> {
+    let cost = |requests: u64| -> Result<f64, Error> {
+        let (before, start) = (vm.instructions()?, Instant::now());
+        load(namespace, mode, requests)?;
+        std::thread::sleep(Duration::from_millis(500));
+        let spent = (vm.instructions()? - before) as f64;
+        Ok(spent - idle_rate * start.elapsed().as_secs_f64())
+    };
+    Ok((cost(LONG)? - cost(SHORT)?) / (LONG - SHORT) as f64)
+}
+
+fn load(namespace: &Namespace, mode: &str, requests: u64) -> Result<(), Error> {
+    let address = format!("{GUEST}:80");
+    let words = [
+        mode,
+        &address,
+        "/index.html",
+        &CONNECTIONS.to_string(),
+        &requests.to_string(),
+    ];
+    let answered = client(namespace, &words)?;
+    if answered == requests {
+        Ok(())
+    } else {
+        Err(format!("{answered} of {requests} requests were answered with 200").into())
+    }
+}
+
+fn client(namespace: &Namespace, words: &[&str]) -> Result<u64, Error> {
+    let this = std::env::current_exe()?;
+    let output = namespace
+        .command(&this.to_string_lossy())
+        .arg("client")
+        .args(words)
+        .output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr)
+            .trim()
+            .to_owned()
+            .into());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
+}
+
+fn build_plugin(work: &Path) -> Result<PathBuf, Error> {
+    let source = work.join("insncount.c");
+    std::fs::write(&source, include_str!("../plugin/insncount.c"))?;
+    let plugin = work.join("insncount.so");
+    let built = Command::new("cc")
+        .args(["-O2", "-fPIC", "-shared", "-Wall", "-o"])
+        .args([&plugin, &source])
+        .arg("-lpthread")
+        .status()?;
+    if built.success() {
+        Ok(plugin)
+    } else {
+        Err("the counting plugin did not compile".into())
+    }
+}
+
+/// Installs the Debian packages that the Linux guest is made of, when they are missing.
+fn install() -> Result<(), Error> {
+    let missing: Vec<&str> = PACKAGES
+        .iter()
+        .filter(|(_, file)| !exists(file))
+        .map(|(package, _)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("installing {}", missing.join(" "));
+    for words in [
+        &["update", "-qq"][..],
+        &[&["install", "-y", "-qq"], &missing[..]].concat(),
+    ] {
+        if !Command::new("apt-get")
+            .args(words)
+            .stdout(std::process::Stdio::null())
+            .status()?
+            .success()
+        {
+            return Err(format!(
+                "run: apt-get update && apt-get install {}",
+                missing.join(" ")
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
+
+fn exists(pattern: &str) -> bool {
+    match pattern.split_once('*') {
+        None => Path::new(pattern).exists(),
+        Some((start, end)) => {
+            let (folder, start) = start.rsplit_once('/').unwrap_or((".", start));
+            std::fs::read_dir(folder)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .any(|entry| {
+                    let name = entry.file_name();
+                    let name = name.to_string_lossy();
+                    name.starts_with(start) && name.ends_with(end)
+                })
+        }
+    }
+}
+
+/// A temporary folder, removed when dropped.
+struct Work(PathBuf);
+
+impl Work {
+    fn create() -> Result<Self, Error> {
+        let folder = std::env::temp_dir().join(format!("sluice-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        Ok(Work(folder))
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

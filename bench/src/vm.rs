@@ -1,0 +1,130 @@
+//! A QEMU process under measurement: killed when dropped, its instruction count readable.
+
+use crate::Error;
+use crate::namespace::{GUEST_MAC, Namespace, TAP};
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, SystemTime};
+
+/// What to boot; everything else (one vCPU, TCG, the tap) is the same for every system.
+pub(crate) struct Image<'a> {
+    /// `-M`, with its options.
+    pub(crate) machine: &'a str,
+    /// `-m`, in MiB.
+    pub(crate) memory_mib: u32,
+    /// `-kernel`.
+    pub(crate) kernel: &'a Path,
+    /// `-initrd`.
+    pub(crate) initrd: &'a Path,
+    /// `-append`.
+    pub(crate) append: &'a str,
+    /// The network device model.
+    pub(crate) device: &'a str,
+}
+
+/// A running guest.
+pub(crate) struct Vm {
+    qemu: Child,
+    counter: Option<PathBuf>,
+    /// When QEMU was started.
+    pub(crate) started: SystemTime,
+}
+
+impl Vm {
+    /// Starts QEMU in `namespace`; with `plugin` its instructions are counted.
+    pub(crate) fn boot(
+        image: &Image<'_>,
+        namespace: &Namespace,
+        work: &Path,
+        plugin: Option<&Path>,
+    ) -> Result<Self, Error> {
+        let mut command = namespace.command("qemu-system-x86_64");
+        command
+            .args([
+                "-M",
+                image.machine,
+                "-accel",
+                "tcg,thread=single",
+                "-cpu",
+                "max",
+            ])
+            .args(["-smp", "1", "-m", &image.memory_mib.to_string()])
+            .args([
+                "-nodefaults",
+                "-no-user-config",
+                "-no-reboot",
+                "-display",
+                "none",
+            ])
+            .arg("-serial")
+            .arg(format!("file:{}", work.join("serial.log").display()))
+            .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"])
+            .args(["-global", "virtio-mmio.force-legacy=false"])
+            .arg("-kernel")
+            .arg(image.kernel)
+            .arg("-initrd")
+            .arg(image.initrd)
+            .args(["-append", image.append])
+            .args([
+                "-netdev",
+                &format!("tap,id=n0,ifname={TAP},script=no,downscript=no,vhost=off"),
+            ])
+            .args([
+                "-device",
+                &format!("{},netdev=n0,mac={GUEST_MAC}", image.device),
+            ])
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(work.join("qemu.log"))?);
+        let counter = plugin.map(|_| work.join("insns.sock"));
+        if let (Some(plugin), Some(socket)) = (plugin, &counter) {
+            command
+                .arg("-plugin")
+                .arg(format!("{},sock={}", plugin.display(), socket.display()));
+        }
+        let started = SystemTime::now();
+        Ok(Vm {
+            qemu: command.spawn()?,
+            counter,
+            started,
+        })
+    }
+
+    /// Returns the guest instructions executed so far.
+    pub(crate) fn instructions(&self) -> Result<u64, Error> {
+        let socket = self.counter.as_ref().ok_or("booted without the counter")?;
+        let mut line = String::new();
+        UnixStream::connect(socket)?.read_to_string(&mut line)?;
+        Ok(line
+            .split_whitespace()
+            .last()
+            .ok_or("empty count")?
+            .parse()?)
+    }
+
+    /// Returns instructions per second of the idle guest, measured over two seconds.
+    pub(crate) fn idle_rate(&self) -> Result<f64, Error> {
+        let (before, start) = (self.instructions()?, std::time::Instant::now());
+        std::thread::sleep(Duration::from_secs(2));
+        Ok((self.instructions()? - before) as f64 / start.elapsed().as_secs_f64())
+    }
+
+    /// Returns QEMU's resident memory in KiB.
+    pub(crate) fn resident_kib(&self) -> Result<u64, Error> {
+        // `ip netns exec` replaces itself by QEMU, so the child is QEMU.
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.qemu.id()))?;
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .ok_or("no VmRSS")?;
+        Ok(line.split_whitespace().nth(1).ok_or("no VmRSS")?.parse()?)
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+}
