@@ -1,82 +1,37 @@
 //! The channel: an application's one door to the network, per core.
+//!
+//! This is the application's side: commands go into the submission ring, completions come out of
+//! the completion ring. The stack's side is [`exchange`](crate::exchange). Upstream: the stack's
+//! events. Downstream: the application. Semantics: MegaPipe (OSDI 2012), section 3 and table 1.
+//!
+//! Invariants: no memory is taken after [`Channel::create`]; no completion is lost (the completion
+//! ring holds *which* handle has results, once, and the results wait in the handle, so it has room
+//! for all); nothing is told of a handle that was unregistered.
 
-use alloc::vec::Vec;
-use core::net::SocketAddr;
+pub use crate::buffer::Buffer;
+pub use crate::completion::{Completion, Cookie, IoError, Refused, SubmitError};
+pub use crate::counters::ChannelCounters;
+pub use crate::lwsocket::{Handle, ListenHandle, Lwsocket};
+pub use crate::writes::{IoSlice, IoVec};
+
+use crate::buffer::Pool;
+use crate::handle_table::{HandleTable, Operation, Phase, Sending, Slot};
+use crate::limits;
+use crate::listener::{AcceptedSocket, Listener, Listening};
+use crate::lwsocket::Orphans;
+use crate::ring::Ring;
+use crate::writes::WriteTable;
+use alloc::rc::Rc;
 use core::time::Duration;
-use kernel::CoreMask;
+use kernel::{CoreMask, Instant};
 use net::stack::ConnectionId;
-
-/// The application's own word, given at registration, back on every completion of that handle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Cookie(pub u64);
-
-/// A registered lwsocket: index and generation inside one channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Handle(ConnectionId);
-
-/// A registered listener inside one channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ListenHandle(u8);
-
-/// A lightweight socket: an accepted connection that is not registered yet.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Lwsocket(ConnectionId);
-
-/// Bytes of the channel's pool; returns there when dropped. Filled from the front by reads.
-#[derive(Debug)]
-pub struct Buffer {
-    bytes: Vec<u8>,
-}
-
-impl Buffer {
-    /// Returns the bytes filled so far.
-    pub fn filled(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Returns how many more bytes fit.
-    pub fn spare(&self) -> usize {
-        self.bytes.capacity() - self.bytes.len()
-    }
-
-    /// Removes the first `count` filled bytes (at most all), moving the rest to the front.
-    pub fn consume(&mut self, count: usize) {
-        let _ = count;
-        todo!()
-    }
-
-    /// Appends as much of `data` as fits and returns how much.
-    pub fn append(&mut self, data: &[u8]) -> usize {
-        let _ = data;
-        todo!()
-    }
-}
-
-/// One piece of a write. The channel holds it until the write completes.
-#[derive(Debug)]
-pub enum IoSlice {
-    /// Memory that outlives everything, such as the packed site: sent by reference.
-    Static(&'static [u8]),
-    /// A buffer of the pool, returned there when the write is complete.
-    Buffer(Buffer),
-    /// A few bytes carried in the command itself.
-    Inline(heapless::Vec<u8, { IoSlice::INLINE_BYTES }>),
-}
-
-impl IoSlice {
-    /// Largest `Inline` piece, in bytes.
-    pub const INLINE_BYTES: usize = 48;
-}
-
-/// The pieces of one `writev`, sent in order.
-pub type IoVec = heapless::Vec<IoSlice, 4>;
 
 /// What a channel is made with.
 #[derive(Debug, Clone)]
 pub struct ChannelConfig {
     /// Handles at once; as many as the stack has connections.
     pub handles: usize,
-    /// Commands that are collected before they are flushed; the paper's 32.
+    /// Commands that are collected before they are flushed (0 counts as 1); the paper's 32.
     pub batch: usize,
     /// Buffers in the pool.
     pub buffers: usize,
@@ -84,135 +39,199 @@ pub struct ChannelConfig {
     pub buffer_bytes: usize,
 }
 
-/// Something that a command led to.
-#[derive(Debug)]
-pub enum Completion {
-    /// A connection was accepted; `pending` more wait in the accept queue.
-    Accept {
-        /// The listener's cookie.
-        cookie: Cookie,
-        /// The connection.
-        socket: Lwsocket,
-        /// The peer's address.
-        peer: SocketAddr,
-        /// Connections still waiting.
-        pending: usize,
-    },
-    /// A read is done. `Ok(0)`: the peer has finished sending.
-    Read {
-        /// The handle's cookie.
-        cookie: Cookie,
-        /// The buffer read into: always there after `Ok(n)` with n > 0 and after `read_into`.
-        buffer: Option<Buffer>,
-        /// Bytes appended to the buffer.
-        result: Result<usize, IoError>,
-    },
-    /// A write is done: all of it is in the send queue, or the connection broke first.
-    Write {
-        /// The handle's cookie.
-        cookie: Cookie,
-        /// Bytes moved to the send queue.
-        result: Result<usize, IoError>,
-    },
-    /// The connection is over; at most once per handle, and nothing follows it. Comes by itself
-    /// when the peer resets or vanishes, and after `disconnect` when both sides have finished.
-    Disconnect {
-        /// The handle's cookie.
-        cookie: Cookie,
-        /// Who ended it.
-        reason: net::stack::CloseReason,
-    },
+/// What is in use of a channel at a moment; all zero but the buffers when it is idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChannelUse {
+    /// Accepted connections that are not registered.
+    pub lwsockets: usize,
+    /// Registered handles.
+    pub handles: usize,
+    /// Writes under way.
+    pub writes: usize,
+    /// Buffers in the pool.
+    pub free_buffers: usize,
 }
 
-/// Why a read or write failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IoError {
-    /// The peer sent RST.
-    Reset,
-    /// The peer stopped answering.
-    TimedOut,
-    /// This side has finished or aborted the connection.
-    BrokenPipe,
+/// A command in the submission ring. What it is to read into or write waits in the handle.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Command {
+    Listen(ListenHandle),
+    Accept(ListenHandle),
+    Read(Handle),
+    Write(Handle),
+    Disconnect(Handle),
+    /// Gives a connection back whose handle is gone already.
+    Release(ConnectionId),
 }
 
-/// Why a command was refused. Nothing was queued, and nothing will complete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SubmitError {
-    /// The submission ring is full: dispatch first.
-    RingFull,
-    /// The handle is stale.
-    UnknownHandle,
-    /// A command of this kind is under way on this handle.
-    Busy,
-    /// Nothing to do: no bytes to write, no room in the buffer, a count of 0.
-    Empty,
-    /// The core mask is empty, names a core that does not run, or overlaps another of this port.
-    BadMask,
-    /// This side has finished sending.
-    BrokenPipe,
-}
-
-/// A command that was refused, with what it was to send.
-#[derive(Debug)]
-pub struct Refused<T> {
-    /// Why.
-    pub error: SubmitError,
-    /// What the caller gets back.
-    pub payload: T,
+/// An entry of the completion ring.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ready {
+    /// The handle at this index has results. Each index is in the ring at most once.
+    Handle(u32),
+    /// The oldest accepted connection; as many entries as there are of those.
+    Accept,
+    /// The listener was refused by the stack; once per listener at most.
+    Listener(ListenHandle),
 }
 
 /// A channel: the submission ring, the completion ring, and the handles between them.
+///
+/// **Batching.** Commands collect, and the core flushes them to the stack when the application
+/// returns to it, which it does whenever [`dispatch`](Self::dispatch) says `None`: (1) when
+/// `batch` commands have collected, (2) when no completion is pending any more, (3) when the
+/// application has asked for it with [`flush`](Self::flush). The application is called again at
+/// once when completions are left or came of the flush.
+///
+/// A channel belongs to one core: it is neither `Send` nor `Sync`, and is made on the core that
+/// uses it.
 pub struct Channel {
-    _config: ChannelConfig,
+    pub(crate) table: HandleTable,
+    pub(crate) writes: WriteTable,
+    pub(crate) commands: Ring<Command>,
+    pub(crate) ready: Ring<Ready>,
+    pub(crate) accepts: Ring<AcceptedSocket>,
+    /// Connections wait in the stack because the accept ring was full.
+    pub(crate) is_accept_blocked: bool,
+    /// Handles that have something to read and no buffer to read into.
+    pub(crate) starved: Ring<u32>,
+    pub(crate) listeners: heapless::Vec<Listener, { limits::LISTENERS }>,
+    pub(crate) pool: Rc<Pool>,
+    pub(crate) orphans: Rc<Orphans>,
+    pub(crate) counters: ChannelCounters,
+    pub(crate) handles: usize,
+    pub(crate) batch: usize,
+    /// The application has asked for a flush, or was refused a command for want of room.
+    pub(crate) is_flush_wanted: bool,
+    pub(crate) now: Instant,
+    /// When the application is to run even if nothing completes.
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl Channel {
     /// Commands that are sure to fit while one completion is being handled.
-    pub const COMMANDS_PER_COMPLETION: usize = 4;
+    pub const COMMANDS_PER_COMPLETION: usize = limits::COMMANDS_PER_COMPLETION;
 
     /// Creates a channel (`mp_create`) and takes all the memory it will ever use.
     pub fn create(config: ChannelConfig) -> Self {
-        Channel { _config: config }
+        let handles = config.handles;
+        let batch = config.batch.max(1);
+        Channel {
+            table: HandleTable::new(handles),
+            writes: WriteTable::new(handles),
+            commands: Ring::new(batch + Self::COMMANDS_PER_COMPLETION),
+            ready: Ring::new(handles + limits::ACCEPTS_WAITING + limits::LISTENERS),
+            accepts: Ring::new(limits::ACCEPTS_WAITING),
+            is_accept_blocked: false,
+            starved: Ring::new(handles),
+            listeners: heapless::Vec::new(),
+            pool: Pool::new(config.buffers, config.buffer_bytes),
+            orphans: Orphans::new(handles),
+            counters: ChannelCounters::default(),
+            handles,
+            batch,
+            is_flush_wanted: false,
+            now: Instant::ZERO,
+            // The application runs once at the start, to listen.
+            deadline: Some(Instant::ZERO),
+        }
     }
 
     /// Registers a listener on `port` for the cores of `cpu_mask` (`mp_register` of a listening
-    /// socket). Its completions carry `cookie`.
+    /// socket): this core's own accept queue among those of the mask's cores, which answer the
+    /// port together. Its completions carry `cookie`. Connections wait in the stack until
+    /// [`accept`](Self::accept) asks for them.
     ///
     /// # Errors
-    /// [`SubmitError::BadMask`], [`SubmitError::RingFull`].
+    /// [`SubmitError::BadMask`], [`SubmitError::RingFull`], [`SubmitError::TooManyListeners`];
+    /// what only the stack knows comes as [`Completion::ListenFailed`].
     pub fn listen(
         &mut self,
         port: u16,
         cookie: Cookie,
         cpu_mask: CoreMask,
     ) -> Result<ListenHandle, SubmitError> {
-        let _ = (port, cookie, cpu_mask);
-        todo!()
+        let overlaps =
+            |other: &Listener| other.port == port && !other.cores.and(cpu_mask).is_empty();
+        if cpu_mask.is_empty() || self.listeners.iter().any(overlaps) {
+            return Err(SubmitError::BadMask);
+        }
+        if self.listeners.is_full() {
+            return Err(SubmitError::TooManyListeners);
+        }
+        let handle = ListenHandle(self.listeners.len() as u8);
+        self.submit(Command::Listen(handle))?;
+        let listener = Listener {
+            port,
+            cores: cpu_mask,
+            cookie,
+            credit: 0,
+            state: Listening::Asked,
+        };
+        self.listeners
+            .push(listener)
+            .map_err(|_| SubmitError::TooManyListeners)?;
+        Ok(handle)
     }
 
-    /// Registers a lwsocket (`mp_register`).
+    /// Registers a lwsocket (`mp_register`). One of another channel is dropped, and the handle
+    /// is a stale one.
     pub fn register(&mut self, socket: Lwsocket, cookie: Cookie) -> Handle {
-        let _ = (socket, cookie);
-        todo!()
+        let connection = socket.connection();
+        let is_own = socket.is_of(&self.orphans);
+        let slot = self
+            .table
+            .of(connection)
+            .filter(|slot| is_own && slot.phase == Phase::Accepted);
+        let Some(slot) = slot else {
+            return Handle(connection);
+        };
+        slot.phase = Phase::Registered;
+        slot.cookie = cookie;
+        let is_closed = slot.closed.is_some();
+        self.counters.registered += 1;
+        if is_closed {
+            self.announce(connection.index());
+        }
+        socket.into_handle()
     }
 
     /// Forgets the handle, cancels what is under way on it, and frees the lwsocket; the connection
-    /// is finished in the background (`mp_unregister`).
+    /// is finished in the background (`mp_unregister`). Completions that were ready are not handed
+    /// out any more, and buffers return to the pool.
     ///
     /// # Errors
     /// [`SubmitError::UnknownHandle`], [`SubmitError::RingFull`].
     pub fn unregister(&mut self, handle: Handle) -> Result<(), SubmitError> {
-        let _ = handle;
-        todo!()
+        self.registered(handle)?;
+        self.submit(Command::Release(handle.0))?;
+        if let Ok(slot) = self.table.registered(handle) {
+            self.counters.unregistered += 1;
+            self.counters.completions_cancelled += slot.ready_count() as u64;
+            if slot.write == Operation::UnderWay {
+                self.writes.remove(slot.pieces);
+            }
+            slot.begin(handle.0);
+        }
+        Ok(())
     }
 
-    /// Asks for `count` connections (`mp_accept`); adds to what was asked before.
+    /// Asks for `count` connections (`mp_accept`); adds to what was asked before. As many
+    /// completions come, one per connection.
     ///
     /// # Errors
-    /// [`SubmitError::Empty`] for 0, [`SubmitError::RingFull`].
+    /// [`SubmitError::Empty`] for 0, [`SubmitError::RingFull`], [`SubmitError::UnknownHandle`].
     pub fn accept(&mut self, listener: ListenHandle, count: u32) -> Result<(), SubmitError> {
-        let _ = (listener, count);
-        todo!()
+        if count == 0 {
+            return Err(SubmitError::Empty);
+        }
+        if usize::from(listener.0) >= self.listeners.len() {
+            return Err(SubmitError::UnknownHandle);
+        }
+        self.submit(Command::Accept(listener))?;
+        let listener = &mut self.listeners[usize::from(listener.0)];
+        listener.credit = listener.credit.saturating_add(count);
+        Ok(())
     }
 
     /// Reads into a buffer of the pool, taken only when there is something to read (`mp_read`).
@@ -220,8 +239,8 @@ impl Channel {
     /// # Errors
     /// [`SubmitError`].
     pub fn read(&mut self, handle: Handle) -> Result<(), SubmitError> {
-        let _ = handle;
-        todo!()
+        self.begin_read(handle)?.read = Operation::UnderWay;
+        Ok(())
     }
 
     /// Reads into the spare room of `buffer`, behind what it holds already (`mp_read`).
@@ -229,46 +248,189 @@ impl Channel {
     /// # Errors
     /// [`SubmitError`], with the buffer.
     pub fn read_into(&mut self, handle: Handle, buffer: Buffer) -> Result<(), Refused<Buffer>> {
-        let _ = handle;
-        Err(Refused {
-            error: SubmitError::RingFull,
-            payload: buffer,
-        })
+        let begun = if buffer.spare() == 0 {
+            Err(SubmitError::Empty)
+        } else {
+            self.begin_read(handle)
+        };
+        match begun {
+            Ok(slot) => {
+                slot.read = Operation::UnderWay;
+                slot.buffer = Some(buffer);
+                Ok(())
+            }
+            Err(error) => Err(Refused {
+                error,
+                payload: buffer,
+            }),
+        }
     }
 
-    /// Writes the pieces in order (`mp_write`, `mp_writev`).
+    /// Checks a read and submits it.
+    fn begin_read(&mut self, handle: Handle) -> Result<&mut Slot, SubmitError> {
+        let slot = self.registered(handle)?;
+        if slot.closed.is_some() {
+            return Err(SubmitError::BrokenPipe);
+        }
+        if slot.read != Operation::Idle {
+            return Err(SubmitError::Busy);
+        }
+        self.submit(Command::Read(handle))?;
+        self.table.registered(handle)
+    }
+
+    /// Writes the pieces in order (`mp_write`, `mp_writev`). Completes when all is in the send
+    /// queue, not when it is acknowledged.
     ///
     /// # Errors
     /// [`SubmitError`], with the pieces.
     pub fn writev(&mut self, handle: Handle, pieces: IoVec) -> Result<(), Refused<IoVec>> {
-        let _ = handle;
-        Err(Refused {
-            error: SubmitError::RingFull,
-            payload: pieces,
-        })
+        if let Err(error) = self.begin_write(handle, &pieces) {
+            return Err(Refused {
+                error,
+                payload: pieces,
+            });
+        }
+        let Ok(slot) = self.table.registered(handle) else {
+            return Ok(());
+        };
+        // There is a place per handle, and this handle has none: the table cannot be full.
+        match self.writes.insert(pieces) {
+            Ok(id) => {
+                slot.pieces = id;
+                slot.written = 0;
+                slot.write = Operation::UnderWay;
+                Ok(())
+            }
+            Err(pieces) => Err(Refused {
+                error: SubmitError::RingFull,
+                payload: pieces,
+            }),
+        }
+    }
+
+    /// Checks a write and submits it.
+    fn begin_write(&mut self, handle: Handle, pieces: &IoVec) -> Result<(), SubmitError> {
+        let slot = self.registered(handle)?;
+        if slot.sending != Sending::Open || slot.closed.is_some() {
+            return Err(SubmitError::BrokenPipe);
+        }
+        if slot.write != Operation::Idle {
+            return Err(SubmitError::Busy);
+        }
+        if pieces.iter().all(|piece| piece.bytes().is_empty()) {
+            return Err(SubmitError::Empty);
+        }
+        self.submit(Command::Write(handle))
     }
 
     /// Finishes sending after what is under way (`mp_disconnect`); reads go on until the peer
     /// finishes too. Neither frees nor unregisters the handle.
     ///
     /// # Errors
-    /// [`SubmitError`].
+    /// [`SubmitError`]; [`SubmitError::BrokenPipe`] the second time.
     pub fn disconnect(&mut self, handle: Handle) -> Result<(), SubmitError> {
-        let _ = handle;
-        todo!()
+        let slot = self.registered(handle)?;
+        if slot.sending != Sending::Open || slot.closed.is_some() {
+            return Err(SubmitError::BrokenPipe);
+        }
+        self.submit(Command::Disconnect(handle))?;
+        self.table.registered(handle)?.sending = Sending::Finishing;
+        Ok(())
     }
 
     /// Takes an empty buffer from the pool, `None` when all are out.
     pub fn buffer(&mut self) -> Option<Buffer> {
-        todo!()
+        self.pool.take()
     }
 
-    /// Hands out the next completion (`mp_dispatch`). `None`: there is none now, or the submission
-    /// ring has less than [`Self::COMMANDS_PER_COMPLETION`] free places; the application returns
-    /// to the core, which flushes, waits at most `timeout` (for ever when `None`), and runs it
-    /// again.
+    /// Asks for the commands so far to be flushed now: the next [`dispatch`](Self::dispatch) says
+    /// `None`, and the core calls the application again at once after the flush.
+    pub fn flush(&mut self) {
+        self.counters.flushes_requested += 1;
+        self.is_flush_wanted = true;
+    }
+
+    /// Hands out the next completion (`mp_dispatch`). `None`: there is none now, or the batch of
+    /// commands is full (a flush makes room, and at least [`Self::COMMANDS_PER_COMPLETION`]
+    /// commands fit after every completion), or [`flush`](Self::flush) was called; the application
+    /// returns to the core, which flushes, waits at most `timeout` (for ever when `None`) when no
+    /// completion is left, and runs it again.
     pub fn dispatch(&mut self, timeout: Option<Duration>) -> Option<Completion> {
-        let _ = timeout;
-        todo!()
+        if !self.is_flush_wanted && self.commands.len() < self.batch {
+            while let Some(&ready) = self.ready.front() {
+                let completion = match ready {
+                    Ready::Handle(index) => self.next_of_handle(index as usize),
+                    Ready::Accept => self.next_accept(),
+                    Ready::Listener(handle) => self.next_of_listener(handle),
+                };
+                if completion.is_some() {
+                    self.counters.completions += 1;
+                    return completion;
+                }
+            }
+        }
+        self.deadline = timeout.map(|timeout| self.now + timeout);
+        None
+    }
+
+    /// Takes a completion of the handle at the front, which leaves the ring with its last one.
+    fn next_of_handle(&mut self, index: usize) -> Option<Completion> {
+        let slot = self.table.at(index);
+        let completion = slot.map(|slot| {
+            let completion = slot.take_completion();
+            slot.is_queued = slot.ready_count() > 0 && completion.is_some();
+            (completion, slot.is_queued)
+        });
+        let (completion, is_queued) = completion.unwrap_or_default();
+        if !is_queued {
+            self.ready.pop();
+        }
+        completion
+    }
+
+    /// Puts the handle at `index` into the completion ring, unless it is there.
+    pub(crate) fn announce(&mut self, index: usize) {
+        let Some(slot) = self.table.at(index) else {
+            return;
+        };
+        if !slot.is_queued && slot.phase == Phase::Registered {
+            slot.is_queued = self.ready.push(Ready::Handle(index as u32)).is_ok();
+        }
+    }
+
+    fn registered(&mut self, handle: Handle) -> Result<&mut Slot, SubmitError> {
+        let slot = self.table.registered(handle);
+        if slot.is_err() {
+            self.counters.commands_refused_stale += 1;
+        }
+        slot
+    }
+
+    /// Puts a command into the submission ring.
+    fn submit(&mut self, command: Command) -> Result<(), SubmitError> {
+        if self.commands.push(command).is_err() {
+            self.counters.commands_refused_ring_full += 1;
+            self.is_flush_wanted = true;
+            return Err(SubmitError::RingFull);
+        }
+        self.counters.commands += 1;
+        Ok(())
+    }
+
+    /// Returns the counters.
+    pub fn counters(&self) -> &ChannelCounters {
+        &self.counters
+    }
+
+    /// Returns what is in use now; looks at every handle, so not for the way of a request.
+    pub fn in_use(&self) -> ChannelUse {
+        let (lwsockets, handles) = self.table.in_use();
+        ChannelUse {
+            lwsockets,
+            handles,
+            writes: self.writes.len(),
+            free_buffers: self.pool.free(),
+        }
     }
 }

@@ -1,14 +1,33 @@
 //! The main path: one core's loop from frames in to frames out.
+//!
+//! [`Core::turn`] is the way of every request. [`Core::run`] turns for ever, and sleeps when there
+//! is nothing to do. Upstream: `net`'s stack and `kernel`'s processor. Downstream: the application.
+//!
+//! Invariants: the clock is read once per turn; commands are flushed after every run of the
+//! application; a core sleeps only after it has looked at everything once more with the interrupt
+//! armed, so that no wake-up is lost.
 
 use crate::channel::Channel;
-use kernel::Instant;
+use crate::idle::{IdlePolicy, Observer, earliest};
+use crate::limits;
+use kernel::{CoreMask, Instant, Processor};
 use net::{Nic, Stack};
 
 /// What runs on a core above its channel.
 pub trait Application {
     /// Dispatches completions until there are none ([`Channel::dispatch`] says `None`) and submits
-    /// commands. Called only when completions wait or the timeout given to `dispatch` has passed.
+    /// commands. Called once at the start, and then only when completions wait, when a flush has
+    /// made room, or when the timeout given to `dispatch` has passed.
     fn run(&mut self, channel: &mut Channel, now: Instant);
+}
+
+/// What a turn came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// There were frames, events or completions; the next turn may have more.
+    pub is_busy: bool,
+    /// Cores that were handed frames, and are to be woken.
+    pub wake: CoreMask,
 }
 
 /// One core: its stack, its channel, its application.
@@ -30,13 +49,90 @@ impl<N: Nic, A: Application> Core<N, A> {
 
     /// Runs the way of every request once: frames in, demultiplexed, through TCP to the completion
     /// ring, the application, the submission ring, through TCP to frames out, one doorbell.
-    pub fn turn(&mut self, now: Instant) {
-        let _ = (
-            &mut self.stack,
-            &mut self.channel,
-            &mut self.application,
-            now,
-        );
-        todo!()
+    pub fn turn(&mut self, now: Instant) -> Turn {
+        let frames = self.stack.handle_frames(now);
+        self.stack.handle_timers(now);
+        let events = self.channel.collect(&mut self.stack);
+        let mut rounds = 0;
+        while rounds < limits::ROUNDS_PER_TURN && self.channel.wants_application(now) {
+            self.channel.begin_run(now);
+            self.application.run(&mut self.channel, now);
+            self.channel.flush_to(&mut self.stack);
+            rounds += 1;
+        }
+        let wake = self.stack.poll_transmit(now);
+        Turn {
+            is_busy: frames + events + rounds > 0,
+            wake,
+        }
+    }
+
+    /// Runs the core for ever: turns while there is something to do, then sleeps until a frame,
+    /// another core, or the next deadline. `observer` looks at the core when its own time has come
+    /// (`()` never does).
+    pub fn run<P, O>(mut self, processor: P, policy: IdlePolicy, mut observer: O) -> !
+    where
+        P: Processor,
+        O: Observer<N, A>,
+    {
+        let mut idle_turns = 0;
+        loop {
+            self.step(&processor, &policy, &mut observer, &mut idle_turns);
+        }
+    }
+
+    /// Runs one turn, wakes who is to be woken, and sleeps when it is time to.
+    fn step<P, O>(&mut self, processor: &P, policy: &IdlePolicy, observer: &mut O, idle: &mut u32)
+    where
+        P: Processor,
+        O: Observer<N, A>,
+    {
+        let now = processor.now();
+        let turn = self.turn(now);
+        turn.wake.iter().for_each(|core| processor.wake(core));
+        if observer.deadline().is_some_and(|deadline| deadline <= now) {
+            observer.observe(self, now);
+        }
+        *idle = if turn.is_busy {
+            0
+        } else {
+            idle.saturating_add(1)
+        };
+        if *idle > policy.spin_turns {
+            self.sleep(processor, observer.deadline());
+            *idle = policy.spin_turns;
+        }
+    }
+
+    /// Sleeps until something happens, or until the earliest deadline.
+    fn sleep<P: Processor>(&mut self, processor: &P, observer_deadline: Option<Instant>) {
+        processor.clear_wake();
+        let has_frames = self.stack.arm();
+        // What the last transmit may have led to (a connection given up, say).
+        let events = self.channel.collect(&mut self.stack);
+        if !has_frames && events == 0 {
+            let deadlines = [
+                self.stack.next_deadline(),
+                self.channel.deadline(),
+                observer_deadline,
+            ];
+            processor.sleep_until(earliest(deadlines));
+        }
+        self.stack.disarm();
+    }
+
+    /// Returns the stack.
+    pub fn stack(&self) -> &Stack<N> {
+        &self.stack
+    }
+
+    /// Returns the channel.
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Returns the application.
+    pub fn application(&self) -> &A {
+        &self.application
     }
 }

@@ -1,0 +1,147 @@
+//! What a channel hands out: completions and their results; and why it refuses a command.
+//!
+//! Upstream: the channel, which makes completions of the stack's events. Downstream: the
+//! application.
+
+use crate::buffer::Buffer;
+use crate::lwsocket::Lwsocket;
+use core::fmt;
+use core::net::SocketAddr;
+use net::stack::{CloseReason, ListenError};
+
+/// The application's own word, given at registration, back on every completion of that handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Cookie(pub u64);
+
+/// Something that a command led to.
+///
+/// The completions of one handle come in the order in which they happened, except that its
+/// `Disconnect` is always the last. Nothing is told of a handle after it was unregistered.
+#[derive(Debug)]
+pub enum Completion {
+    /// A connection was accepted; `pending` more wait in the accept queue.
+    Accept {
+        /// The listener's cookie.
+        cookie: Cookie,
+        /// The connection. Dropping it instead of registering it finishes the connection.
+        socket: Lwsocket,
+        /// The peer's address.
+        peer: SocketAddr,
+        /// Connections still waiting when this one was accepted.
+        pending: usize,
+    },
+    /// A read is done. `Ok(0)`: the peer has finished sending.
+    Read {
+        /// The handle's cookie.
+        cookie: Cookie,
+        /// The buffer read into: always there after `Ok(n)` with n > 0 and after `read_into`.
+        buffer: Option<Buffer>,
+        /// Bytes appended to the buffer.
+        result: Result<usize, IoError>,
+    },
+    /// A write is done: all of it is in the send queue, or the connection broke first.
+    Write {
+        /// The handle's cookie.
+        cookie: Cookie,
+        /// Bytes moved to the send queue.
+        result: Result<usize, IoError>,
+    },
+    /// The connection is over; at most once per handle, and nothing follows it. Comes by itself
+    /// when the peer resets or vanishes, and after `disconnect` when both sides have finished.
+    /// What was received and not read by then is gone. The handle stays until it is unregistered.
+    Disconnect {
+        /// The handle's cookie.
+        cookie: Cookie,
+        /// Who ended it.
+        reason: CloseReason,
+    },
+    /// The stack refused a listener (another core has taken part of its mask, say): no connection
+    /// will be accepted on it.
+    ListenFailed {
+        /// The listener's cookie.
+        cookie: Cookie,
+        /// Why.
+        error: ListenError,
+    },
+}
+
+/// Why a read or write failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IoError {
+    /// The peer sent RST.
+    Reset,
+    /// The peer stopped answering.
+    TimedOut,
+    /// This side has finished or aborted the connection.
+    BrokenPipe,
+}
+
+impl IoError {
+    /// Returns what an operation under way is told when the connection ends for `reason`.
+    pub(crate) fn from_close(reason: CloseReason) -> Self {
+        match reason {
+            CloseReason::Reset => IoError::Reset,
+            CloseReason::TimedOut => IoError::TimedOut,
+            CloseReason::Finished | CloseReason::Aborted => IoError::BrokenPipe,
+        }
+    }
+}
+
+impl fmt::Display for IoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            IoError::Reset => "connection reset by the peer",
+            IoError::TimedOut => "the peer stopped answering",
+            IoError::BrokenPipe => "this side has finished the connection",
+        })
+    }
+}
+
+impl core::error::Error for IoError {}
+
+/// Why a command was refused. Nothing was queued, and nothing will complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubmitError {
+    /// The submission ring is full: return to the core, which flushes and comes back at once.
+    RingFull,
+    /// The handle is stale.
+    UnknownHandle,
+    /// A command of this kind is under way on this handle.
+    Busy,
+    /// Nothing to do: no bytes to write, no room in the buffer, a count of 0.
+    Empty,
+    /// The core mask is empty, or overlaps another of this port in this channel. (That it names a
+    /// core that does not run, or one that another channel has taken, is known to the stack only:
+    /// see [`Completion::ListenFailed`].)
+    BadMask,
+    /// The channel has no room for another listener.
+    TooManyListeners,
+    /// This side has finished sending, or the connection is over and its `Disconnect` is on its
+    /// way or was told.
+    BrokenPipe,
+}
+
+impl fmt::Display for SubmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SubmitError::RingFull => "the submission ring is full",
+            SubmitError::UnknownHandle => "the handle is stale",
+            SubmitError::Busy => "a command of this kind is under way on this handle",
+            SubmitError::Empty => "nothing to do",
+            SubmitError::BadMask => "the core mask is empty or overlaps another of this port",
+            SubmitError::TooManyListeners => "no room for another listener",
+            SubmitError::BrokenPipe => "this side has finished sending",
+        })
+    }
+}
+
+impl core::error::Error for SubmitError {}
+
+/// A command that was refused, with what it was to send.
+#[derive(Debug)]
+pub struct Refused<T> {
+    /// Why.
+    pub error: SubmitError,
+    /// What the caller gets back.
+    pub payload: T,
+}

@@ -1,0 +1,67 @@
+//! The boundary to the stack: what a channel asks of it.
+//!
+//! Implemented by [`Stack`], and in tests by a small model of one, so that the channel's rules are
+//! tested without a network. What each call means is documented at [`Stack`].
+
+use kernel::CoreMask;
+use net::stack::{Accepted, ConnectionError, ConnectionId, Event, ListenError, ListenerId};
+use net::{Nic, Stack};
+
+/// The connections of one core.
+pub(crate) trait Connections {
+    fn poll_event(&mut self) -> Option<Event>;
+    fn listen(
+        &mut self,
+        port: u16,
+        cores: CoreMask,
+        backlog: usize,
+    ) -> Result<ListenerId, ListenError>;
+    fn accept(&mut self, listener: ListenerId) -> Option<Accepted>;
+    fn receive(
+        &mut self,
+        connection: ConnectionId,
+        buf: &mut [u8],
+    ) -> Result<Option<usize>, ConnectionError>;
+    fn send(&mut self, connection: ConnectionId, data: &[u8]) -> Result<usize, ConnectionError>;
+    fn shutdown(&mut self, connection: ConnectionId) -> Result<(), ConnectionError>;
+    fn release(&mut self, connection: ConnectionId) -> Result<(), ConnectionError>;
+}
+
+impl<N: Nic> Connections for Stack<N> {
+    fn poll_event(&mut self) -> Option<Event> {
+        Stack::poll_event(self)
+    }
+
+    fn listen(
+        &mut self,
+        port: u16,
+        cores: CoreMask,
+        backlog: usize,
+    ) -> Result<ListenerId, ListenError> {
+        Stack::listen(self, port, cores, backlog)
+    }
+
+    fn accept(&mut self, listener: ListenerId) -> Option<Accepted> {
+        Stack::accept(self, listener)
+    }
+
+    fn receive(
+        &mut self,
+        connection: ConnectionId,
+        buf: &mut [u8],
+    ) -> Result<Option<usize>, ConnectionError> {
+        Stack::receive(self, connection, buf)
+    }
+
+    fn send(&mut self, connection: ConnectionId, data: &[u8]) -> Result<usize, ConnectionError> {
+        Stack::send(self, connection, data)
+    }
+
+    fn shutdown(&mut self, connection: ConnectionId) -> Result<(), ConnectionError> {
+        Stack::shutdown(self, connection)
+    }
+
+    fn release(&mut self, connection: ConnectionId) -> Result<(), ConnectionError> {
+        Stack::release(self, connection)
+    }
+}

@@ -1,0 +1,362 @@
+//! The channel's side to the stack: events become completions, commands become calls.
+//!
+//! Upstream: the stack, through [`Connections`]. Downstream: the rings of [`Channel`]. An event
+//! never waits for a place: it changes one slot, and results wait there. An operation is tried when
+//! its command is flushed and, if it could not complete then, at the event that can change this:
+//! most complete the first time, with no waiting state made (the paper's opportunistic
+//! completion).
+//!
+//! Invariant: commands are flushed whenever the application has run, so that the submission ring is
+//! empty while events are collected.
+
+use crate::channel::{Channel, Command, ListenHandle, Ready};
+use crate::completion::IoError;
+use crate::connections::Connections;
+use crate::handle_table::{Operation, Phase, Sending};
+use crate::limits;
+use crate::listener::{AcceptedSocket, Listening};
+use crate::lwsocket::Lwsocket;
+use kernel::Instant;
+use net::stack::{CloseReason, ConnectionError, ConnectionId, Event};
+
+/// What one try at a read or write came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    /// There was nothing to try.
+    Nothing,
+    /// It is complete.
+    Complete,
+    /// It waits for an event.
+    Waits,
+}
+
+impl Channel {
+    /// Turns the stack's events into completions and returns how many events there were.
+    pub(crate) fn collect(&mut self, stack: &mut impl Connections) -> usize {
+        let mut events = 0;
+        while let Some(event) = stack.poll_event() {
+            events += 1;
+            match event {
+                Event::Incoming(id) => {
+                    let is_it = |listener: &crate::listener::Listener| matches!(listener.state, Listening::Open(open) if open == id);
+                    if let Some(index) = self.listeners.iter().position(is_it) {
+                        self.take_connections(ListenHandle(index as u8), stack);
+                    }
+                }
+                Event::Readable(connection) => self.on_readable(connection, stack),
+                Event::Writable(connection) => {
+                    self.continue_write(connection, stack);
+                }
+                Event::Closed(connection, reason) => self.on_closed(connection, reason, stack),
+            }
+        }
+        self.counters.events += events as u64;
+        events
+    }
+
+    /// Returns whether the application is to run: completions wait, it has more to submit, or its
+    /// time has come.
+    pub(crate) fn wants_application(&self, now: Instant) -> bool {
+        !self.ready.is_empty()
+            || self.is_flush_wanted
+            || self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Returns when the application is to run even if nothing completes.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Prepares for a run of the application.
+    pub(crate) fn begin_run(&mut self, now: Instant) {
+        self.now = now;
+        self.deadline = None;
+        self.is_flush_wanted = false;
+    }
+
+    /// Flushes the submission ring: runs every command against the stack.
+    pub(crate) fn flush_to(&mut self, stack: &mut impl Connections) {
+        if !self.commands.is_empty() {
+            self.counters.flushes += 1;
+            self.counters.flushes_at_threshold += u64::from(self.commands.len() >= self.batch);
+        }
+        while let Some(command) = self.commands.pop() {
+            match command {
+                Command::Listen(handle) => self.open_listener(handle, stack),
+                Command::Accept(handle) => self.take_connections(handle, stack),
+                Command::Read(handle) => {
+                    let attempt = self.continue_read(handle.0, stack);
+                    self.counters.opportunistic += u64::from(attempt == Attempt::Complete);
+                    self.counters.reads_waited += u64::from(attempt == Attempt::Waits);
+                }
+                Command::Write(handle) => {
+                    let attempt = self.continue_write(handle.0, stack);
+                    self.counters.opportunistic += u64::from(attempt == Attempt::Complete);
+                    self.counters.writes_waited += u64::from(attempt == Attempt::Waits);
+                }
+                Command::Disconnect(handle) => self.finish_sending(handle.0, stack),
+                Command::Release(connection) => self.release(connection, stack),
+            }
+        }
+        self.release_orphans(stack);
+        self.feed_starved(stack);
+        self.refill_accepts(stack);
+    }
+
+    fn open_listener(&mut self, handle: ListenHandle, stack: &mut impl Connections) {
+        let Some(listener) = self.listeners.get_mut(usize::from(handle.0)) else {
+            return;
+        };
+        let backlog = limits::BACKLOG_CONNECTIONS.min(self.handles);
+        match stack.listen(listener.port, listener.cores, backlog) {
+            Ok(id) => listener.state = Listening::Open(id),
+            Err(error) => {
+                listener.state = Listening::Failed(error);
+                self.counters.listens_failed += 1;
+                // A listener is opened once, and so in the ring at most once: there is room.
+                let _ = self.ready.push(Ready::Listener(handle));
+            }
+        }
+    }
+
+    /// Spends a listener's credit while connections wait and the accept ring has room.
+    fn take_connections(&mut self, handle: ListenHandle, stack: &mut impl Connections) {
+        let Some(listener) = self.listeners.get_mut(usize::from(handle.0)) else {
+            return;
+        };
+        let Listening::Open(id) = listener.state else {
+            return;
+        };
+        while listener.credit > 0 {
+            if self.accepts.is_full() {
+                self.is_accept_blocked = true;
+                return;
+            }
+            let Some(accepted) = stack.accept(id) else {
+                return;
+            };
+            let Some(slot) = self.table.at(accepted.connection.index()) else {
+                // More connections than handles: a wrong configuration, not a leak.
+                let _ = stack.release(accepted.connection);
+                continue;
+            };
+            // It may have ended while it was waiting in the stack's accept queue.
+            let is_same = slot.connection == Some(accepted.connection);
+            let closed = slot.closed.filter(|_| is_same);
+            slot.begin(accepted.connection);
+            slot.phase = Phase::Accepted;
+            slot.closed = closed;
+            slot.is_readable = true;
+            listener.credit -= 1;
+            self.counters.accepted += 1;
+            let socket = AcceptedSocket {
+                listener: handle,
+                socket: Lwsocket::new(accepted.connection, &self.orphans),
+                peer: accepted.peer,
+                pending: accepted.pending,
+            };
+            // Room was seen above, and the completion ring has as much for them.
+            let _ = self.accepts.push(socket);
+            let _ = self.ready.push(Ready::Accept);
+        }
+    }
+
+    /// Takes the connections that had to wait in the stack because the accept ring was full.
+    fn refill_accepts(&mut self, stack: &mut impl Connections) {
+        if core::mem::take(&mut self.is_accept_blocked) {
+            for index in 0..self.listeners.len() as u8 {
+                self.take_connections(ListenHandle(index), stack);
+            }
+        }
+    }
+
+    fn on_readable(&mut self, connection: ConnectionId, stack: &mut impl Connections) {
+        match self.table.of(connection) {
+            Some(slot) => {
+                slot.is_readable = true;
+                self.continue_read(connection, stack);
+            }
+            // Not accepted yet: accepting marks it readable.
+            None => self.counters.events_unknown += 1,
+        }
+    }
+
+    /// Tries the read that is under way, if there is one.
+    fn continue_read(&mut self, connection: ConnectionId, stack: &mut impl Connections) -> Attempt {
+        let Some(slot) = self.table.of(connection) else {
+            return Attempt::Nothing;
+        };
+        if slot.read != Operation::UnderWay {
+            return Attempt::Nothing;
+        }
+        if !slot.is_readable {
+            return Attempt::Waits;
+        }
+        let given = slot.buffer.take();
+        let is_given = given.is_some();
+        let Some(mut buffer) = given.or_else(|| self.pool.take()) else {
+            if !slot.is_starved {
+                slot.is_starved = self.starved.push(connection.index() as u32).is_ok();
+                self.counters.buffer_waits += 1;
+            }
+            return Attempt::Waits;
+        };
+        let attempt = match stack.receive(connection, buffer.room()) {
+            Ok(Some(bytes)) => {
+                buffer.advance(bytes);
+                slot.finish_read(Ok(bytes));
+                slot.buffer = (is_given || bytes > 0).then_some(buffer);
+                Attempt::Complete
+            }
+            Ok(None) => {
+                slot.is_readable = false;
+                slot.buffer = is_given.then_some(buffer);
+                Attempt::Waits
+            }
+            // The end of the connection is on its way as an event, and will end the read.
+            Err(ConnectionError::Closed) => {
+                slot.buffer = is_given.then_some(buffer);
+                Attempt::Waits
+            }
+            Err(ConnectionError::Unknown) => {
+                slot.finish_read(Err(IoError::BrokenPipe));
+                slot.buffer = is_given.then_some(buffer);
+                Attempt::Complete
+            }
+        };
+        if attempt == Attempt::Complete {
+            self.announce(connection.index());
+        }
+        attempt
+    }
+
+    /// Tries to move the rest of the write that is under way, if there is one, to the send queue.
+    fn continue_write(
+        &mut self,
+        connection: ConnectionId,
+        stack: &mut impl Connections,
+    ) -> Attempt {
+        let Some(slot) = self.table.of(connection) else {
+            return Attempt::Nothing;
+        };
+        if slot.write != Operation::UnderWay {
+            return Attempt::Nothing;
+        }
+        let write = self.writes.write(slot.pieces);
+        let mut result = Ok(());
+        while let Some(rest) = write.rest() {
+            let offered = rest.len();
+            match stack.send(connection, rest) {
+                Ok(bytes) => {
+                    write.advance(bytes);
+                    slot.written += bytes;
+                    if bytes < offered {
+                        return Attempt::Waits;
+                    }
+                }
+                // The end of the connection is on its way as an event, and will end the write.
+                Err(ConnectionError::Closed) => return Attempt::Waits,
+                Err(ConnectionError::Unknown) => {
+                    result = Err(IoError::BrokenPipe);
+                    break;
+                }
+            }
+        }
+        slot.finish_write(result);
+        self.writes.remove(slot.pieces);
+        self.announce(connection.index());
+        // A disconnect that has been flushed already waited for this write.
+        self.finish_sending(connection, stack);
+        Attempt::Complete
+    }
+
+    /// Finishes sending if that was asked for and no write is under way.
+    fn finish_sending(&mut self, connection: ConnectionId, stack: &mut impl Connections) {
+        if let Some(slot) = self.table.of(connection)
+            && slot.sending == Sending::Finishing
+            && slot.write != Operation::UnderWay
+        {
+            slot.sending = Sending::Finished;
+            // On an error the connection is over, and its end is on its way as an event.
+            let _ = stack.shutdown(connection);
+        }
+    }
+
+    /// Ends what is under way on a connection that is over, and lets its handle know.
+    fn on_closed(
+        &mut self,
+        connection: ConnectionId,
+        reason: CloseReason,
+        stack: &mut impl Connections,
+    ) {
+        if reason == CloseReason::Finished {
+            // What came just before the end is still there to be read.
+            self.continue_read(connection, stack);
+        }
+        let Some(slot) = self.table.of(connection) else {
+            self.note_early_end(connection, reason);
+            return;
+        };
+        slot.closed = Some(reason);
+        if slot.read == Operation::UnderWay {
+            slot.finish_read(match reason {
+                CloseReason::Finished => Ok(0),
+                broken => Err(IoError::from_close(broken)),
+            });
+        }
+        if slot.write == Operation::UnderWay {
+            slot.finish_write(Err(IoError::from_close(reason)));
+            self.writes.remove(slot.pieces);
+        }
+        self.announce(connection.index());
+    }
+
+    /// Remembers the end of a connection that is still in the stack's accept queue.
+    fn note_early_end(&mut self, connection: ConnectionId, reason: CloseReason) {
+        match self.table.at(connection.index()) {
+            Some(slot) if slot.phase == Phase::Free => {
+                slot.begin(connection);
+                slot.closed = Some(reason);
+            }
+            _ => self.counters.events_unknown += 1,
+        }
+    }
+
+    fn release(&mut self, connection: ConnectionId, stack: &mut impl Connections) {
+        // The slot was cleared when the command was submitted; an error means that the stack has
+        // forgotten the connection too.
+        let _ = stack.release(connection);
+    }
+
+    /// Gives back the connections whose lwsocket was dropped unregistered.
+    fn release_orphans(&mut self, stack: &mut impl Connections) {
+        while let Some(connection) = self.orphans.pop() {
+            if let Some(slot) = self.table.of(connection)
+                && slot.phase == Phase::Accepted
+            {
+                slot.begin(connection);
+                self.counters.lwsockets_dropped += 1;
+                self.release(connection, stack);
+            }
+        }
+    }
+
+    /// Retries reads that waited for a buffer, oldest first, while the pool has some.
+    fn feed_starved(&mut self, stack: &mut impl Connections) {
+        for _ in 0..self.starved.len() {
+            if self.pool.free() == 0 {
+                return;
+            }
+            let Some(index) = self.starved.pop() else {
+                return;
+            };
+            let Some(slot) = self.table.at(index as usize) else {
+                continue;
+            };
+            slot.is_starved = false;
+            if let Some(connection) = slot.connection {
+                self.continue_read(connection, stack);
+            }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The handle table: what the channel knows of each connection.
+//!
+//! One slot per connection of the stack, at the same index. A slot is at most
+//! [`IDLE_HANDLE_BYTES`](crate::limits::IDLE_HANDLE_BYTES) large, whatever is under way on it; only
+//! the pieces of a write live elsewhere. Results wait in the slot until they are dispatched.
+//!
+//! Invariants: at most one read and one write per slot; an id whose generation is not the slot's
+//! reaches nothing; `Disconnect` is the last thing told of a connection.
+
+use crate::buffer::Buffer;
+use crate::completion::{Completion, Cookie, IoError, SubmitError};
+use crate::limits;
+use crate::lwsocket::Handle;
+use crate::writes::WriteId;
+use alloc::boxed::Box;
+use net::stack::{CloseReason, ConnectionId};
+
+/// Whose a slot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Phase {
+    /// Nobody's, or the accept queue's.
+    #[default]
+    Free,
+    /// A lwsocket's.
+    Accepted,
+    /// A handle's.
+    Registered,
+}
+
+/// How far a read or write has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Operation {
+    /// There is none.
+    #[default]
+    Idle,
+    /// It waits to be flushed, or for data, room or a buffer.
+    UnderWay,
+    /// It has succeeded; to be told.
+    Done,
+    /// It has failed; to be told.
+    Failed(IoError),
+}
+
+impl Operation {
+    fn is_ready(self) -> bool {
+        matches!(self, Operation::Done | Operation::Failed(_))
+    }
+
+    /// Takes the result, if it is there.
+    fn take(&mut self, bytes: usize) -> Option<Result<usize, IoError>> {
+        let result = match *self {
+            Operation::Idle | Operation::UnderWay => return None,
+            Operation::Done => Ok(bytes),
+            Operation::Failed(error) => Err(error),
+        };
+        *self = Operation::Idle;
+        Some(result)
+    }
+}
+
+/// Whether this side has finished sending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Sending {
+    /// It has not.
+    #[default]
+    Open,
+    /// It will when the write under way is complete.
+    Finishing,
+    /// It has.
+    Finished,
+}
+
+/// What the channel knows of one connection.
+#[derive(Default)]
+pub(crate) struct Slot {
+    pub(crate) connection: Option<ConnectionId>,
+    pub(crate) cookie: Cookie,
+    /// The buffer of a read: of `read_into` while it is under way, of any read when it is done.
+    pub(crate) buffer: Option<Buffer>,
+    /// Bytes of the write so far, or of the write that is done.
+    pub(crate) written: usize,
+    /// Bytes of the read that is done.
+    pub(crate) read_bytes: u32,
+    /// The pieces of the write that is under way.
+    pub(crate) pieces: WriteId,
+    pub(crate) phase: Phase,
+    pub(crate) read: Operation,
+    pub(crate) write: Operation,
+    pub(crate) sending: Sending,
+    /// How the connection ended.
+    pub(crate) closed: Option<CloseReason>,
+    /// `Disconnect` was told.
+    pub(crate) is_told: bool,
+    /// The write was done before the read that is ready too.
+    pub(crate) is_write_first: bool,
+    /// There may be something to receive.
+    pub(crate) is_readable: bool,
+    /// The slot is in the ready ring; says nothing about who has it.
+    pub(crate) is_queued: bool,
+    /// The slot is in the ring of those that wait for a buffer; says nothing about who has it.
+    pub(crate) is_starved: bool,
+}
+
+const _: () = assert!(size_of::<Slot>() <= limits::IDLE_HANDLE_BYTES);
+
+impl Slot {
+    /// Begins anew for another connection. What is in a ring stays there.
+    pub(crate) fn begin(&mut self, connection: ConnectionId) {
+        *self = Slot {
+            connection: Some(connection),
+            is_queued: self.is_queued,
+            is_starved: self.is_starved,
+            ..Slot::default()
+        };
+    }
+
+    /// Returns how many completions are ready.
+    pub(crate) fn ready_count(&self) -> usize {
+        let disconnect = self.closed.is_some() && !self.is_told;
+        usize::from(self.read.is_ready())
+            + usize::from(self.write.is_ready())
+            + usize::from(disconnect)
+    }
+
+    /// Ends the read that is under way.
+    pub(crate) fn finish_read(&mut self, result: Result<usize, IoError>) {
+        self.is_write_first = self.write.is_ready();
+        self.read = match result {
+            Ok(bytes) => {
+                self.read_bytes = bytes as u32;
+                Operation::Done
+            }
+            Err(error) => Operation::Failed(error),
+        };
+    }
+
+    /// Ends the write that is under way.
+    pub(crate) fn finish_write(&mut self, result: Result<(), IoError>) {
+        self.is_write_first = !self.read.is_ready();
+        self.write = match result {
+            Ok(()) => Operation::Done,
+            Err(error) => Operation::Failed(error),
+        };
+    }
+
+    /// Takes the next completion of a registered handle.
+    pub(crate) fn take_completion(&mut self) -> Option<Completion> {
+        if self.phase != Phase::Registered {
+            return None;
+        }
+        let first = if self.is_write_first {
+            self.take_write()
+        } else {
+            self.take_read()
+        };
+        first
+            .or_else(|| self.take_read())
+            .or_else(|| self.take_write())
+            .or_else(|| self.take_disconnect())
+    }
+
+    fn take_read(&mut self) -> Option<Completion> {
+        let result = self.read.take(self.read_bytes as usize)?;
+        Some(Completion::Read {
+            cookie: self.cookie,
+            buffer: self.buffer.take(),
+            result,
+        })
+    }
+
+    fn take_write(&mut self) -> Option<Completion> {
+        let result = self.write.take(self.written)?;
+        Some(Completion::Write {
+            cookie: self.cookie,
+            result,
+        })
+    }
+
+    fn take_disconnect(&mut self) -> Option<Completion> {
+        let reason = self.closed.filter(|_| !self.is_told)?;
+        self.is_told = true;
+        Some(Completion::Disconnect {
+            cookie: self.cookie,
+            reason,
+        })
+    }
+}
+
+/// The slots of all connections.
+pub(crate) struct HandleTable {
+    slots: Box<[Slot]>,
+}
+
+impl HandleTable {
+    /// Takes room for `handles` connections.
+    pub(crate) fn new(handles: usize) -> Self {
+        HandleTable {
+            slots: (0..handles).map(|_| Slot::default()).collect(),
+        }
+    }
+
+    /// Returns the slot at an index, whoever has it.
+    pub(crate) fn at(&mut self, index: usize) -> Option<&mut Slot> {
+        self.slots.get_mut(index)
+    }
+
+    /// Returns the slot of a connection that was accepted.
+    pub(crate) fn of(&mut self, connection: ConnectionId) -> Option<&mut Slot> {
+        self.at(connection.index())
+            .filter(|slot| slot.phase != Phase::Free && slot.connection == Some(connection))
+    }
+
+    /// Returns the slot of a registered handle.
+    ///
+    /// # Errors
+    /// [`SubmitError::UnknownHandle`] when it is stale.
+    pub(crate) fn registered(&mut self, handle: Handle) -> Result<&mut Slot, SubmitError> {
+        self.of(handle.0)
+            .filter(|slot| slot.phase == Phase::Registered)
+            .ok_or(SubmitError::UnknownHandle)
+    }
+
+    /// Returns slots by what they are: lwsockets, registered handles.
+    pub(crate) fn in_use(&self) -> (usize, usize) {
+        let count = |phase| self.slots.iter().filter(|slot| slot.phase == phase).count();
+        (count(Phase::Accepted), count(Phase::Registered))
+    }
+}

@@ -1,0 +1,166 @@
+//! Writes: the pieces of a `writev`, and the table of those under way.
+//!
+//! The pieces of a write wait here from submission until all is in the send queue, with a cursor
+//! behind what is there already. One write per handle is under way at most, so a table of as many
+//! places as there are handles cannot be full. Places are kept out of the handle table, because
+//! they are large and few are in use at a time; the last one freed is used next, so those few stay
+//! in the cache.
+
+use crate::buffer::Buffer;
+use crate::limits;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// One piece of a write. The channel holds it until the write completes.
+#[derive(Debug)]
+pub enum IoSlice {
+    /// Memory that outlives everything, such as the packed site: sent by reference.
+    Static(&'static [u8]),
+    /// A buffer of the pool, returned there when the write is complete.
+    Buffer(Buffer),
+    /// A few bytes carried in the command itself.
+    Inline(heapless::Vec<u8, { IoSlice::INLINE_BYTES }>),
+}
+
+impl IoSlice {
+    /// Largest `Inline` piece, in bytes.
+    pub const INLINE_BYTES: usize = limits::INLINE_BYTES;
+
+    /// Returns the bytes of the piece.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            IoSlice::Static(bytes) => bytes,
+            IoSlice::Buffer(buffer) => buffer.filled(),
+            IoSlice::Inline(bytes) => bytes,
+        }
+    }
+}
+
+/// The pieces of one `writev`, sent in order.
+pub type IoVec = heapless::Vec<IoSlice, { limits::WRITE_PIECES }>;
+
+/// A place in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct WriteId(u32);
+
+/// One write and how far it has come.
+#[derive(Default)]
+pub(crate) struct Write {
+    pieces: IoVec,
+    /// Pieces that are in the send queue as a whole.
+    done_pieces: usize,
+    /// Bytes of the next piece that are in the send queue.
+    done_bytes: usize,
+}
+
+impl Write {
+    /// Returns what is to be sent next, `None` when all is in the send queue.
+    pub(crate) fn rest(&mut self) -> Option<&[u8]> {
+        while let Some(piece) = self.pieces.get(self.done_pieces) {
+            if self.done_bytes < piece.bytes().len() {
+                break;
+            }
+            self.done_pieces += 1;
+            self.done_bytes = 0;
+        }
+        let piece = self.pieces.get(self.done_pieces)?;
+        piece.bytes().get(self.done_bytes..)
+    }
+
+    /// Counts `bytes` of [`rest`](Self::rest) as sent.
+    pub(crate) fn advance(&mut self, bytes: usize) {
+        self.done_bytes += bytes;
+    }
+}
+
+/// The writes under way.
+pub(crate) struct WriteTable {
+    places: Box<[Write]>,
+    free: Vec<WriteId>,
+}
+
+impl WriteTable {
+    /// Takes room for `handles` writes.
+    pub(crate) fn new(handles: usize) -> Self {
+        WriteTable {
+            places: (0..handles).map(|_| Write::default()).collect(),
+            free: (0..handles as u32).rev().map(WriteId).collect(),
+        }
+    }
+
+    /// Takes in a write, or gives its pieces back when every place is taken.
+    pub(crate) fn insert(&mut self, pieces: IoVec) -> Result<WriteId, IoVec> {
+        let Some(id) = self.free.pop() else {
+            return Err(pieces);
+        };
+        self.places[id.0 as usize] = Write {
+            pieces,
+            done_pieces: 0,
+            done_bytes: 0,
+        };
+        Ok(id)
+    }
+
+    /// Lends a write.
+    pub(crate) fn write(&mut self, id: WriteId) -> &mut Write {
+        &mut self.places[id.0 as usize]
+    }
+
+    /// Ends a write; its buffers return to the pool.
+    pub(crate) fn remove(&mut self, id: WriteId) {
+        self.places[id.0 as usize].pieces.clear();
+        self.free.push(id);
+    }
+
+    /// Returns the writes under way.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{IoSlice, IoVec, WriteTable};
+    use std::vec::Vec;
+
+    fn pieces() -> IoVec {
+        let inline = heapless::Vec::from_slice(b"date").unwrap();
+        IoVec::from_iter([
+            IoSlice::Static(b"head"),
+            IoSlice::Static(b""),
+            IoSlice::Inline(inline),
+            IoSlice::Static(b"body"),
+        ])
+    }
+
+    #[test]
+    fn a_write_walks_over_its_pieces_in_any_steps() {
+        for step in 1..12 {
+            let mut table = WriteTable::new(1);
+            let id = table.insert(pieces()).unwrap();
+            let mut sent = Vec::new();
+            while let Some(rest) = table.write(id).rest() {
+                let count = rest.len().min(step);
+                sent.extend_from_slice(&rest[..count]);
+                table.write(id).advance(count);
+            }
+            assert_eq!(sent, b"headdatebody", "in steps of {step}");
+        }
+    }
+
+    #[test]
+    fn a_full_table_gives_the_pieces_back() {
+        let mut table = WriteTable::new(1);
+        let id = table.insert(pieces()).unwrap();
+        assert_eq!(table.insert(pieces()).unwrap_err().len(), 4);
+        table.remove(id);
+        assert_eq!(table.len(), 0);
+        assert_eq!(table.insert(pieces()), Ok(id));
+    }
+
+    impl PartialEq for IoSlice {
+        fn eq(&self, other: &Self) -> bool {
+            self.bytes() == other.bytes()
+        }
+    }
+}
