@@ -114,6 +114,7 @@ impl fmt::Debug for Buffer {
 
 /// The free buffers of one channel. The last one back is the first one out: it is in the cache.
 pub(crate) struct Pool {
+    #[expect(clippy::vec_box, reason = "a buffer is moved often, as one pointer")]
     free: RefCell<Vec<Box<Memory>>>,
 }
 

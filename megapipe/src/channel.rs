@@ -1,7 +1,7 @@
 //! The channel: an application's one door to the network, per core.
 //!
 //! This is the application's side: commands go into the submission ring, completions come out of
-//! the completion ring. The stack's side is [`exchange`](crate::exchange). Upstream: the stack's
+//! the completion ring. The stack's side is the module `exchange`. Upstream: the stack's
 //! events. Downstream: the application. Semantics: MegaPipe (OSDI 2012), section 3 and table 1.
 //!
 //! Invariants: no memory is taken after [`Channel::create`]; no completion is lost (the completion
@@ -20,7 +20,7 @@ use crate::limits;
 use crate::listener::{AcceptedSocket, Listener, Listening};
 use crate::lwsocket::Orphans;
 use crate::ring::Ring;
-use crate::writes::WriteTable;
+use crate::writes::{WriteId, WriteTable};
 use alloc::rc::Rc;
 use core::time::Duration;
 use kernel::{CoreMask, Instant};
@@ -284,33 +284,22 @@ impl Channel {
     ///
     /// # Errors
     /// [`SubmitError`], with the pieces.
+    #[expect(clippy::result_large_err, reason = "gives back what it was to send")]
     pub fn writev(&mut self, handle: Handle, pieces: IoVec) -> Result<(), Refused<IoVec>> {
-        if let Err(error) = self.begin_write(handle, &pieces) {
-            return Err(Refused {
-                error,
-                payload: pieces,
-            });
-        }
-        let Ok(slot) = self.table.registered(handle) else {
-            return Ok(());
-        };
-        // There is a place per handle, and this handle has none: the table cannot be full.
-        match self.writes.insert(pieces) {
+        match self.begin_write(handle, &pieces) {
             Ok(id) => {
-                slot.pieces = id;
-                slot.written = 0;
-                slot.write = Operation::UnderWay;
+                self.writes.begin(id, pieces);
                 Ok(())
             }
-            Err(pieces) => Err(Refused {
-                error: SubmitError::RingFull,
+            Err(error) => Err(Refused {
+                error,
                 payload: pieces,
             }),
         }
     }
 
-    /// Checks a write and submits it.
-    fn begin_write(&mut self, handle: Handle, pieces: &IoVec) -> Result<(), SubmitError> {
+    /// Checks a write, submits it, and finds it a place.
+    fn begin_write(&mut self, handle: Handle, pieces: &IoVec) -> Result<WriteId, SubmitError> {
         let slot = self.registered(handle)?;
         if slot.sending != Sending::Open || slot.closed.is_some() {
             return Err(SubmitError::BrokenPipe);
@@ -321,7 +310,14 @@ impl Channel {
         if pieces.iter().all(|piece| piece.bytes().is_empty()) {
             return Err(SubmitError::Empty);
         }
-        self.submit(Command::Write(handle))
+        self.submit(Command::Write(handle))?;
+        let slot = self.table.registered(handle)?;
+        // There is a place per handle, and this handle has none: the table cannot be full.
+        let id = self.writes.reserve().ok_or(SubmitError::RingFull)?;
+        slot.pieces = id;
+        slot.written = 0;
+        slot.write = Operation::UnderWay;
+        Ok(id)
     }
 
     /// Finishes sending after what is under way (`mp_disconnect`); reads go on until the peer
