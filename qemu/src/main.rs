@@ -1,4 +1,48 @@
 //! The command behind `run.sh`.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use qemu::options::{self, Command, USAGE};
+use qemu::{Failure, build, check, pack, serve, suite, workspace};
+use std::env;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match obey() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("sluice: {failure}");
+            failure.into()
+        }
+    }
+}
+
+fn obey() -> Result<(), Failure> {
+    match options::parse(env::args_os().skip(1)).map_err(Failure::Usage)? {
+        Command::Help => print!("{USAGE}"),
+        Command::Run(options) => serve::run(&options)?,
+        Command::Gdb(options) => serve::gdb(&options)?,
+        Command::Build => {
+            let image = build::image(true)?;
+            println!("{}", image.elf.display());
+        }
+        Command::Pack { site, output } => println!("{}", pack::pack(&site, &output)?.describe()),
+        Command::Test { filter } => suite::test(filter.as_deref())?,
+        Command::Check => check::check()?,
+        Command::Bench(words) => bench(&words)?,
+    }
+    Ok(())
+}
+
+/// Hands the words to the `bench` crate.
+fn bench(words: &[OsString]) -> Result<(), Failure> {
+    let image = build::image(false)?;
+    let mut cargo = workspace::cargo();
+    cargo
+        .args(["run", "--quiet", "--release", "-p", "bench", "--target-dir"])
+        .arg(workspace::target_dir())
+        .arg("--")
+        .args(words)
+        .env(suite::IMAGE_VARIABLE, &image.elf);
+    build::run(&mut cargo, "the measurement failed; see above")
+}

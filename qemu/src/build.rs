@@ -1,0 +1,99 @@
+//! Building the image: cargo compiles it, then it is copied to `out/` twice, stripped to boot and
+//! whole for debuggers and crash reports.
+
+use crate::prerequisites::{self, STRIP};
+use crate::{Failure, workspace};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A built image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The stripped ELF, to boot.
+    pub elf: PathBuf,
+    /// The same with symbols and line tables.
+    pub debug_elf: PathBuf,
+}
+
+/// Cargo's arguments that make the image.
+pub const CARGO_WORDS: [&str; 9] = [
+    "build",
+    "-p",
+    "app-http",
+    "--bin",
+    "sluice",
+    "--features",
+    "image",
+    "--profile",
+    "image",
+];
+
+/// Builds what changed and returns where the image is.
+///
+/// # Errors
+/// The build failed, or a program for it is missing.
+pub fn image(is_verbose: bool) -> Result<Image, Failure> {
+    prerequisites::ensure(&[STRIP])?;
+    let out = workspace::out_dir()?;
+    let image = Image {
+        elf: out.join("sluice.elf"),
+        debug_elf: out.join("sluice.debug.elf"),
+    };
+    let target = workspace::target_dir();
+    let mut cargo = workspace::cargo();
+    cargo.args(CARGO_WORDS).arg("--target-dir").arg(&target);
+    if !image.elf.exists() {
+        eprintln!("sluice: building the image (about half a minute the first time)");
+    } else if !is_verbose {
+        cargo.arg("--quiet");
+    }
+    run(&mut cargo, "the image does not build; see above")?;
+    let built = target.join("image/sluice");
+    replace(&image.debug_elf, |partial| {
+        fs::copy(&built, partial).map(|_| ())
+    })?;
+    replace(&image.elf, |partial| {
+        let status = Command::new("strip")
+            .arg("-o")
+            .arg(partial)
+            .arg(&built)
+            .status()?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(io::Error::other(format!("strip: {status}"))),
+        }
+    })?;
+    Ok(image)
+}
+
+/// Runs a command to its end, with its output on ours.
+///
+/// # Errors
+/// `explanation` when it fails.
+pub fn run(command: &mut Command, explanation: &str) -> Result<(), Failure> {
+    let status = command.status().map_err(|error| {
+        let program = Path::new(command.get_program()).display();
+        Failure::Failed(format!("cannot run {program}: {error}"))
+    })?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(Failure::Failed(explanation.to_owned())),
+    }
+}
+
+/// Writes a file beside its place and moves it there, so that a guest that boots at the same
+/// moment reads the old one or the new one.
+fn replace(file: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), Failure> {
+    let mut name = file.as_os_str().to_owned();
+    name.push(format!(".{}.partial", std::process::id()));
+    let partial = PathBuf::from(name);
+    write(&partial)
+        .and_then(|()| fs::rename(&partial, file))
+        .map_err(|error| {
+            // Nothing to add when this fails too: the first error is the one to show.
+            let _ = fs::remove_file(&partial);
+            Failure::Failed(format!("cannot write {}: {error}", file.display()))
+        })
+}

@@ -1,0 +1,43 @@
+//! Bounds of the host side, with units.
+
+use std::time::Duration;
+
+/// Most cores of a guest; the image's own bound (`kernel::limits::MAX_CORES`).
+pub const MAX_CORES: u32 = 32;
+
+/// Most queue pairs of a guest's network device: one for each core is all the image uses.
+pub const MAX_QUEUES: u32 = MAX_CORES;
+
+/// Memory of a guest beyond its packed site when `--memory` is not given, in MiB.
+pub const SPARE_MEMORY_MIB: u64 = 128;
+
+/// Memory the appliance itself needs beside the packed site, in MiB. A guest given less is refused
+/// before it boots.
+pub const APPLIANCE_MEMORY_MIB: u64 = 12;
+
+/// Largest `--memory`, in MiB: 1 TiB.
+pub const MAX_MEMORY_MIB: u64 = 1 << 20;
+
+/// How long a guest may take to say that it is ready when `--timeout` is not given.
+pub const READY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Longest `--timeout`, in seconds.
+pub const MAX_TIMEOUT_S: u64 = 86_400;
+
+/// How long QEMU may take to end after it was asked to, before it is killed.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long the accelerator's probe may take.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serial lines remembered; older ones are forgotten.
+pub const SERIAL_LINES: usize = 20_000;
+
+/// Bytes of one serial line; a longer one is cut in pieces.
+pub const SERIAL_LINE_BYTES: usize = 4096;
+
+/// Serial lines shown when the guest fails before it was ready.
+pub const LAST_WORDS_LINES: usize = 60;
+
+const _: () = assert!(LAST_WORDS_LINES < SERIAL_LINES);
+const _: () = assert!(APPLIANCE_MEMORY_MIB < SPARE_MEMORY_MIB);

@@ -1,0 +1,376 @@
+//! The command line: flags and words in, a [`Command`] out.
+//!
+//! Upstream: the shell. Downstream: every command. Pure: nothing here looks at files, ports or
+//! devices, so whatever is refused here is refused at once.
+
+use crate::limits::{MAX_CORES, MAX_MEMORY_MIB, MAX_QUEUES, MAX_TIMEOUT_S, READY_TIMEOUT};
+use lexopt::prelude::{Long, Short, Value};
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The help text.
+pub const USAGE: &str = "\
+Sluice serves a folder over HTTP from a unikernel in QEMU.
+
+usage: ./run.sh [run] [SITE_DIR] [FLAGS]   build, pack, boot and serve (default: a site of our own)
+       ./run.sh build                      build the image: out/sluice.elf
+       ./run.sh pack SITE_DIR -o FILE      pack a folder, to be given to QEMU as -initrd
+       ./run.sh test [FILTER]              host tests, then tests that boot the image
+       ./run.sh check                      formatting, lints, docs, house rules
+       ./run.sh gdb [SITE_DIR] [FLAGS]     boot stopped, and print the gdb line
+       ./run.sh bench [ARGUMENTS]          measurements beside a Linux guest
+
+flags of run and gdb:
+  --port P              port on this machine, 0 for any free one       (default 8080)
+  --bind ADDR           IPv4 address on this machine                   (default 127.0.0.1)
+  --cores N             processors of the guest, 1 to 32               (default 1)
+  --memory MIB          memory of the guest                            (default: site + 128)
+  --accel auto|kvm|tcg  how QEMU runs the guest                        (default auto)
+  --machine microvm|q35 what QEMU builds                               (default microvm)
+  --net user|tap=IFNAME user networking, or a tap that exists          (default user)
+  --queues N            queue pairs of the network device; needs a tap (default: as the tap has)
+  --append \"...\"        more words for the kernel command line:
+                        ip=dhcp|ADDR/PREFIX gateway=ADDR port=80 stats=SECONDS
+                        log=off|error|warn|info|debug|trace
+  --dry-run             print the QEMU command and stop
+  --timeout S           how long the guest may take to be ready        (default 60)
+  --verbose             show every step and the whole boot log
+
+exit codes: 0 stopped as asked, 1 the guest failed, 2 wrong use, 3 something is missing
+";
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Print the help text.
+    Help,
+    /// Build, pack, boot, serve.
+    Run(RunOptions),
+    /// The same, stopped before the first instruction for a debugger.
+    Gdb(RunOptions),
+    /// Build the image.
+    Build,
+    /// Pack a folder into a file.
+    Pack {
+        /// The folder.
+        site: PathBuf,
+        /// The image file.
+        output: PathBuf,
+    },
+    /// Run the tests whose names contain the filter.
+    Test {
+        /// Part of a test's name.
+        filter: Option<String>,
+    },
+    /// Check formatting, lints, docs and house rules.
+    Check,
+    /// Run measurements, with these words.
+    Bench(Vec<OsString>),
+}
+
+/// How QEMU runs the guest's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccelChoice {
+    /// KVM when it works, else TCG.
+    Auto,
+    /// KVM or nothing.
+    Kvm,
+    /// Translation, on any machine.
+    Tcg,
+}
+
+/// What QEMU builds around the processors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MachineKind {
+    /// No firmware to speak of; virtio over MMIO, or over PCI where queues need it.
+    Microvm,
+    /// An ordinary PC with PCI.
+    Q35,
+}
+
+/// What the guest's network device is connected to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetChoice {
+    /// QEMU's own NAT, with one forwarded port; needs no privilege.
+    User,
+    /// A tap interface that exists.
+    Tap(String),
+}
+
+/// The flags of `run` and `gdb`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunOptions {
+    /// The folder to serve; `None` for the project's own.
+    pub site: Option<PathBuf>,
+    /// Port on this machine, 0 for any free one; `None` when not given.
+    pub port: Option<u16>,
+    /// Address on this machine; `None` when not given.
+    pub bind: Option<Ipv4Addr>,
+    /// Processors of the guest.
+    pub cores: u32,
+    /// Memory of the guest in MiB; `None` to fit the site.
+    pub memory_mib: Option<u64>,
+    /// How QEMU runs the guest.
+    pub accel: AccelChoice,
+    /// What QEMU builds.
+    pub machine: MachineKind,
+    /// What the network device is connected to.
+    pub net: NetChoice,
+    /// Queue pairs; `None` to take what the backend has.
+    pub queues: Option<u32>,
+    /// More words for the kernel command line.
+    pub append: String,
+    /// Print the QEMU command instead of running it.
+    pub is_dry_run: bool,
+    /// How long the guest may take to be ready.
+    pub timeout: Duration,
+    /// Show every step.
+    pub is_verbose: bool,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        RunOptions {
+            site: None,
+            port: None,
+            bind: None,
+            cores: 1,
+            memory_mib: None,
+            accel: AccelChoice::Auto,
+            machine: MachineKind::Microvm,
+            net: NetChoice::User,
+            queues: None,
+            append: String::new(),
+            is_dry_run: false,
+            timeout: READY_TIMEOUT,
+            is_verbose: false,
+        }
+    }
+}
+
+/// Reads the command line, without the program's name.
+///
+/// # Errors
+/// One line that says what is wrong and what to write instead.
+pub fn parse<I>(words: I) -> Result<Command, String>
+where
+    I: IntoIterator<Item: Into<OsString>>,
+{
+    let mut parser = lexopt::Parser::from_args(words);
+    let mut options = RunOptions::default();
+    let command = match parser.next().map_err(explain)? {
+        None => Command::Run(options),
+        Some(Short('h') | Long("help")) => Command::Help,
+        Some(Value(word)) => match word.to_str() {
+            Some("run") => Command::Run(run_flags(&mut parser, options)?),
+            Some("gdb") => Command::Gdb(run_flags(&mut parser, options)?),
+            Some("build") => finish(parser, Command::Build)?,
+            Some("check") => finish(parser, Command::Check)?,
+            Some("test") => test_words(&mut parser)?,
+            Some("pack") => pack_words(&mut parser)?,
+            Some("bench") => Command::Bench(parser.raw_args().map_err(explain)?.collect()),
+            Some("help") => Command::Help,
+            _ => {
+                options.site = Some(word.into());
+                Command::Run(run_flags(&mut parser, options)?)
+            }
+        },
+        Some(flag) => {
+            let name = written(&flag);
+            run_flag(&mut parser, &name, &mut options)?;
+            Command::Run(run_flags(&mut parser, options)?)
+        }
+    };
+    if let Command::Run(options) | Command::Gdb(options) = &command {
+        fit_together(options)?;
+    }
+    Ok(command)
+}
+
+/// Reads what is left of a `run` or `gdb` command.
+fn run_flags(parser: &mut lexopt::Parser, mut options: RunOptions) -> Result<RunOptions, String> {
+    while let Some(argument) = parser.next().map_err(explain)? {
+        match argument {
+            Value(word) if options.site.is_none() => options.site = Some(word.into()),
+            Value(word) => return Err(surplus(&word)),
+            flag => {
+                let name = written(&flag);
+                run_flag(parser, &name, &mut options)?;
+            }
+        }
+    }
+    Ok(options)
+}
+
+/// Reads one flag's value.
+fn run_flag(
+    parser: &mut lexopt::Parser,
+    name: &str,
+    options: &mut RunOptions,
+) -> Result<(), String> {
+    match name {
+        "--port" => options.port = Some(number(parser, name, 0..=u16::MAX)?),
+        "--bind" => {
+            let text = text(parser, name)?;
+            let address = text.parse().map_err(|_| {
+                format!("--bind {text}: give an IPv4 address of this machine, such as 127.0.0.1")
+            })?;
+            options.bind = Some(address);
+        }
+        "--cores" => options.cores = number(parser, name, 1..=MAX_CORES)?,
+        "--memory" => options.memory_mib = Some(number(parser, name, 1..=MAX_MEMORY_MIB)?),
+        "--accel" => {
+            options.accel = match text(parser, name)?.as_str() {
+                "auto" => AccelChoice::Auto,
+                "kvm" => AccelChoice::Kvm,
+                "tcg" => AccelChoice::Tcg,
+                other => return Err(format!("--accel {other}: give auto, kvm or tcg")),
+            }
+        }
+        "--machine" => {
+            options.machine = match text(parser, name)?.as_str() {
+                "microvm" => MachineKind::Microvm,
+                "q35" => MachineKind::Q35,
+                other => return Err(format!("--machine {other}: give microvm or q35")),
+            }
+        }
+        "--net" => {
+            let text = text(parser, name)?;
+            options.net = match text.split_once('=') {
+                None if text == "user" => NetChoice::User,
+                Some(("tap", interface)) if is_interface_name(interface) => {
+                    NetChoice::Tap(interface.to_owned())
+                }
+                _ => return Err(format!("--net {text}: give user, or tap=IFNAME")),
+            }
+        }
+        "--queues" => options.queues = Some(number(parser, name, 1..=MAX_QUEUES)?),
+        "--append" => options.append = text(parser, name)?,
+        "--dry-run" => options.is_dry_run = true,
+        "--timeout" => {
+            options.timeout = Duration::from_secs(number(parser, name, 1..=MAX_TIMEOUT_S)?)
+        }
+        "--verbose" => options.is_verbose = true,
+        _ => return Err(unknown(name)),
+    }
+    Ok(())
+}
+
+/// Refuses flags that contradict each other.
+fn fit_together(options: &RunOptions) -> Result<(), String> {
+    match &options.net {
+        NetChoice::User if options.queues.is_some_and(|queues| queues > 1) => Err(
+            "--queues: user networking has one queue; use --net tap=IFNAME for more".to_owned(),
+        ),
+        NetChoice::Tap(_) if options.port.is_some() || options.bind.is_some() => Err(
+            "--port, --bind: they go with --net user; on a tap the guest has an address of its own \
+             (--append \"ip=ADDR/PREFIX port=P\")"
+                .to_owned(),
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn test_words(parser: &mut lexopt::Parser) -> Result<Command, String> {
+    let mut filter = None;
+    while let Some(argument) = parser.next().map_err(explain)? {
+        match argument {
+            Value(word) if filter.is_none() => filter = Some(utf8(word)?),
+            Value(word) => return Err(surplus(&word)),
+            flag => return Err(unknown(&written(&flag))),
+        }
+    }
+    Ok(Command::Test { filter })
+}
+
+fn pack_words(parser: &mut lexopt::Parser) -> Result<Command, String> {
+    let (mut site, mut output) = (None, None);
+    while let Some(argument) = parser.next().map_err(explain)? {
+        match argument {
+            Short('o') | Long("output") => {
+                output = Some(PathBuf::from(parser.value().map_err(explain)?));
+            }
+            Value(word) if site.is_none() => site = Some(PathBuf::from(word)),
+            Value(word) => return Err(surplus(&word)),
+            flag => return Err(unknown(&written(&flag))),
+        }
+    }
+    match (site, output) {
+        (Some(site), Some(output)) => Ok(Command::Pack { site, output }),
+        _ => Err("pack needs a folder and a file: ./run.sh pack SITE_DIR -o FILE".to_owned()),
+    }
+}
+
+/// Refuses words behind a command that takes none.
+fn finish(mut parser: lexopt::Parser, command: Command) -> Result<Command, String> {
+    match parser.next().map_err(explain)? {
+        None => Ok(command),
+        Some(Value(word)) => Err(surplus(&word)),
+        Some(flag) => Err(unknown(&written(&flag))),
+    }
+}
+
+fn number<T>(parser: &mut lexopt::Parser, name: &str, range: RangeInclusive<T>) -> Result<T, String>
+where
+    T: FromStr + PartialOrd + Display,
+{
+    let text = text(parser, name)?;
+    text.parse()
+        .ok()
+        .filter(|value| range.contains(value))
+        .ok_or_else(|| {
+            let (low, high) = range.into_inner();
+            format!("{name} {text}: give a number from {low} to {high}")
+        })
+}
+
+fn text(parser: &mut lexopt::Parser, name: &str) -> Result<String, String> {
+    match parser.value() {
+        Ok(value) => utf8(value),
+        Err(_) => Err(format!("{name} needs a value; see ./run.sh --help")),
+    }
+}
+
+fn utf8(word: OsString) -> Result<String, String> {
+    word.into_string()
+        .map_err(|word| format!("{}: not UTF-8", word.display()))
+}
+
+/// Returns whether QEMU's `ifname=` can carry the name (Linux: at most 15 bytes, no slash).
+fn is_interface_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 15
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b",/=".contains(&byte))
+}
+
+/// Writes a flag the way it was given.
+fn written(argument: &lexopt::Arg<'_>) -> String {
+    match argument {
+        Long(name) => format!("--{name}"),
+        Short(letter) => format!("-{letter}"),
+        Value(word) => word.display().to_string(),
+    }
+}
+
+fn unknown(flag: &str) -> String {
+    format!("unknown flag {flag}; see ./run.sh --help")
+}
+
+fn surplus(word: &std::ffi::OsStr) -> String {
+    format!("one word too many: {}; see ./run.sh --help", word.display())
+}
+
+fn explain(error: lexopt::Error) -> String {
+    format!("{error}; see ./run.sh --help")
+}
+
+#[cfg(test)]
+#[path = "options_tests.rs"]
+mod tests;

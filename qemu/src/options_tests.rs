@@ -1,0 +1,154 @@
+//! What each command line means, and how wrong ones are refused.
+
+use super::*;
+
+fn run(words: &[&str]) -> RunOptions {
+    match parse(words) {
+        Ok(Command::Run(options)) => options,
+        other => panic!("{words:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn no_words_serve_the_default_site() {
+    assert_eq!(run(&[]), RunOptions::default());
+    assert_eq!(run(&["run"]), RunOptions::default());
+}
+
+#[test]
+fn a_word_that_is_no_command_is_the_folder() {
+    assert_eq!(run(&["site/"]).site, Some("site/".into()));
+    assert_eq!(run(&["run", "build"]).site, Some("build".into()));
+    assert_eq!(run(&["--port", "0", "site/"]).site, Some("site/".into()));
+}
+
+#[test]
+fn every_flag_is_understood_before_and_behind_the_folder() {
+    let flags = "--port 0 --bind 127.0.0.2 --cores 2 --memory 64 --accel tcg --machine q35 \
+                 --append log=debug --dry-run --timeout 5 --verbose";
+    let expected = RunOptions {
+        site: Some("d".into()),
+        port: Some(0),
+        bind: Some(Ipv4Addr::new(127, 0, 0, 2)),
+        cores: 2,
+        memory_mib: Some(64),
+        accel: AccelChoice::Tcg,
+        machine: MachineKind::Q35,
+        append: "log=debug".to_owned(),
+        is_dry_run: true,
+        timeout: Duration::from_secs(5),
+        is_verbose: true,
+        ..RunOptions::default()
+    };
+    let flags: Vec<&str> = flags.split_whitespace().collect();
+    assert_eq!(run(&[&flags[..], &["d"]].concat()), expected);
+    assert_eq!(run(&[&["run", "d"], &flags[..]].concat()), expected);
+}
+
+#[test]
+fn a_tap_takes_queues_and_no_port() {
+    let options = run(&["--net", "tap=tap0", "--queues", "2"]);
+    assert_eq!(options.net, NetChoice::Tap("tap0".to_owned()));
+    assert_eq!(options.queues, Some(2));
+    let error = parse(["--net", "tap=tap0", "--port", "80"]).unwrap_err();
+    assert!(error.contains("--net user"), "{error}");
+    let error = parse(["--queues", "2"]).unwrap_err();
+    assert!(error.contains("--net tap"), "{error}");
+}
+
+#[test]
+fn the_other_commands_take_their_words_and_no_more() {
+    assert_eq!(parse(["build"]), Ok(Command::Build));
+    assert_eq!(parse(["check"]), Ok(Command::Check));
+    assert_eq!(parse(["test"]), Ok(Command::Test { filter: None }));
+    let filter = Some("boot".to_owned());
+    assert_eq!(parse(["test", "boot"]), Ok(Command::Test { filter }));
+    let pack = Command::Pack {
+        site: "d".into(),
+        output: "f".into(),
+    };
+    assert_eq!(parse(["pack", "d", "-o", "f"]), Ok(pack));
+    assert_eq!(
+        parse(["bench", "quick", "--x"]),
+        Ok(Command::Bench(vec!["quick".into(), "--x".into()]))
+    );
+    for words in [
+        &["build", "x"][..],
+        &["check", "-x"],
+        &["test", "a", "b"],
+        &["pack", "d"],
+    ] {
+        assert!(parse(words).is_err(), "{words:?}");
+    }
+}
+
+#[test]
+fn wrong_use_is_one_line_that_says_what_to_do() {
+    for (words, expected) in [
+        (
+            &["--prot", "80"][..],
+            "unknown flag --prot; see ./run.sh --help",
+        ),
+        (&["a", "b"], "one word too many: b; see ./run.sh --help"),
+        (&["--port"], "--port needs a value; see ./run.sh --help"),
+        (
+            &["--port", "65536"],
+            "--port 65536: give a number from 0 to 65535",
+        ),
+        (
+            &["--port", "http"],
+            "--port http: give a number from 0 to 65535",
+        ),
+        (&["--cores", "0"], "--cores 0: give a number from 1 to 32"),
+        (&["--cores", "33"], "--cores 33: give a number from 1 to 32"),
+        (&["--accel", "hvf"], "--accel hvf: give auto, kvm or tcg"),
+        (&["--machine", "pc"], "--machine pc: give microvm or q35"),
+        (&["--net", "tap="], "--net tap=: give user, or tap=IFNAME"),
+        (
+            &["--net", "tap=a,script=x"],
+            "--net tap=a,script=x: give user, or tap=IFNAME",
+        ),
+        (
+            &["--net", "bridge"],
+            "--net bridge: give user, or tap=IFNAME",
+        ),
+    ] {
+        assert_eq!(parse(words), Err(expected.to_owned()));
+    }
+    let error = parse(["--bind", "localhost"]).unwrap_err();
+    assert!(error.contains("IPv4") && !error.contains('\n'), "{error}");
+    let error = parse(["--verbose=yes"]).unwrap_err();
+    assert!(
+        error.contains("verbose") && !error.contains('\n'),
+        "{error}"
+    );
+}
+
+#[test]
+fn help_names_every_flag_and_command() {
+    assert_eq!(parse(["--help"]), Ok(Command::Help));
+    assert_eq!(parse(["-h"]), Ok(Command::Help));
+    for word in [
+        "--port",
+        "--bind",
+        "--cores",
+        "--memory",
+        "--accel",
+        "--machine",
+        "--net",
+        "--queues",
+        "--append",
+        "--dry-run",
+        "--timeout",
+        "--verbose",
+        "run",
+        "build",
+        "pack",
+        "test",
+        "check",
+        "gdb",
+        "bench",
+    ] {
+        assert!(USAGE.contains(word), "{word}");
+    }
+}

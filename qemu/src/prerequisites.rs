@@ -1,0 +1,160 @@
+//! Programs that are needed, and how they get here: Debian packages, installed when that is
+//! allowed without a question (as root, or by `sudo -n`).
+
+use crate::Failure;
+use std::env;
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A program and the Debian package that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Program {
+    /// The program's name.
+    pub name: &'static str,
+    /// The package's name on Debian and Ubuntu.
+    pub package: &'static str,
+}
+
+/// The machine emulator.
+pub const QEMU: Program = Program {
+    name: "qemu-system-x86_64",
+    package: "qemu-system-x86",
+};
+/// Takes symbols out of the image.
+pub const STRIP: Program = Program {
+    name: "strip",
+    package: "binutils",
+};
+/// Makes namespaces and taps for tests.
+pub const IP: Program = Program {
+    name: "ip",
+    package: "iproute2",
+};
+/// A client that is not ours, for tests.
+pub const CURL: Program = Program {
+    name: "curl",
+    package: "curl",
+};
+/// A browser, for tests.
+pub const CHROMIUM: Program = Program {
+    name: "chromium",
+    package: "chromium",
+};
+
+/// Finds a program in `PATH` or where administration programs are.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|folder| folder.join(name))
+        .find(|file| is_executable(file))
+}
+
+/// Makes sure that the programs are here, installing what is missing.
+///
+/// # Errors
+/// [`Failure::Missing`] with the command that installs them, when it may not be done here or did
+/// not work.
+pub fn ensure(programs: &[Program]) -> Result<(), Failure> {
+    let missing: Vec<&Program> = programs
+        .iter()
+        .filter(|program| find(program.name).is_none())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().map(|program| program.package).collect();
+    let Some(prefix) = privilege() else {
+        return Err(by_hand(&missing, &packages));
+    };
+    eprintln!("sluice: installing {} (apt-get)", packages.join(", "));
+    let mut install = vec!["install", "-y", "--no-install-recommends"];
+    install.extend(&packages);
+    // The package lists of a fresh machine are empty or old: fetch them once the plain way failed.
+    let is_done =
+        apt_get(prefix, &install) || (apt_get(prefix, &["update"]) && apt_get(prefix, &install));
+    if is_done && missing.iter().all(|program| find(program.name).is_some()) {
+        return Ok(());
+    }
+    Err(by_hand(&missing, &packages))
+}
+
+/// Returns the words before `apt-get` that make it work without a question.
+fn privilege() -> Option<&'static [&'static str]> {
+    find("apt-get")?;
+    if rustix::process::geteuid().is_root() {
+        return Some(&[]);
+    }
+    let is_allowed = Command::new("sudo")
+        .args(["-n", "true"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    is_allowed.then_some(&["sudo", "-n"])
+}
+
+fn apt_get(prefix: &[&str], words: &[&str]) -> bool {
+    let line: Vec<&str> = prefix
+        .iter()
+        .chain(&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"])
+        .chain(words)
+        .copied()
+        .collect();
+    Command::new(line[0])
+        .args(&line[1..])
+        .stdin(Stdio::null())
+        .stdout(io::stderr())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn by_hand(missing: &[&Program], packages: &[&str]) -> Failure {
+    let names: Vec<&str> = missing.iter().map(|program| program.name).collect();
+    Failure::Missing(format!(
+        "missing: {}; install with: sudo apt-get update && sudo apt-get install -y {}",
+        names.join(", "),
+        packages.join(" ")
+    ))
+}
+
+fn is_executable(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata()
+        .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+}
+
+/// Returns whether a cargo subcommand or rustup component answers, for optional checks.
+pub fn answers<I: AsRef<OsStr>>(program: &str, words: &[I]) -> bool {
+    Command::new(program)
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_here_is_found_and_one_that_is_not_is_not() {
+        assert!(find("sh").is_some());
+        assert_eq!(find("sluice-no-such-program"), None);
+    }
+
+    #[test]
+    fn the_error_names_programs_and_the_command() {
+        let failure = by_hand(&[&QEMU, &CURL], &[QEMU.package, CURL.package]);
+        assert_eq!(failure.code(), 3);
+        let text = failure.to_string();
+        assert!(text.contains("qemu-system-x86_64, curl"), "{text}");
+        assert!(
+            text.ends_with("apt-get install -y qemu-system-x86 curl"),
+            "{text}"
+        );
+    }
+}

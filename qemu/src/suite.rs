@@ -1,0 +1,128 @@
+//! The `test` command: host tests first, then those that boot the image.
+
+use crate::prerequisites::{self, CHROMIUM, CURL, IP, Program, QEMU};
+use crate::{Failure, build, workspace};
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::Stdio;
+
+/// Where the tests find the image; without it they build one.
+pub const IMAGE_VARIABLE: &str = "SLUICE_ELF";
+/// Where the tests find the image's symbols.
+pub const DEBUG_IMAGE_VARIABLE: &str = "SLUICE_DEBUG_ELF";
+
+/// Programs the tests need.
+pub const NEEDED: [Program; 4] = [QEMU, IP, CURL, CHROMIUM];
+
+/// Counts of one or several test runners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Tally {
+    /// Reads the closing line of libtest, `None` for any other line.
+    fn parse(line: &str) -> Option<Self> {
+        let rest = line.strip_prefix("test result: ")?;
+        let count = |name: &str| {
+            let (before, _) = rest.split_once(name)?;
+            before.split_whitespace().next_back()?.parse().ok()
+        };
+        Some(Tally {
+            passed: count(" passed")?,
+            failed: count(" failed")?,
+            ignored: count(" ignored")?,
+        })
+    }
+
+    fn add(&mut self, other: Tally) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+    }
+}
+
+/// Runs the tests whose names contain `filter`.
+///
+/// # Errors
+/// A test failed, nothing matched the filter, or something is missing.
+pub fn test(filter: Option<&str>) -> Result<(), Failure> {
+    prerequisites::ensure(&NEEDED)?;
+    let image = build::image(false)?;
+    let mut tally = Tally::default();
+    let mut is_good = true;
+    for packages in [&["--workspace", "--exclude", "qemu"][..], &["-p", "qemu"]] {
+        let mut cargo = workspace::cargo();
+        cargo
+            .args(["test", "--no-fail-fast"])
+            .args(packages)
+            .arg("--target-dir")
+            .arg(workspace::target_dir())
+            .arg("--")
+            .args(filter)
+            .env(IMAGE_VARIABLE, &image.elf)
+            .env(DEBUG_IMAGE_VARIABLE, &image.debug_elf)
+            .stdout(Stdio::piped());
+        let mut child = cargo
+            .spawn()
+            .map_err(|error| Failure::Failed(format!("cannot run cargo: {error}")))?;
+        if let Some(stdout) = child.stdout.take() {
+            pass_on(BufReader::new(stdout), io::stdout(), &mut tally);
+        }
+        is_good &= child.wait().is_ok_and(|status| status.success());
+    }
+    let Tally {
+        passed,
+        failed,
+        ignored,
+    } = tally;
+    println!("sluice: {passed} tests passed, {failed} failed, {ignored} ignored");
+    match (is_good, passed, filter) {
+        (false, _, _) => Err(Failure::Failed("tests failed; see above".to_owned())),
+        (true, 0, Some(filter)) => Err(Failure::Usage(format!(
+            "no test's name contains {filter}; see: cargo test --workspace -- --list"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Shows the runners' output as it comes, and counts.
+fn pass_on(mut output: impl BufRead, mut screen: impl Write, tally: &mut Tally) {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if !matches!(output.read_until(b'\n', &mut line), Ok(1..)) {
+            return;
+        }
+        // A terminal that is gone must not stop the tests.
+        let _ = screen.write_all(&line);
+        let text = String::from_utf8_lossy(&line);
+        if let Some(counts) = Tally::parse(text.trim_end()) {
+            tally.add(counts);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_are_added_up() {
+        let output = "running 3 tests\n\
+            test a ... ok\n\
+            test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out\n\
+            test result: FAILED. 5 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out\n";
+        let mut tally = Tally::default();
+        let mut screen = Vec::new();
+        pass_on(output.as_bytes(), &mut screen, &mut tally);
+        assert_eq!(screen, output.as_bytes());
+        let expected = Tally {
+            passed: 7,
+            failed: 1,
+            ignored: 1,
+        };
+        assert_eq!(tally, expected);
+    }
+}

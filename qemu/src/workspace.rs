@@ -1,0 +1,40 @@
+//! Where things are in this checkout.
+
+use crate::Failure;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Returns the checkout's top folder.
+pub fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// Makes the folder for finished files if need be, and returns it.
+///
+/// # Errors
+/// The folder cannot be made.
+pub fn out_dir() -> Result<PathBuf, Failure> {
+    let out = root().join("out");
+    std::fs::create_dir_all(&out)
+        .map_err(|error| Failure::Failed(format!("cannot make {}: {error}", out.display())))?;
+    out.canonicalize()
+        .map_err(|error| Failure::Failed(format!("cannot read {}: {error}", out.display())))
+}
+
+/// Returns cargo's folder for built files.
+pub fn target_dir() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// Returns the site that is served when none is named.
+pub fn default_site() -> PathBuf {
+    root().join("site/default")
+}
+
+/// Returns a cargo command that runs at the top of the checkout, where cargo finds its settings.
+pub fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
