@@ -1,4 +1,17 @@
 //! The HTTP/1.1 static server on MegaPipe.
+//!
+//! Two layers. [`request`] turns the bytes of a connection into an answer, without IO and without
+//! state. [`server`] carries requests and answers over one core's channel; whatever else is to
+//! carry HTTP one day needs only the first.
+//!
+//! Upstream: `megapipe` with the bytes, `site` with the pages. Downstream: the image.
+//!
+//! Invariants: nothing is allocated after a server is made; bodies are sent from the site by
+//! reference; nothing is formatted for a request (heads are packed with the site, the date is
+//! written once a second); a connection has one answer under way at most.
+//!
+//! Reading order: [`request`], [`target`], [`fields`], [`refusal`], [`response`],
+//! [`batch`], [`connections`], [`server`].
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -6,3 +19,17 @@
 extern crate std;
 
 extern crate alloc;
+
+pub mod batch;
+pub mod connections;
+pub mod counters;
+pub mod fields;
+pub mod limits;
+pub mod refusal;
+pub mod request;
+pub mod response;
+pub mod server;
+pub mod target;
+
+pub use counters::ServerCounters;
+pub use server::{Server, ServerConfig};

@@ -8,7 +8,7 @@
 //! redirect from `dir`; `404.html` of the top folder also as the answer for paths not found.
 //! Names that start with a dot are left out, except `.well-known`.
 //!
-//! Reading order: this file, [`folder`], [`image`], [`head`], [`content_type`].
+//! Reading order: this file, `folder`, `image`, `head`, `content_type`.
 
 mod content_type;
 mod folder;

@@ -1,0 +1,282 @@
+//! From a request target to the path of a page (RFC 9112 §3.2, RFC 3986 §6.2.2).
+//!
+//! Percent escapes are decoded once, then dot segments and double slashes are removed and the
+//! query is dropped. A path that would leave the root is refused, and so is a NUL. Most targets
+//! are a plain path and are not copied.
+
+use crate::limits::MAX_TARGET_BYTES;
+
+/// Room for a target that has to be rewritten.
+pub type Scratch = [u8; MAX_TARGET_BYTES];
+
+/// Why a target names no path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadTarget {
+    /// Not one of the forms that GET may have, a bad escape, a NUL, or a way out of the root.
+    Malformed,
+    /// Longer than [`MAX_TARGET_BYTES`] and not plain.
+    TooLong,
+}
+
+/// Returns the path that `target` names, starting with `/`.
+///
+/// # Errors
+/// See [`BadTarget`].
+#[inline]
+pub fn path<'a>(target: &'a [u8], scratch: &'a mut Scratch) -> Result<&'a [u8], BadTarget> {
+    match plain_path(target) {
+        Some(path) => Ok(path),
+        None => rewritten_path(target, scratch),
+    }
+}
+
+/// Returns the path of a target in origin form that is normal already, `None` when it may not be.
+#[inline]
+fn plain_path(target: &[u8]) -> Option<&[u8]> {
+    if target.first() != Some(&b'/') {
+        return None;
+    }
+    let mut after_slash = false;
+    for (place, byte) in target.iter().enumerate() {
+        match byte {
+            b'?' => return Some(&target[..place]),
+            b'%' | b'#' | 0 => return None,
+            b'/' | b'.' if after_slash => return None,
+            _ => after_slash = *byte == b'/',
+        }
+    }
+    Some(target)
+}
+
+#[cold]
+fn rewritten_path<'a>(target: &[u8], scratch: &'a mut Scratch) -> Result<&'a [u8], BadTarget> {
+    let rest = without_authority(target).ok_or(BadTarget::Malformed)?;
+    let end = rest
+        .iter()
+        .position(|byte| *byte == b'?')
+        .unwrap_or(rest.len());
+    let mut path = NormalPath {
+        bytes: scratch,
+        length: 0,
+        segment: 0,
+    };
+    let mut raw = rest[..end].iter();
+    path.push(b'/')?;
+    // An absolute form may have no path at all, which means the root (RFC 9110 §4.2.3).
+    if raw.as_slice().first() == Some(&b'/') {
+        raw.next();
+    }
+    path.segment = 1;
+    while let Some(byte) = raw.next() {
+        let byte = match byte {
+            b'%' => escaped(raw.next(), raw.next()).ok_or(BadTarget::Malformed)?,
+            b'#' => return Err(BadTarget::Malformed),
+            byte => *byte,
+        };
+        match byte {
+            0 => return Err(BadTarget::Malformed),
+            b'/' => path.end_segment(true)?,
+            byte => path.push(byte)?,
+        }
+    }
+    path.end_segment(false)?;
+    let length = path.length;
+    Ok(&scratch[..length])
+}
+
+/// Returns what follows scheme and authority; the whole target when it is in origin form.
+fn without_authority(target: &[u8]) -> Option<&[u8]> {
+    if target.first() == Some(&b'/') {
+        return Some(target);
+    }
+    let rest = ["http://", "https://"].iter().find_map(|scheme| {
+        let (start, rest) = target.split_at_checked(scheme.len())?;
+        start
+            .eq_ignore_ascii_case(scheme.as_bytes())
+            .then_some(rest)
+    })?;
+    let end = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?' | b'#'))
+        .unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    (!authority.is_empty() && is_authority(authority)).then_some(rest)
+}
+
+/// Returns whether all bytes may stand in a host with port (RFC 3986 §3.2.2). User names may not:
+/// RFC 9110 §4.2.4.
+#[inline]
+pub fn is_authority(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| AUTHORITY[usize::from(*byte)])
+}
+
+static AUTHORITY: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        allowed[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let other = b"-._~:[]%!$&'()*+,;=";
+    let mut place = 0;
+    while place < other.len() {
+        allowed[other[place] as usize] = true;
+        place += 1;
+    }
+    allowed
+};
+
+/// A path that is being written; what is finished of it is normal.
+struct NormalPath<'a> {
+    bytes: &'a mut Scratch,
+    length: usize,
+    /// Where the segment that is being written starts: behind a slash.
+    segment: usize,
+}
+
+impl NormalPath<'_> {
+    fn push(&mut self, byte: u8) -> Result<(), BadTarget> {
+        *self.bytes.get_mut(self.length).ok_or(BadTarget::TooLong)? = byte;
+        self.length += 1;
+        Ok(())
+    }
+
+    /// Ends the segment, by a slash or by the end of the path.
+    fn end_segment(&mut self, by_slash: bool) -> Result<(), BadTarget> {
+        match &self.bytes[self.segment..self.length] {
+            b"" => {}
+            b"." => self.length = self.segment,
+            b".." => {
+                let above = &self.bytes[..self.segment - 1];
+                let slash = above.iter().rposition(|byte| *byte == b'/');
+                self.length = slash.ok_or(BadTarget::Malformed)? + 1;
+            }
+            _ if by_slash => self.push(b'/')?,
+            _ => {}
+        }
+        self.segment = self.length;
+        Ok(())
+    }
+}
+
+fn escaped(high: Option<&u8>, low: Option<&u8>) -> Option<u8> {
+    let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
+    Some((digit(high)? << 4 | digit(low)?) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::String;
+    use std::vec::Vec;
+
+    fn normal(target: &str) -> Result<String, BadTarget> {
+        let mut scratch = [0; MAX_TARGET_BYTES];
+        path(target.as_bytes(), &mut scratch).map(|path| String::from_utf8_lossy(path).into_owned())
+    }
+
+    #[test]
+    fn targets_become_normal_paths() {
+        for (target, path) in [
+            ("/", "/"),
+            ("/a/b.html", "/a/b.html"),
+            ("/a?b=/../c", "/a"),
+            ("/?", "/"),
+            ("/a%20b", "/a b"),
+            ("/%61%2e%63", "/a.c"),
+            ("/%2541", "/%41"),
+            ("//", "/"),
+            ("//a///b//", "/a/b/"),
+            ("/./a/./b/.", "/a/b/"),
+            ("/a/../b", "/b"),
+            ("/a/..", "/"),
+            ("/a/b/../", "/a/"),
+            ("/a/b/%2E%2e/c", "/a/c"),
+            ("/a%2fb", "/a/b"),
+            ("/a%2f..%2fb", "/b"),
+            ("/...", "/..."),
+            ("/.well-known/x", "/.well-known/x"),
+            ("/a/.b", "/a/.b"),
+            ("/%c3%a4", "/ä"),
+            ("/a\\..\\b", "/a\\..\\b"),
+            ("http://host", "/"),
+            ("http://host?x", "/"),
+            ("HTTP://host:80/a/../b?c", "/b"),
+            ("https://[::1]:8080/a", "/a"),
+        ] {
+            assert_eq!(normal(target).as_deref(), Ok(path), "{target}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_path_is_refused() {
+        for target in [
+            "",
+            "*",
+            "a",
+            "host:80",
+            "/..",
+            "/../a",
+            "/a/../../b",
+            "/%2e%2e/a",
+            "/%",
+            "/%4",
+            "/%zz",
+            "/%+1",
+            "/%00",
+            "/a\0",
+            "/#a",
+            "/a#b",
+            "ftp://host/",
+            "http:///a",
+            "http://a@b/",
+            "http://ho st/",
+            "?a",
+            "./a",
+        ] {
+            assert_eq!(normal(target), Err(BadTarget::Malformed), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_long_target_is_refused_only_when_it_must_be_rewritten() {
+        let plain: String = core::iter::repeat_n('a', 2 * MAX_TARGET_BYTES).collect();
+        let plain = std::format!("/{plain}");
+        assert_eq!(normal(&plain).as_deref(), Ok(plain.as_str()));
+        assert_eq!(
+            normal(&std::format!("/%41{plain}")),
+            Err(BadTarget::TooLong)
+        );
+        let slashes: Vec<u8> = core::iter::repeat_n(b'/', 2 * MAX_TARGET_BYTES).collect();
+        assert_eq!(
+            normal(core::str::from_utf8(&slashes).unwrap()).as_deref(),
+            Ok("/")
+        );
+    }
+
+    #[test]
+    fn no_target_leads_out_of_the_root_or_stays_unnormal() {
+        let parts = ["/", ".", "..", "a", "%2e", "%2f", "?", "//", "%5c", "b.c"];
+        let mut choice = [0usize; 6];
+        loop {
+            let target: String = core::iter::once("/")
+                .chain(choice.iter().map(|part| parts[*part]))
+                .collect();
+            if let Ok(path) = normal(&target) {
+                assert!(path.starts_with('/'), "{target}");
+                let inner: Vec<&str> = path[1..].split('/').collect();
+                let (last, folders) = inner.split_last().unwrap();
+                assert!(
+                    folders.iter().all(|name| !["", ".", ".."].contains(name)),
+                    "{target}"
+                );
+                assert!(![".", ".."].contains(last), "{target}");
+            }
+            let Some(place) = choice.iter().position(|part| part + 1 < parts.len()) else {
+                break;
+            };
+            choice[..place].fill(0);
+            choice[place] += 1;
+        }
+    }
+}
