@@ -17,13 +17,13 @@ pub use crate::writes::{IoSlice, IoVec};
 use crate::buffer::Pool;
 use crate::handle_table::{HandleTable, Operation, Phase, Sending, Slot};
 use crate::limits;
-use crate::listener::{AcceptedSocket, Listener, Listening};
+use crate::listener::{AcceptedSocket, Listener};
 use crate::lwsocket::Orphans;
 use crate::ring::Ring;
 use crate::writes::{WriteId, WriteTable};
 use alloc::rc::Rc;
 use core::time::Duration;
-use kernel::{CoreMask, Instant};
+use kernel::Instant;
 use net::stack::ConnectionId;
 
 /// What a channel is made with.
@@ -137,43 +137,6 @@ impl Channel {
         }
     }
 
-    /// Registers a listener on `port` for the cores of `cpu_mask` (`mp_register` of a listening
-    /// socket): this core's own accept queue among those of the mask's cores, which answer the
-    /// port together. Its completions carry `cookie`. Connections wait in the stack until
-    /// [`accept`](Self::accept) asks for them.
-    ///
-    /// # Errors
-    /// [`SubmitError::BadMask`], [`SubmitError::RingFull`], [`SubmitError::TooManyListeners`];
-    /// what only the stack knows comes as [`Completion::ListenFailed`].
-    pub fn listen(
-        &mut self,
-        port: u16,
-        cookie: Cookie,
-        cpu_mask: CoreMask,
-    ) -> Result<ListenHandle, SubmitError> {
-        let overlaps =
-            |other: &Listener| other.port == port && !other.cores.and(cpu_mask).is_empty();
-        if cpu_mask.is_empty() || self.listeners.iter().any(overlaps) {
-            return Err(SubmitError::BadMask);
-        }
-        if self.listeners.is_full() {
-            return Err(SubmitError::TooManyListeners);
-        }
-        let handle = ListenHandle(self.listeners.len() as u8);
-        self.submit(Command::Listen(handle))?;
-        let listener = Listener {
-            port,
-            cores: cpu_mask,
-            cookie,
-            credit: 0,
-            state: Listening::Asked,
-        };
-        self.listeners
-            .push(listener)
-            .map_err(|_| SubmitError::TooManyListeners)?;
-        Ok(handle)
-    }
-
     /// Registers a lwsocket (`mp_register`). One of another channel is dropped, and the handle
     /// is a stale one.
     pub fn register(&mut self, socket: Lwsocket, cookie: Cookie) -> Handle {
@@ -213,24 +176,6 @@ impl Channel {
             }
             slot.begin(handle.0);
         }
-        Ok(())
-    }
-
-    /// Asks for `count` connections (`mp_accept`); adds to what was asked before. As many
-    /// completions come, one per connection.
-    ///
-    /// # Errors
-    /// [`SubmitError::Empty`] for 0, [`SubmitError::RingFull`], [`SubmitError::UnknownHandle`].
-    pub fn accept(&mut self, listener: ListenHandle, count: u32) -> Result<(), SubmitError> {
-        if count == 0 {
-            return Err(SubmitError::Empty);
-        }
-        if usize::from(listener.0) >= self.listeners.len() {
-            return Err(SubmitError::UnknownHandle);
-        }
-        self.submit(Command::Accept(listener))?;
-        let listener = &mut self.listeners[usize::from(listener.0)];
-        listener.credit = listener.credit.saturating_add(count);
         Ok(())
     }
 
@@ -404,7 +349,7 @@ impl Channel {
     }
 
     /// Puts a command into the submission ring.
-    fn submit(&mut self, command: Command) -> Result<(), SubmitError> {
+    pub(crate) fn submit(&mut self, command: Command) -> Result<(), SubmitError> {
         if self.commands.push(command).is_err() {
             self.counters.commands_refused_ring_full += 1;
             self.is_flush_wanted = true;

@@ -1,10 +1,10 @@
-//! Listeners of a channel and the connections they have accepted.
+//! Listeners of a channel and the connections they have accepted: the calls `listen` and `accept`.
 //!
 //! Credit that the application gave with `accept` is spent on connections of the stack's accept
 //! queue. Accepted ones wait in a bounded ring for dispatch; when it is full, the rest waits in the
 //! stack, where the backlog bounds it.
 
-use crate::channel::{Channel, Completion, Cookie, ListenHandle};
+use crate::channel::{Channel, Command, Completion, Cookie, ListenHandle, SubmitError};
 use crate::lwsocket::Lwsocket;
 use core::net::SocketAddr;
 use kernel::CoreMask;
@@ -39,6 +39,61 @@ pub(crate) struct AcceptedSocket {
 }
 
 impl Channel {
+    /// Registers a listener on `port` for the cores of `cpu_mask` (`mp_register` of a listening
+    /// socket): this core's own accept queue among those of the mask's cores, which answer the
+    /// port together. Its completions carry `cookie`. Connections wait in the stack until
+    /// [`accept`](Self::accept) asks for them.
+    ///
+    /// # Errors
+    /// [`SubmitError::BadMask`], [`SubmitError::RingFull`], [`SubmitError::TooManyListeners`];
+    /// what only the stack knows comes as [`Completion::ListenFailed`].
+    pub fn listen(
+        &mut self,
+        port: u16,
+        cookie: Cookie,
+        cpu_mask: CoreMask,
+    ) -> Result<ListenHandle, SubmitError> {
+        let overlaps =
+            |other: &Listener| other.port == port && !other.cores.and(cpu_mask).is_empty();
+        if cpu_mask.is_empty() || self.listeners.iter().any(overlaps) {
+            return Err(SubmitError::BadMask);
+        }
+        if self.listeners.is_full() {
+            return Err(SubmitError::TooManyListeners);
+        }
+        let handle = ListenHandle(self.listeners.len() as u8);
+        self.submit(Command::Listen(handle))?;
+        let listener = Listener {
+            port,
+            cores: cpu_mask,
+            cookie,
+            credit: 0,
+            state: Listening::Asked,
+        };
+        self.listeners
+            .push(listener)
+            .map_err(|_| SubmitError::TooManyListeners)?;
+        Ok(handle)
+    }
+
+    /// Asks for `count` connections (`mp_accept`); adds to what was asked before. As many
+    /// completions come, one per connection.
+    ///
+    /// # Errors
+    /// [`SubmitError::Empty`] for 0, [`SubmitError::RingFull`], [`SubmitError::UnknownHandle`].
+    pub fn accept(&mut self, listener: ListenHandle, count: u32) -> Result<(), SubmitError> {
+        if count == 0 {
+            return Err(SubmitError::Empty);
+        }
+        if usize::from(listener.0) >= self.listeners.len() {
+            return Err(SubmitError::UnknownHandle);
+        }
+        self.submit(Command::Accept(listener))?;
+        let listener = &mut self.listeners[usize::from(listener.0)];
+        listener.credit = listener.credit.saturating_add(count);
+        Ok(())
+    }
+
     /// Takes the accept completion at the front of the ring.
     pub(crate) fn next_accept(&mut self) -> Option<Completion> {
         self.ready.pop();

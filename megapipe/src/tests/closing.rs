@@ -1,0 +1,229 @@
+//! The end of a connection and of a handle: disconnect, breaks, unregister, stale handles.
+
+use super::world::Bench;
+use crate::channel::{ChannelUse, Completion, Cookie, IoError, IoSlice, IoVec, SubmitError};
+use net::stack::CloseReason;
+
+fn hello() -> IoVec {
+    IoVec::from_iter([IoSlice::Static(b"hello")])
+}
+
+const IDLE: ChannelUse = ChannelUse {
+    lwsockets: 0,
+    handles: 0,
+    writes: 0,
+    free_buffers: 4,
+};
+
+#[test]
+fn disconnect_waits_for_the_write_under_way_and_reads_go_on() {
+    let mut bench = Bench::small();
+    bench.world.send_room = 2;
+    let (id, handle) = bench.open(Cookie(7));
+    bench.run(|channel| {
+        channel.writev(handle, hello()).unwrap();
+        channel.disconnect(handle).unwrap();
+        channel.read(handle).unwrap();
+        assert_eq!(channel.disconnect(handle), Err(SubmitError::BrokenPipe));
+        assert_eq!(
+            channel.writev(handle, hello()).unwrap_err().error,
+            SubmitError::BrokenPipe
+        );
+    });
+    assert!(!bench.world.peer(id).is_shut);
+    bench.world.make_room(id, 3);
+    assert!(matches!(
+        bench.completion(),
+        Completion::Write { result: Ok(5), .. }
+    ));
+    assert!(bench.world.peer(id).is_shut);
+    bench.world.arrive(id, b"bye");
+    assert!(matches!(
+        bench.completion(),
+        Completion::Read { result: Ok(3), .. }
+    ));
+    bench.world.finish(id);
+    assert!(matches!(
+        bench.completion(),
+        Completion::Disconnect {
+            cookie: Cookie(7),
+            reason: CloseReason::Finished
+        }
+    ));
+    // The handle is still there, and is freed by unregister.
+    assert_eq!(bench.channel.in_use().handles, 1);
+    bench.run(|channel| channel.unregister(handle)).unwrap();
+    assert_eq!(bench.channel.in_use(), IDLE);
+    assert_eq!(bench.world.released, [id]);
+}
+
+#[test]
+fn what_comes_with_the_end_is_read_before_the_disconnect() {
+    let mut bench = Bench::small();
+    let (id, handle) = bench.open(Cookie(7));
+    bench.run(|channel| channel.disconnect(handle)).unwrap();
+    bench.run(|channel| channel.read(handle)).unwrap();
+    bench.world.peer(id).incoming.extend(b"last words");
+    bench.world.finish(id);
+    let completions = bench.completions();
+    assert!(
+        matches!(completions[0], Completion::Read { result: Ok(10), .. }),
+        "{completions:?}"
+    );
+    assert!(
+        matches!(completions[1], Completion::Disconnect { .. }),
+        "{completions:?}"
+    );
+}
+
+#[test]
+fn a_read_under_way_at_an_orderly_end_reads_nothing() {
+    let mut bench = Bench::small();
+    let (id, handle) = bench.open(Cookie(7));
+    bench.run(|channel| channel.disconnect(handle)).unwrap();
+    bench.run(|channel| channel.read(handle)).unwrap();
+    bench.world.end(id, CloseReason::Finished);
+    let completions = bench.completions();
+    assert!(
+        matches!(completions[0], Completion::Read { result: Ok(0), .. }),
+        "{completions:?}"
+    );
+    assert!(
+        matches!(completions[1], Completion::Disconnect { .. }),
+        "{completions:?}"
+    );
+}
+
+#[test]
+fn what_is_under_way_fails_before_the_disconnect() {
+    let cases = [
+        (CloseReason::Reset, IoError::Reset),
+        (CloseReason::TimedOut, IoError::TimedOut),
+        (CloseReason::Aborted, IoError::BrokenPipe),
+    ];
+    for (reason, expected) in cases {
+        let mut bench = Bench::small();
+        bench.world.send_room = 2;
+        let (id, handle) = bench.open(Cookie(7));
+        let buffer = bench.channel.buffer().unwrap();
+        bench.run(|channel| {
+            channel.read_into(handle, buffer).unwrap();
+            channel.writev(handle, hello()).unwrap();
+        });
+        bench.world.end(id, reason);
+        let completions = bench.completions();
+        assert!(matches!(
+            &completions[..],
+            [
+                Completion::Read { buffer: Some(_), result: Err(read), .. },
+                Completion::Write { result: Err(write), .. },
+                Completion::Disconnect { reason: told, .. },
+            ] if *read == expected && *write == expected && *told == reason
+        ));
+        assert_eq!(bench.channel.in_use().writes, 0);
+        assert_eq!(bench.channel.read(handle), Err(SubmitError::BrokenPipe));
+        assert_eq!(
+            bench.channel.disconnect(handle),
+            Err(SubmitError::BrokenPipe)
+        );
+        let write = bench.channel.writev(handle, hello());
+        assert_eq!(write.unwrap_err().error, SubmitError::BrokenPipe);
+        drop(completions);
+        bench.run(|channel| channel.unregister(handle)).unwrap();
+        assert_eq!(bench.channel.in_use(), IDLE);
+    }
+}
+
+#[test]
+fn a_connection_that_ends_before_it_is_registered_is_told_once_it_is() {
+    for before_accept in [true, false] {
+        let mut bench = Bench::small();
+        let id = bench.world.connect().unwrap();
+        if before_accept {
+            // The end is known before the connection is taken from the accept queue.
+            bench.world.events.clear();
+            bench.world.end(id, CloseReason::Reset);
+            bench.channel.collect(&mut bench.world);
+            bench
+                .world
+                .events
+                .push_back(net::stack::Event::Incoming(net::stack::ListenerId::new(0)));
+        }
+        let Completion::Accept { socket, .. } = bench.completion() else {
+            panic!("not accepted");
+        };
+        if !before_accept {
+            bench.world.end(id, CloseReason::Reset);
+        }
+        bench.assert_quiet();
+        let handle = bench.channel.register(socket, Cookie(7));
+        assert_eq!(bench.channel.read(handle), Err(SubmitError::BrokenPipe));
+        assert!(matches!(bench.completion(), Completion::Disconnect { .. }));
+        bench.assert_quiet();
+    }
+}
+
+#[test]
+fn unregister_cancels_what_is_ready_and_what_is_under_way() {
+    let mut bench = Bench::small();
+    bench.world.send_room = 2;
+    let (id, handle) = bench.open(Cookie(7));
+    bench.world.arrive(id, b"data");
+    bench.run(|channel| channel.read(handle)).unwrap();
+    let mut buffer = bench.channel.buffer().unwrap();
+    buffer.append(b"more than fits");
+    let pieces = IoVec::from_iter([IoSlice::Buffer(buffer)]);
+    bench.run(|channel| channel.writev(handle, pieces)).unwrap();
+    assert_eq!(bench.channel.in_use().free_buffers, 2);
+    bench.run(|channel| channel.unregister(handle)).unwrap();
+    assert_eq!(bench.channel.in_use(), IDLE);
+    assert_eq!(bench.channel.counters().completions_cancelled, 1);
+    bench.assert_quiet();
+    assert_eq!(bench.world.released, [id]);
+}
+
+#[test]
+fn commands_of_a_handle_that_is_unregistered_in_the_same_batch_do_nothing() {
+    let mut bench = Bench::small();
+    let (id, handle) = bench.open(Cookie(7));
+    bench.world.arrive(id, b"data");
+    bench.run(|channel| {
+        channel.read(handle).unwrap();
+        channel.writev(handle, hello()).unwrap();
+        channel.disconnect(handle).unwrap();
+        channel.unregister(handle).unwrap();
+    });
+    bench.assert_quiet();
+    assert_eq!(bench.channel.in_use(), IDLE);
+    assert_eq!(bench.world.released, [id]);
+}
+
+#[test]
+fn a_stale_handle_reaches_nothing() {
+    let mut bench = Bench::small();
+    let (_, old) = bench.open(Cookie(1));
+    bench.run(|channel| channel.unregister(old)).unwrap();
+    let (id, new) = bench.open(Cookie(2));
+    assert_eq!((old.index(), old == new), (new.index(), false));
+    bench.world.arrive(id, b"for the new one");
+    let stale = SubmitError::UnknownHandle;
+    let buffer = bench.channel.buffer().unwrap();
+    assert_eq!(bench.channel.read(old), Err(stale));
+    assert_eq!(
+        bench.channel.read_into(old, buffer).unwrap_err().error,
+        stale
+    );
+    assert_eq!(bench.channel.writev(old, hello()).unwrap_err().error, stale);
+    assert_eq!(bench.channel.disconnect(old), Err(stale));
+    assert_eq!(bench.channel.unregister(old), Err(stale));
+    assert_eq!(bench.channel.counters().commands_refused_stale, 5);
+    bench.assert_quiet();
+    bench.run(|channel| channel.read(new)).unwrap();
+    assert!(matches!(
+        bench.completion(),
+        Completion::Read {
+            cookie: Cookie(2),
+            ..
+        }
+    ));
+}

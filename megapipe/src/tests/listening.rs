@@ -1,0 +1,150 @@
+//! Listeners: masks, credit, what waits where, and lwsockets nobody wants.
+
+use super::world::{Bench, LISTENER, World};
+use crate::channel::{Channel, ChannelConfig, Completion, Cookie, ListenHandle, SubmitError};
+use crate::limits;
+use kernel::{CoreId, CoreMask, Instant};
+use net::stack::ListenError;
+
+fn config(handles: usize) -> ChannelConfig {
+    ChannelConfig {
+        handles,
+        batch: 32,
+        buffers: 1,
+        buffer_bytes: 8,
+    }
+}
+
+#[test]
+fn masks_of_one_port_are_disjoint_and_not_empty() {
+    let mut channel = Channel::create(config(1));
+    let second = CoreMask::only(CoreId::new(1).unwrap());
+    assert_eq!(
+        channel.listen(80, LISTENER, CoreMask::EMPTY),
+        Err(SubmitError::BadMask)
+    );
+    let first = channel.listen(80, LISTENER, CoreMask::first(1)).unwrap();
+    assert_eq!(
+        channel.listen(80, LISTENER, CoreMask::first(2)),
+        Err(SubmitError::BadMask)
+    );
+    assert_ne!(channel.listen(80, LISTENER, second), Ok(first));
+    assert!(channel.listen(81, LISTENER, CoreMask::first(2)).is_ok());
+}
+
+#[test]
+fn a_listener_too_many_is_refused() {
+    let mut channel = Channel::create(config(1));
+    for port in 0..limits::LISTENERS as u16 {
+        channel
+            .listen(port + 1, LISTENER, CoreMask::first(1))
+            .unwrap();
+    }
+    let refused = channel.listen(100, LISTENER, CoreMask::first(1));
+    assert_eq!(refused, Err(SubmitError::TooManyListeners));
+}
+
+#[test]
+fn a_listener_that_the_stack_refuses_is_told() {
+    let mut bench = Bench {
+        world: World::new(1),
+        channel: Channel::create(config(1)),
+    };
+    bench.world.refuse_listen = Some(ListenError::CoreTaken);
+    bench.run(|channel| {
+        let listener = channel.listen(80, LISTENER, CoreMask::first(1)).unwrap();
+        channel.accept(listener, 1).unwrap();
+    });
+    assert!(matches!(
+        bench.completion(),
+        Completion::ListenFailed {
+            cookie: LISTENER,
+            error: ListenError::CoreTaken
+        }
+    ));
+    bench.assert_quiet();
+}
+
+#[test]
+fn accept_credit_adds_up_and_each_connection_is_a_completion() {
+    let mut bench = Bench {
+        world: World::new(6),
+        channel: Channel::create(config(6)),
+    };
+    let listener = bench
+        .run(|channel| channel.listen(80, LISTENER, CoreMask::first(1)))
+        .unwrap();
+    assert_eq!(bench.channel.accept(listener, 0), Err(SubmitError::Empty));
+    let none = bench.channel.accept(ListenHandle(5), 1);
+    assert_eq!(none, Err(SubmitError::UnknownHandle));
+    for _ in 0..6 {
+        bench.world.connect().unwrap();
+    }
+    bench.assert_quiet();
+    bench.run(|channel| {
+        channel.accept(listener, 1).unwrap();
+        channel.accept(listener, 2).unwrap();
+    });
+    let completions = bench.completions();
+    let waiting: std::vec::Vec<usize> = completions
+        .iter()
+        .map(|completion| match completion {
+            Completion::Accept {
+                cookie: LISTENER,
+                peer,
+                pending,
+                ..
+            } => {
+                assert_eq!(*peer, super::world::PEER.parse().unwrap());
+                *pending
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(waiting, [5, 4, 3]);
+}
+
+#[test]
+fn an_lwsocket_that_nobody_registers_is_given_back() {
+    let mut bench = Bench::small();
+    let id = bench.world.connect().unwrap();
+    let completion = bench.completion();
+    assert_eq!(bench.channel.in_use().lwsockets, 1);
+    bench.run(|_| drop(completion));
+    assert_eq!(bench.world.released, [id]);
+    assert_eq!(bench.channel.in_use().lwsockets, 0);
+    assert_eq!(bench.channel.counters().lwsockets_dropped, 1);
+}
+
+#[test]
+fn an_lwsocket_of_another_channel_is_not_registered() {
+    let mut mine = Bench::small();
+    let mut other = Bench::small();
+    mine.world.connect().unwrap();
+    let id = other.world.connect().unwrap();
+    let (kept, foreign) = (mine.completion(), other.completion());
+    let Completion::Accept { socket, .. } = foreign else {
+        panic!("{foreign:?}");
+    };
+    let handle = mine.channel.register(socket, Cookie(1));
+    assert_eq!(mine.channel.read(handle), Err(SubmitError::UnknownHandle));
+    other.run(|_| ());
+    assert_eq!(other.world.released, [id]);
+    assert!(matches!(kept, Completion::Accept { .. }));
+}
+
+#[test]
+fn connections_beyond_the_accept_ring_wait_in_the_stack() {
+    let count = limits::ACCEPTS_WAITING + 10;
+    let mut bench = Bench::new(config(count));
+    for _ in 0..count {
+        bench.world.connect().unwrap();
+    }
+    bench.channel.collect(&mut bench.world);
+    assert_eq!(bench.world.queue.len(), 10);
+    let first = bench.completions();
+    assert_eq!(first.len(), limits::ACCEPTS_WAITING);
+    assert!(bench.channel.wants_application(Instant::ZERO));
+    assert_eq!(bench.completions().len(), 10);
+    bench.assert_quiet();
+}

@@ -1,0 +1,9 @@
+//! The channel against a model of a stack: every rule by name, and random sequences of calls.
+
+mod batching;
+mod closing;
+mod listening;
+mod random;
+mod reading;
+mod world;
+mod writing;

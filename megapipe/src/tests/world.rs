@@ -1,0 +1,251 @@
+//! A stand-in for the stack: connections that a test feeds, drains and breaks by hand.
+
+use crate::channel::{Channel, ChannelConfig, Completion, Cookie, Handle};
+use crate::connections::Connections;
+use core::net::SocketAddr;
+use kernel::{CoreMask, Instant};
+use net::stack::{
+    Accepted, CloseReason, ConnectionError, ConnectionId, Event, ListenError, ListenerId,
+};
+use std::collections::VecDeque;
+use std::vec::Vec;
+
+pub(super) const PEER: &str = "10.0.0.2:40000";
+pub(super) const LISTENER: Cookie = Cookie(1000);
+
+/// One connection as the model sees it.
+pub(super) struct Peer {
+    pub(super) id: ConnectionId,
+    pub(super) incoming: VecDeque<u8>,
+    pub(super) is_finished: bool,
+    pub(super) sent: Vec<u8>,
+    pub(super) room: usize,
+    pub(super) wants_room: bool,
+    pub(super) is_shut: bool,
+    pub(super) over: Option<CloseReason>,
+}
+
+/// The model of a stack.
+pub(super) struct World {
+    pub(super) peers: Vec<Option<Peer>>,
+    pub(super) generations: Vec<u32>,
+    pub(super) queue: VecDeque<ConnectionId>,
+    pub(super) events: VecDeque<Event>,
+    pub(super) released: Vec<ConnectionId>,
+    pub(super) refuse_listen: Option<ListenError>,
+    pub(super) send_room: usize,
+}
+
+impl World {
+    pub(super) fn new(connections: usize) -> Self {
+        World {
+            peers: (0..connections).map(|_| None).collect(),
+            generations: std::vec![0; connections],
+            queue: VecDeque::new(),
+            events: VecDeque::new(),
+            released: Vec::new(),
+            refuse_listen: None,
+            send_room: 1 << 20,
+        }
+    }
+
+    /// A peer connects and waits to be accepted.
+    pub(super) fn connect(&mut self) -> Option<ConnectionId> {
+        let index = self.peers.iter().position(Option::is_none)?;
+        self.generations[index] += 1;
+        let id = ConnectionId::new(index as u32, self.generations[index]);
+        self.peers[index] = Some(Peer {
+            id,
+            incoming: VecDeque::new(),
+            is_finished: false,
+            sent: Vec::new(),
+            room: self.send_room,
+            wants_room: false,
+            is_shut: false,
+            over: None,
+        });
+        self.queue.push_back(id);
+        self.events.push_back(Event::Incoming(ListenerId::new(0)));
+        Some(id)
+    }
+
+    pub(super) fn peer(&mut self, id: ConnectionId) -> &mut Peer {
+        self.find(id).expect("a live connection")
+    }
+
+    pub(super) fn find(&mut self, id: ConnectionId) -> Option<&mut Peer> {
+        self.peers[id.index()].as_mut().filter(|peer| peer.id == id)
+    }
+
+    /// The peer sends bytes.
+    pub(super) fn arrive(&mut self, id: ConnectionId, data: &[u8]) {
+        self.peer(id).incoming.extend(data);
+        self.events.push_back(Event::Readable(id));
+    }
+
+    /// The peer finishes sending; over when this side has too.
+    pub(super) fn finish(&mut self, id: ConnectionId) {
+        self.peer(id).is_finished = true;
+        self.events.push_back(Event::Readable(id));
+        self.end_if_both_finished(id);
+    }
+
+    /// The connection breaks.
+    pub(super) fn end(&mut self, id: ConnectionId, reason: CloseReason) {
+        if self.peer(id).over.replace(reason).is_none() {
+            self.events.push_back(Event::Closed(id, reason));
+        }
+    }
+
+    /// The peer acknowledges: there is room for `bytes` more.
+    pub(super) fn make_room(&mut self, id: ConnectionId, bytes: usize) {
+        let peer = self.peer(id);
+        peer.room += bytes;
+        if core::mem::take(&mut peer.wants_room) {
+            self.events.push_back(Event::Writable(id));
+        }
+    }
+
+    fn end_if_both_finished(&mut self, id: ConnectionId) {
+        let peer = self.peer(id);
+        if peer.is_shut && peer.is_finished && peer.over.is_none() {
+            self.end(id, CloseReason::Finished);
+        }
+    }
+}
+
+impl Connections for World {
+    fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn listen(&mut self, _: u16, _: CoreMask, _: usize) -> Result<ListenerId, ListenError> {
+        self.refuse_listen.map_or(Ok(ListenerId::new(0)), Err)
+    }
+
+    fn accept(&mut self, _: ListenerId) -> Option<Accepted> {
+        let connection = self.queue.pop_front()?;
+        Some(Accepted {
+            connection,
+            peer: PEER.parse::<SocketAddr>().unwrap(),
+            pending: self.queue.len(),
+        })
+    }
+
+    fn receive(
+        &mut self,
+        id: ConnectionId,
+        buf: &mut [u8],
+    ) -> Result<Option<usize>, ConnectionError> {
+        let peer = self.find(id).ok_or(ConnectionError::Unknown)?;
+        let count = buf.len().min(peer.incoming.len());
+        if count > 0 {
+            buf.iter_mut()
+                .zip(peer.incoming.drain(..count))
+                .for_each(|(to, from)| *to = from);
+            return Ok(Some(count));
+        }
+        match peer.over {
+            _ if peer.is_finished => Ok(Some(0)),
+            Some(_) => Err(ConnectionError::Closed),
+            None => Ok(None),
+        }
+    }
+
+    fn send(&mut self, id: ConnectionId, data: &[u8]) -> Result<usize, ConnectionError> {
+        let peer = self.find(id).ok_or(ConnectionError::Unknown)?;
+        if peer.is_shut || peer.over.is_some() {
+            return Err(ConnectionError::Closed);
+        }
+        let count = data.len().min(peer.room);
+        peer.room -= count;
+        peer.wants_room |= count < data.len();
+        peer.sent.extend_from_slice(&data[..count]);
+        Ok(count)
+    }
+
+    fn shutdown(&mut self, id: ConnectionId) -> Result<(), ConnectionError> {
+        let peer = self.find(id).ok_or(ConnectionError::Unknown)?;
+        if peer.over.is_some() {
+            return Err(ConnectionError::Closed);
+        }
+        peer.is_shut = true;
+        self.end_if_both_finished(id);
+        Ok(())
+    }
+
+    fn release(&mut self, id: ConnectionId) -> Result<(), ConnectionError> {
+        self.find(id).ok_or(ConnectionError::Unknown)?;
+        self.peers[id.index()] = None;
+        self.events.retain(|event| match event {
+            Event::Readable(of) | Event::Writable(of) | Event::Closed(of, _) => *of != id,
+            Event::Incoming(_) => true,
+        });
+        self.released.push(id);
+        Ok(())
+    }
+}
+
+/// A channel over a model of a stack, listening, with endless accept credit.
+pub(super) struct Bench {
+    pub(super) world: World,
+    pub(super) channel: Channel,
+}
+
+impl Bench {
+    pub(super) fn new(config: ChannelConfig) -> Self {
+        let mut bench = Bench {
+            world: World::new(config.handles),
+            channel: Channel::create(config),
+        };
+        bench.run(|channel| {
+            let listener = channel.listen(80, LISTENER, CoreMask::first(1)).unwrap();
+            channel.accept(listener, u32::MAX).unwrap();
+        });
+        bench
+    }
+
+    pub(super) fn small() -> Self {
+        Self::new(ChannelConfig {
+            handles: 4,
+            batch: 32,
+            buffers: 4,
+            buffer_bytes: 64,
+        })
+    }
+
+    /// Lets the application run once, as the core does, and flushes.
+    pub(super) fn run<R>(&mut self, application: impl FnOnce(&mut Channel) -> R) -> R {
+        self.channel.begin_run(Instant::ZERO);
+        let result = application(&mut self.channel);
+        self.channel.flush_to(&mut self.world);
+        result
+    }
+
+    /// Collects events and hands out every completion.
+    pub(super) fn completions(&mut self) -> Vec<Completion> {
+        self.channel.collect(&mut self.world);
+        self.run(|channel| core::iter::from_fn(|| channel.dispatch(None)).collect())
+    }
+
+    /// Collects events and hands out the one completion there is.
+    pub(super) fn completion(&mut self) -> Completion {
+        let mut completions = self.completions();
+        assert_eq!(completions.len(), 1, "{completions:?}");
+        completions.remove(0)
+    }
+
+    pub(super) fn assert_quiet(&mut self) {
+        let completions = self.completions();
+        assert!(completions.is_empty(), "{completions:?}");
+    }
+
+    /// Connects a peer and registers its lwsocket.
+    pub(super) fn open(&mut self, cookie: Cookie) -> (ConnectionId, Handle) {
+        let id = self.world.connect().expect("a free connection");
+        match self.completion() {
+            Completion::Accept { socket, .. } => (id, self.channel.register(socket, cookie)),
+            other => panic!("{other:?}"),
+        }
+    }
+}
