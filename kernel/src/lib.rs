@@ -8,10 +8,10 @@
 //! Upstream: the boot protocol and the devices. Downstream: `net`, and
 //! through it everything else. `kernel` calls nothing above it.
 //!
-//! Reading order: [`limits`], [`time`], [`cores`], [`processor`].
+//! Reading order: [`limits`], [`time`], [`cores`], [`processor`], [`virtio`].
 #![no_std]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fake"))]
 extern crate std;
 
 extern crate alloc;
@@ -20,6 +20,7 @@ pub mod cores;
 pub mod limits;
 pub mod processor;
 pub mod time;
+pub mod virtio;
 
 pub use cores::{CoreId, CoreMask};
 pub use processor::Processor;

@@ -1,0 +1,406 @@
+//! The other half, for tests: a device in the same address space, honest or not.
+//!
+//! [`FakeDevice`] plays the registers and counts their use; [`FakeQueue`] plays the device's side
+//! of one ring. Neither knows the driver's types: they read and write what a device would.
+
+use super::device::{Device, DeviceKind, InterruptTarget, Registers, RingAddresses};
+use super::doorbell::Doorbell;
+use super::notification::event_was_passed;
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU16, Ordering, fence};
+use std::sync::{Mutex, MutexGuard};
+
+/// What is in a doorbell that has not been rung.
+const SILENT: u32 = 0xffff_ffff;
+
+/// How a fake device is made.
+#[derive(Debug, Clone)]
+pub struct FakeOptions {
+    /// What it says it is.
+    pub kind: DeviceKind,
+    /// Features it offers.
+    pub features: u64,
+    /// Features it insists on: without them it refuses.
+    pub required: u64,
+    /// Size of each queue it has.
+    pub queue_sizes: Vec<u32>,
+    /// Its configuration space.
+    pub config: Vec<u8>,
+    /// Interrupts it can tell apart.
+    pub interrupt_lines: usize,
+    /// Never shows a status of 0.
+    pub is_stuck: bool,
+}
+
+#[derive(Default)]
+struct State {
+    status: u8,
+    accepted: u64,
+    rings: BTreeMap<u16, (RingAddresses, Bell)>,
+    bells: BTreeMap<u16, Bell>,
+    bound: BTreeMap<u16, usize>,
+    routes: BTreeMap<usize, InterruptTarget>,
+    reads: u64,
+    writes: u64,
+}
+
+/// A device that is memory and nothing else. Clones are the same device.
+#[derive(Clone)]
+pub struct FakeDevice {
+    options: FakeOptions,
+    state: Arc<Mutex<State>>,
+}
+
+/// A word that a driver's doorbell writes to.
+#[derive(Clone, Copy)]
+struct Bell(NonNull<u32>);
+
+// SAFETY: the word lives for ever, and is only accessed as a whole.
+unsafe impl Send for Bell {}
+
+impl Bell {
+    fn new() -> Self {
+        Bell(NonNull::from(Box::leak(Box::new(SILENT))))
+    }
+
+    /// Returns whether it was rung since the last look.
+    fn take(self) -> bool {
+        // SAFETY: valid for ever and aligned; the driver writes whole words.
+        unsafe {
+            let is_rung = self.0.read_volatile() != SILENT;
+            if is_rung {
+                self.0.write_volatile(SILENT);
+            }
+            is_rung
+        }
+    }
+}
+
+impl FakeDevice {
+    /// Makes a device.
+    pub fn new(options: FakeOptions) -> Self {
+        FakeDevice {
+            options,
+            state: Arc::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .expect("no test panics while it holds the state")
+    }
+
+    /// Returns the device as discovery would hand it to a driver.
+    pub fn device(&self) -> Device {
+        Device::new(
+            self.options.kind,
+            "nowhere".to_string(),
+            Box::new(self.clone()),
+        )
+    }
+
+    /// Returns the device's side of a queue, once the driver has installed it. Ask for it once: it
+    /// starts at the beginning of the ring.
+    pub fn queue(&self, index: u16) -> Option<FakeQueue> {
+        let state = self.state();
+        let (ring, bell) = state.rings.get(&index)?;
+        let has_event_index = state.accepted & super::device::features::EVENT_INDEX != 0;
+        Some(FakeQueue::new(*ring, *bell, has_event_index))
+    }
+
+    /// Returns the device status last written.
+    pub fn last_status(&self) -> u8 {
+        self.state().status
+    }
+
+    /// Returns the features that the driver took.
+    pub fn accepted_features(&self) -> u64 {
+        self.state().accepted
+    }
+
+    /// Returns how often a register was read and written, doorbells not counted.
+    pub fn register_uses(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.reads, state.writes)
+    }
+
+    /// Returns where the interrupt of a queue leads.
+    pub fn interrupt_of(&self, queue: u16) -> Option<InterruptTarget> {
+        let state = self.state();
+        state.routes.get(state.bound.get(&queue)?).copied()
+    }
+}
+
+impl Registers for FakeDevice {
+    fn status(&mut self) -> u8 {
+        let mut state = self.state();
+        state.reads += 1;
+        let is_refused = self.options.required & !state.accepted != 0;
+        match state.status {
+            0 if self.options.is_stuck => 1,
+            status if is_refused => status & !8,
+            status => status,
+        }
+    }
+
+    fn set_status(&mut self, status: u8) {
+        let mut state = self.state();
+        state.writes += 1;
+        state.status = status;
+    }
+
+    fn offered_features(&mut self) -> u64 {
+        self.state().reads += 1;
+        self.options.features
+    }
+
+    fn accept_features(&mut self, features: u64) {
+        let mut state = self.state();
+        state.writes += 1;
+        state.accepted = features;
+    }
+
+    fn max_queue_size(&mut self, queue: u16) -> u32 {
+        self.state().reads += 1;
+        self.options
+            .queue_sizes
+            .get(usize::from(queue))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    fn doorbell(&mut self, queue: u16) -> Option<Doorbell> {
+        let bell = Bell::new();
+        self.state().bells.insert(queue, bell);
+        // SAFETY: the word is leaked, and nothing but the fake reads it.
+        Some(unsafe { Doorbell::bits32(bell.0, queue.into()) })
+    }
+
+    fn install(&mut self, queue: u16, ring: RingAddresses) {
+        let mut state = self.state();
+        state.writes += 1;
+        let bell = *state.bells.entry(queue).or_insert_with(Bell::new);
+        state.rings.insert(queue, (ring, bell));
+    }
+
+    fn interrupt_lines(&self) -> usize {
+        self.options.interrupt_lines
+    }
+
+    fn route(&mut self, line: usize, target: InterruptTarget) -> bool {
+        self.state().routes.insert(line, target);
+        true
+    }
+
+    fn bind(&mut self, queue: u16, line: usize) -> bool {
+        self.state().bound.insert(queue, line);
+        line < self.options.interrupt_lines
+    }
+
+    fn interrupt_acknowledge(&mut self) -> Option<Doorbell> {
+        None
+    }
+
+    fn config_u8(&mut self, offset: usize) -> Option<u8> {
+        self.state().reads += 1;
+        self.options.config.get(offset).copied()
+    }
+
+    fn config_u16(&mut self, offset: usize) -> Option<u16> {
+        self.state().reads += 1;
+        let bytes = self.options.config.get(offset..offset + 2)?;
+        Some(u16::from_le_bytes(bytes.try_into().ok()?))
+    }
+}
+
+/// One buffer of a chain, as the descriptor names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FakeBuffer {
+    address: u64,
+    /// Length in bytes.
+    pub len_bytes: u32,
+    /// The device may write to it (and not read).
+    pub is_writable: bool,
+}
+
+/// A chain of buffers that the driver made available.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FakeChain {
+    /// Its first descriptor, which names it.
+    pub id: u16,
+    /// The buffers.
+    pub buffers: Vec<FakeBuffer>,
+}
+
+/// The device's side of one ring.
+pub struct FakeQueue {
+    ring: RingAddresses,
+    bell: Bell,
+    has_event_index: bool,
+    next_available: u16,
+    used: u16,
+    signalled: u16,
+}
+
+impl FakeQueue {
+    fn new(ring: RingAddresses, bell: Bell, has_event_index: bool) -> Self {
+        FakeQueue {
+            ring,
+            bell,
+            has_event_index,
+            next_available: 0,
+            used: 0,
+            signalled: 0,
+        }
+    }
+
+    /// Returns the number of descriptors.
+    pub fn size(&self) -> u16 {
+        self.ring.size
+    }
+
+    /// Returns whether the doorbell was rung since the last look.
+    pub fn was_rung(&mut self) -> bool {
+        self.bell.take()
+    }
+
+    /// Returns how many chains wait to be taken.
+    pub fn waiting(&self) -> u16 {
+        let index = word(self.ring.available + 2).load(Ordering::Acquire);
+        index.wrapping_sub(self.next_available)
+    }
+
+    /// Takes the next chain that the driver made available.
+    pub fn take(&mut self) -> Option<FakeChain> {
+        if self.waiting() == 0 {
+            return None;
+        }
+        let slot = u64::from(self.next_available % self.ring.size);
+        let id = read::<u16>(self.ring.available + 4 + 2 * slot);
+        self.next_available = self.next_available.wrapping_add(1);
+        let mut buffers = Vec::new();
+        let mut next = Some(id);
+        while let Some(at) = next {
+            let descriptor = self.ring.descriptors + 16 * u64::from(at);
+            let flags = read::<u16>(descriptor + 12);
+            buffers.push(FakeBuffer {
+                address: read(descriptor),
+                len_bytes: read(descriptor + 8),
+                is_writable: flags & 2 != 0,
+            });
+            next = (flags & 1 != 0).then(|| read(descriptor + 14));
+        }
+        Some(FakeChain { id, buffers })
+    }
+
+    /// Asks for a doorbell at the next chain, or at none; VirtIO 1.2 §2.7.10.
+    pub fn set_doorbell_wanted(&mut self, is_wanted: bool) {
+        if self.has_event_index {
+            let event = self
+                .next_available
+                .wrapping_add(if is_wanted { 0 } else { 0x8000 });
+            let end = self.ring.used + 4 + 8 * u64::from(self.ring.size);
+            word(end).store(event, Ordering::Relaxed);
+        } else {
+            word(self.ring.used).store(u16::from(!is_wanted), Ordering::Relaxed);
+        }
+        fence(Ordering::SeqCst);
+    }
+
+    /// Writes `bytes` to the chain's first writable buffer, as far as there is room; returns how
+    /// many went in.
+    pub fn write(&mut self, chain: &FakeChain, bytes: &[u8]) -> u32 {
+        let Some(buffer) = chain.buffers.iter().find(|buffer| buffer.is_writable) else {
+            return 0;
+        };
+        let len = bytes.len().min(buffer.len_bytes as usize);
+        let to = core::ptr::with_exposed_provenance_mut::<u8>(buffer.address as usize);
+        // SAFETY: the driver said that the buffer is this long and the device's to write.
+        unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), len) };
+        len as u32
+    }
+
+    /// Reads the chain's readable buffers, one behind the other.
+    pub fn read(&self, chain: &FakeChain) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for buffer in chain.buffers.iter().filter(|buffer| !buffer.is_writable) {
+            for offset in 0..u64::from(buffer.len_bytes) {
+                bytes.push(read::<u8>(buffer.address + offset));
+            }
+        }
+        bytes
+    }
+
+    /// Gives a chain back, with `len_bytes` written. Both may be lies.
+    pub fn complete(&mut self, id: u32, len_bytes: u32) {
+        let slot = u64::from(self.used % self.ring.size);
+        write(self.ring.used + 4 + 8 * slot, id);
+        write(self.ring.used + 8 + 8 * slot, len_bytes);
+        self.set_used_index(self.used.wrapping_add(1));
+    }
+
+    /// Stores the used index, which may be a lie.
+    pub fn set_used_index(&mut self, index: u16) {
+        self.used = index;
+        word(self.ring.used + 2).store(index, Ordering::Release);
+    }
+
+    /// Returns whether the completions since the last call call for an interrupt (VirtIO 1.2
+    /// §2.7.7).
+    pub fn interrupts(&mut self) -> bool {
+        fence(Ordering::SeqCst);
+        let old = core::mem::replace(&mut self.signalled, self.used);
+        if self.has_event_index {
+            let end = self.ring.available + 4 + 2 * u64::from(self.ring.size);
+            event_was_passed(word(end).load(Ordering::Relaxed), self.used, old)
+        } else {
+            old != self.used && word(self.ring.available).load(Ordering::Relaxed) & 1 == 0
+        }
+    }
+
+    /// Fills the next waiting receive buffer with `bytes`; false when there is none.
+    pub fn deliver(&mut self, bytes: &[u8]) -> bool {
+        let Some(chain) = self.take() else {
+            return false;
+        };
+        let len_bytes = self.write(&chain, bytes);
+        self.complete(chain.id.into(), len_bytes);
+        true
+    }
+
+    /// Takes the next frame that was sent, and gives its buffer back.
+    pub fn collect(&mut self) -> Option<Vec<u8>> {
+        let chain = self.take()?;
+        let bytes = self.read(&chain);
+        self.complete(chain.id.into(), 0);
+        Some(bytes)
+    }
+}
+
+/// Returns an index or flags word that the driver shares.
+fn word(address: u64) -> &'static AtomicU16 {
+    let pointer = core::ptr::with_exposed_provenance_mut::<u16>(address as usize);
+    // SAFETY: the driver installed the ring here; it lives for ever, and both sides access these
+    // words atomically.
+    unsafe { AtomicU16::from_ptr(pointer) }
+}
+
+/// Reads a value that the driver wrote before it published the index.
+fn read<T: Copy>(address: u64) -> T {
+    let pointer = core::ptr::with_exposed_provenance::<T>(address as usize);
+    // SAFETY: inside of a ring or buffer that the driver named, which lives for ever.
+    unsafe { pointer.read_volatile() }
+}
+
+/// Writes a value that the driver reads after the used index.
+fn write<T: Copy>(address: u64, value: T) {
+    let pointer = core::ptr::with_exposed_provenance_mut::<T>(address as usize);
+    // SAFETY: as in `read`, and the device's to write.
+    unsafe { pointer.write_volatile(value) }
+}

@@ -1,0 +1,32 @@
+//! virtio: split rings over memory that driver and device share, and the devices behind them.
+//!
+//! [`device`] is a device before it runs: status, features, configuration, queue set-up, on
+//! whichever bus. [`rx`], [`tx`] and [`exchange`] are what a driver gets out of it: queues that own
+//! their buffers for good. They hold no register but their [`doorbell`], so the data path cannot
+//! read one.
+//!
+//! Nothing that the device writes is believed: descriptors are written once and never read back,
+//! every id and length that comes back is checked against the driver's own copy, and a lie is
+//! counted. Memory once shown to a device is never freed.
+//!
+//! Upstream: the device, through the transports of `virtio-drivers`. Downstream: `net::virtio_net`,
+//! and the machine's entropy.
+//! Specification: VirtIO 1.2, §2.7 (split virtqueues), §3.1 (initialisation), §4.1, §4.2 (buses).
+//!
+//! Reading order: [`notification`], [`limits`], `memory`, `ring`, [`rx`], [`tx`], [`exchange`],
+//! [`doorbell`], [`device`].
+
+pub mod device;
+pub mod doorbell;
+pub mod exchange;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
+pub mod limits;
+mod memory;
+pub mod notification;
+mod ring;
+pub mod rx;
+pub mod tx;
+
+#[cfg(test)]
+mod ring_tests;
