@@ -240,8 +240,33 @@ impl Model {
         self.bench.channel.flush_to(&mut self.bench.world);
     }
 
+    /// Lets every peer read all, and checks that nothing still waits that could go on.
+    fn settle(&mut self) {
+        for _ in 0..2 {
+            for known in self.known.values() {
+                if !known.is_over {
+                    self.bench.world.make_room(known.id, 1 << 20);
+                }
+            }
+            for _ in 0..=HANDLES {
+                for completion in self.bench.completions() {
+                    self.check(completion);
+                }
+            }
+        }
+        for known in self.known.values() {
+            assert_eq!(known.writing, None);
+            let is_drained = known.read.len() == known.arrived.len();
+            assert!(
+                !known.reading || is_drained,
+                "a read waits though there is something"
+            );
+        }
+    }
+
     /// Ends everything and checks that nothing is left.
     fn finish(mut self) {
+        self.settle();
         while let Some(cookie) = self.pick() {
             let handle = self.known[&cookie].handle;
             self.bench

@@ -167,3 +167,45 @@ fn a_handle_that_goes_while_it_waits_for_a_buffer_takes_none() {
     bench.run(|channel| channel.read(handle)).unwrap();
     assert_eq!(read_of(bench.completion()), (Cookie(2), b"new".into(), 3));
 }
+
+#[test]
+fn no_handle_is_forgotten_in_the_line_for_buffers() {
+    let mut bench = Bench::new(ChannelConfig {
+        handles: 2,
+        batch: 32,
+        buffers: 1,
+        buffer_bytes: 8,
+    });
+    let buffer = bench.channel.buffer();
+    // The first place is in the line, and stays there over several connections.
+    for cookie in 0..3 {
+        let (id, handle) = bench.open(Cookie(cookie));
+        bench.world.arrive(id, b"data");
+        bench.run(|channel| channel.read(handle)).unwrap();
+        bench.run(|channel| channel.unregister(handle)).unwrap();
+    }
+    let opened = [10, 11].map(|cookie| bench.open(Cookie(cookie)));
+    for (id, handle) in opened {
+        bench.world.arrive(id, b"data");
+        bench.run(|channel| channel.read(handle)).unwrap();
+    }
+    bench.assert_quiet();
+    drop(buffer);
+    bench.run(|_| ());
+    for _ in 0..3 {
+        for cookie in [10, 11] {
+            let read = read_of(bench.completion());
+            assert_eq!((read.0, read.2), (Cookie(cookie), 4));
+            bench.run(|_| ());
+        }
+        // Both wait for the one buffer again.
+        let held = bench.channel.buffer();
+        for (id, handle) in opened {
+            bench.world.arrive(id, b"more");
+            bench.run(|channel| channel.read(handle)).unwrap();
+        }
+        bench.assert_quiet();
+        drop(held);
+        bench.run(|_| ());
+    }
+}
