@@ -7,11 +7,9 @@ use crate::target::Scratch;
 use megapipe::channel::IoVec;
 use site::Site;
 
-/// The answers to requests that follow each other on a connection.
-#[derive(Debug)]
+/// What answering requests that follow each other on a connection came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch {
-    /// One write; empty when the first request is not complete.
-    pub pieces: IoVec,
     /// Bytes of the input that are done with: heads, and content that was skipped.
     pub consumed: usize,
     /// What becomes of the connection after the write.
@@ -32,45 +30,35 @@ pub struct Answering<'a> {
 
 impl Answering<'_> {
     /// Answers the requests at the front of `input`, in order, as far as they are complete and
-    /// their answers fit into one write.
+    /// their answers fit into `pieces`, which stays empty when the first one is not complete.
     #[inline]
-    pub fn answer_all(&mut self, input: &[u8]) -> Batch {
+    pub fn answer_all(&mut self, input: &[u8], pieces: &mut IoVec) -> Batch {
         let mut batch = Batch {
-            pieces: IoVec::new(),
             consumed: 0,
             next: Next::Request { skip: 0 },
         };
         while let Next::Request { skip: 0 } = batch.next
             && batch.consumed < input.len()
-            && has_room(&batch.pieces)
+            && has_room(pieces)
             && let Step::Answer(answer) = answer(&input[batch.consumed..], self.site, self.scratch)
-            && self.push(&answer, &mut batch)
+            && self.push(&answer, pieces)
         {
+            batch.consumed += answer.consumed;
+            batch.next = answer.next;
             batch.skip_content(input.len());
         }
         batch
     }
 
-    /// Answers with a refusal, whatever else has come.
-    #[cold]
-    pub fn refuse(&mut self, answer: &Answer<'static>) -> Batch {
-        let mut batch = Batch {
-            pieces: IoVec::new(),
-            consumed: 0,
-            next: answer.next,
-        };
-        self.push(answer, &mut batch);
-        batch
-    }
-
-    fn push(&mut self, answer: &Answer<'static>, batch: &mut Batch) -> bool {
-        if !response::push(&answer.response, self.date, &mut batch.pieces) {
+    /// Adds an answer to `pieces` and counts it; `false`, and nothing is done, when it does not
+    /// fit.
+    #[inline]
+    pub fn push(&mut self, answer: &Answer<'static>, pieces: &mut IoVec) -> bool {
+        if !response::push(&answer.response, self.date, pieces) {
             return false;
         }
         self.counters
             .count_answer(answer.response.status, answer.refusal);
-        batch.consumed += answer.consumed;
-        batch.next = answer.next;
         true
     }
 }

@@ -6,8 +6,7 @@
 /// Field lines of one request; more are answered with 431.
 pub const MAX_FIELDS: usize = 64;
 
-/// Bytes of a request target that has to be rewritten (escapes, dot segments); longer ones are
-/// answered with 414.
+/// Bytes of a target's path, decoded and normal; longer ones are answered with 414.
 pub const MAX_TARGET_BYTES: usize = 4 * 1024;
 
 /// Bytes of a request's content that are read and thrown away so that the connection can be kept;

@@ -133,12 +133,11 @@ fn answer_to<'s>(
         }
         Err(refusal) => return refuse(refusal, consumed),
     }
-    let path = match target::path(request.path.unwrap_or_default().as_bytes(), scratch) {
-        Ok(path) => path,
+    let page = match find(request.path.unwrap_or_default().as_bytes(), site, scratch) {
+        Ok(page) => page,
         Err(BadTarget::Malformed) => return refuse(Refusal::Target, consumed),
         Err(BadTarget::TooLong) => return refuse(Refusal::TargetTooLong, consumed),
     };
-    let page = site.lookup(path).unwrap_or_else(|| site.not_found());
     let mut response = Response {
         status: page.status,
         head: page.head,
@@ -156,6 +155,18 @@ fn answer_to<'s>(
         next,
         refusal: None,
     }
+}
+
+/// Finds the page that a target names, or the one for paths not found.
+#[inline]
+fn find<'s>(target: &[u8], site: &Site<'s>, scratch: &mut Scratch) -> Result<Page<'s>, BadTarget> {
+    if let Some(page) = site.lookup(target)
+        && page.has_plain_path
+    {
+        return Ok(page);
+    }
+    let path = target::path(target, scratch)?;
+    Ok(site.lookup(path).unwrap_or_else(|| site.not_found()))
 }
 
 /// Returns whether the client has this page already; only pages with a tag can be.

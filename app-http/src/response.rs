@@ -97,15 +97,3 @@ pub fn push(response: &Response<'static>, date: &DateLine, pieces: &mut IoVec) -
     }
     true
 }
-
-/// Returns how many bytes a write's pieces have.
-pub fn byte_count(pieces: &IoVec) -> u64 {
-    pieces
-        .iter()
-        .map(|piece| match piece {
-            IoSlice::Static(bytes) => bytes.len(),
-            IoSlice::Buffer(buffer) => buffer.filled().len(),
-            IoSlice::Inline(bytes) => bytes.len(),
-        } as u64)
-        .sum()
-}

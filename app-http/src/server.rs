@@ -7,16 +7,16 @@
 //! Invariants: a connection has at most one read or one write under way; it holds a buffer only
 //! while requests or parts of one wait in it; nothing is allocated after [`Server::new`].
 
-use crate::batch::{Answering, Batch};
+use crate::batch::Answering;
 use crate::connections::{Connection, Connections, Slot, State};
 use crate::counters::ServerCounters;
 use crate::limits::{ACCEPT_CREDIT, MAX_LINGER_BYTES, MAX_TARGET_BYTES};
 use crate::request::{Next, answer_to_overlong_head};
-use crate::response::{self, DateLine};
+use crate::response::DateLine;
 use crate::target::Scratch;
 use alloc::boxed::Box;
 use kernel::{CoreMask, Instant};
-use megapipe::channel::{Buffer, IoError, ListenHandle, SubmitError};
+use megapipe::channel::{Buffer, IoError, IoVec, ListenHandle, SubmitError};
 use megapipe::{Application, Channel, Completion, Cookie, Lwsocket};
 use site::Site;
 
@@ -140,6 +140,10 @@ impl Server {
             Completion::Disconnect { cookie, .. } => {
                 self.end(channel, Slot::from_word(cookie.0));
             }
+            Completion::ListenFailed { error, .. } => {
+                log::error!("port {}: cannot listen: {error:?}", self.config.port);
+                self.listening = Listening::Refused;
+            }
         }
     }
 
@@ -212,22 +216,19 @@ impl Server {
 
     /// Answers what is complete in `buffer`, or reads on.
     fn handle_requests(&mut self, channel: &mut Channel, slot: Slot, mut buffer: Buffer) {
-        let batch = self.answering().answer_all(buffer.filled());
-        if !batch.pieces.is_empty() {
-            let rest = if batch.consumed < buffer.filled().len() {
-                buffer.consume(batch.consumed);
-                Some(buffer)
-            } else {
-                None
-            };
-            self.write(channel, slot, batch, rest);
+        let mut pieces = IoVec::new();
+        let batch = self.answering().answer_all(buffer.filled(), &mut pieces);
+        if !pieces.is_empty() {
+            buffer.consume(batch.consumed);
+            let rest = (!buffer.filled().is_empty()).then_some(buffer);
+            self.write(channel, slot, pieces, batch.next, rest);
         } else if buffer.spare() > 0 {
             self.read_on(channel, slot, buffer);
         } else {
             let refusal = answer_to_overlong_head(buffer.filled());
-            let batch = self.answering().refuse(&refusal);
             drop(buffer);
-            self.write(channel, slot, batch, None);
+            self.answering().push(&refusal, &mut pieces);
+            self.write(channel, slot, pieces, refusal.next, None);
         }
     }
 
@@ -240,14 +241,21 @@ impl Server {
         }
     }
 
-    fn write(&mut self, channel: &mut Channel, slot: Slot, batch: Batch, rest: Option<Buffer>) {
+    /// Sends the pieces; `rest` are the requests behind those answered.
+    fn write(
+        &mut self,
+        channel: &mut Channel,
+        slot: Slot,
+        pieces: IoVec,
+        next: Next,
+        rest: Option<Buffer>,
+    ) {
         let Some(connection) = self.connections.connection(slot) else {
             return;
         };
-        connection.state = State::Writing(batch.next);
+        connection.state = State::Writing(next);
         connection.held = rest;
-        self.counters.bytes_out += response::byte_count(&batch.pieces);
-        let result = channel.writev(connection.handle, batch.pieces);
+        let result = channel.writev(connection.handle, pieces);
         self.check(channel, slot, result.map_err(|refused| refused.error));
     }
 
@@ -255,9 +263,10 @@ impl Server {
         let Some(connection) = self.connections.connection(slot) else {
             return;
         };
-        let (State::Writing(next), Ok(_)) = (connection.state, result) else {
+        let (State::Writing(next), Ok(count)) = (connection.state, result) else {
             return self.end(channel, slot);
         };
+        self.counters.bytes_out += count as u64;
         match (next, connection.held.take()) {
             (Next::Request { skip }, None) => self.read(channel, slot, skip),
             // What is held starts with a request: content that had come was stepped over.
@@ -298,12 +307,17 @@ impl Server {
         self.check(channel, slot, result.map_err(|refused| refused.error));
     }
 
-    /// Gives a connection up when a command on it was refused.
+    /// Ends a connection when a command on it was refused.
     #[inline]
     fn check(&mut self, channel: &mut Channel, slot: Slot, result: Result<(), SubmitError>) {
-        if result.is_err() {
-            self.counters.commands_refused += 1;
-            self.end(channel, slot);
+        match result {
+            Ok(()) => {}
+            // The connection broke before the command.
+            Err(SubmitError::BrokenPipe) => self.end(channel, slot),
+            Err(_) => {
+                self.counters.commands_refused += 1;
+                self.end(channel, slot);
+            }
         }
     }
 

@@ -29,7 +29,7 @@
 //!    32     2      ETag with its quotes: offset in the head
 //!    34     2      ETag: length, 0 for none
 //!    36     2      status
-//!    38     2      0
+//!    38     2      flags: PLAIN_PATH
 //! ```
 //!
 //! Page 0 is the answer to paths that are not found; it has no path and is not in the index.
@@ -118,6 +118,26 @@ impl Section {
     }
 }
 
+/// Flag of a page: in a URI, its path stands for itself; decoding and normalising change nothing.
+pub const PLAIN_PATH: u16 = 1;
+
+/// Returns whether a path stands for itself in a URI: it starts with a slash, has no byte that is
+/// written in another way or ends a path there, and no segment that normalising removes.
+pub fn is_plain_path(path: &[u8]) -> bool {
+    let mut segments = path.split(|byte| *byte == b'/');
+    let is_rooted = segments.next() == Some(b"") && !path.is_empty();
+    let is_literal = path
+        .iter()
+        .all(|byte| byte.is_ascii_graphic() && !b"%?#".contains(byte));
+    let count = segments.clone().count();
+    let is_normal = segments.enumerate().all(|(place, segment)| match segment {
+        b"." | b".." => false,
+        b"" => place + 1 == count,
+        _ => true,
+    });
+    is_rooted && is_literal && is_normal
+}
+
 /// One page record, decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PageRecord {
@@ -141,10 +161,13 @@ pub struct PageRecord {
     pub etag_bytes: u16,
     /// Status code of the answer.
     pub status: u16,
+    /// [`PLAIN_PATH`] or 0; other bits are for later.
+    pub flags: u16,
 }
 
 impl PageRecord {
     /// Reads a record.
+    #[inline]
     pub fn decode(bytes: &[u8; PAGE_BYTES]) -> Self {
         PageRecord {
             path_at: u32::from_le_bytes(field(bytes, 0)),
@@ -157,6 +180,7 @@ impl PageRecord {
             etag_at: u16::from_le_bytes(field(bytes, 32)),
             etag_bytes: u16::from_le_bytes(field(bytes, 34)),
             status: u16::from_le_bytes(field(bytes, 36)),
+            flags: u16::from_le_bytes(field(bytes, 38)),
         }
     }
 
@@ -173,11 +197,13 @@ impl PageRecord {
         bytes[32..34].copy_from_slice(&self.etag_at.to_le_bytes());
         bytes[34..36].copy_from_slice(&self.etag_bytes.to_le_bytes());
         bytes[36..38].copy_from_slice(&self.status.to_le_bytes());
+        bytes[38..40].copy_from_slice(&self.flags.to_le_bytes());
         bytes
     }
 }
 
 /// Returns the `N` bytes at `at`, which must lie inside.
+#[inline]
 pub(crate) fn field<const N: usize, const BYTES: usize>(bytes: &[u8; BYTES], at: usize) -> [u8; N] {
     core::array::from_fn(|place| bytes[at + place])
 }
@@ -199,8 +225,23 @@ mod tests {
             etag_at: 0x2122,
             etag_bytes: 0x2324,
             status: 0x2526,
+            flags: 0x2728,
         };
         assert_eq!(PageRecord::decode(&record.encode()), record);
+    }
+
+    #[test]
+    fn plain_paths_are_those_that_a_uri_holds_unchanged() {
+        for path in ["/", "/a", "/a/", "/.a/..b/a.", "/a-_~!$&'()*+,;=:@"] {
+            assert!(is_plain_path(path.as_bytes()), "{path}");
+        }
+        for path in [
+            "", "a", "//", "/a//b", "/.", "/../a", "/a/./b", "/a b", "/a%41", "/?", "/#",
+        ] {
+            assert!(!is_plain_path(path.as_bytes()), "{path}");
+        }
+        assert!(!is_plain_path("/ä".as_bytes()));
+        assert!(!is_plain_path(b"/\0"));
     }
 
     #[test]

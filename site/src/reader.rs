@@ -65,6 +65,9 @@ pub struct Page<'a> {
     pub not_modified: &'a [u8],
     /// The body.
     pub body: &'a [u8],
+    /// Whether the path stands for itself in a URI, so that a request target which equals it needs
+    /// no decoding: [`format::PLAIN_PATH`].
+    pub has_plain_path: bool,
     /// The entity tag with its quotes; empty when the page has none.
     pub etag: &'a [u8],
 }
@@ -121,6 +124,7 @@ impl<'a> Site<'a> {
             head: b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n",
             not_modified: b"",
             body: b"",
+            has_plain_path: false,
             etag: b"",
         })
     }
@@ -146,6 +150,7 @@ impl<'a> Site<'a> {
                 record.not_modified_bytes.into(),
             )?,
             body: slice(self.bodies, record.body_at, record.body_bytes)?,
+            has_plain_path: record.flags & format::PLAIN_PATH != 0,
             etag: slice(head, record.etag_at.into(), record.etag_bytes.into())?,
         })
     }

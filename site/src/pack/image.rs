@@ -58,7 +58,7 @@ impl From<io::Error> for WriteError {
 /// An image that is being written.
 pub(super) struct ImageWriter<W> {
     output: Checked<W>,
-    /// Page 0, then pages by path in the order they were added.
+    /// Page 0, then the pages that have paths, in the order they were added.
     pages: Vec<PageRecord>,
     paths: Vec<u8>,
     heads: Vec<u8>,
@@ -115,6 +115,11 @@ impl<W: Write + Seek> ImageWriter<W> {
         let record = PageRecord {
             path_at: self.paths.len() as u32,
             path_bytes: path.len() as u32,
+            flags: if format::is_plain_path(path) {
+                format::PLAIN_PATH
+            } else {
+                0
+            },
             ..self.record(page)?
         };
         append(&mut self.paths, path, Section::Paths)?;

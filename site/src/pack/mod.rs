@@ -183,14 +183,16 @@ fn pack_into<W: Write + Seek>(
         hidden_names: folder.hidden_names,
         ..Summary::default()
     };
+    let mut chunk = vec![0; 256 * 1024];
     for source in &folder.files {
-        let page = read_file(source, options, &mut image).map_err(|error| match error {
-            FileError::Read(error) => PackError::Unreadable {
-                path: source.file.clone(),
-                error,
-            },
-            FileError::Write(error) => explain(error),
-        })?;
+        let page =
+            read_file(source, options, &mut chunk, &mut image).map_err(|error| match error {
+                FileError::Read(error) => PackError::Unreadable {
+                    path: source.file.clone(),
+                    error,
+                },
+                FileError::Write(error) => explain(error),
+            })?;
         summary.files += 1;
         summary.content_bytes += page.body.end - page.body.start;
         if source.path == b"/404.html" {
@@ -214,14 +216,14 @@ enum FileError {
 fn read_file<W: Write + Seek>(
     source: &SourceFile,
     options: PackOptions,
+    chunk: &mut [u8],
     image: &mut ImageWriter<W>,
 ) -> Result<NewPage, FileError> {
     let mut file = File::open(&source.file).map_err(FileError::Read)?;
     let start = image.start_body().map_err(FileError::Write)?;
     let mut digest = blake3::Hasher::new();
-    let mut chunk = vec![0; 256 * 1024];
     loop {
-        let count = match file.read(&mut chunk) {
+        let count = match file.read(chunk) {
             Ok(0) => break,
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
