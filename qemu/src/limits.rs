@@ -34,7 +34,7 @@ pub const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const SERIAL_LINES: usize = 20_000;
 
 /// Bytes of one serial line; a longer one is cut in pieces.
-pub const SERIAL_LINE_BYTES: usize = 4096;
+pub const SERIAL_LINE_BYTES: usize = 16_384;
 
 /// Serial lines shown when the guest fails before it was ready.
 pub const LAST_WORDS_LINES: usize = 60;

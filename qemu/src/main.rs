@@ -43,6 +43,6 @@ fn bench(words: &[OsString]) -> Result<(), Failure> {
         .arg(workspace::target_dir())
         .arg("--")
         .args(words)
-        .env(suite::IMAGE_VARIABLE, &image.elf);
+        .arg(&image.elf);
     build::run(&mut cargo, "the measurement failed; see above")
 }

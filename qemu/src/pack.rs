@@ -53,17 +53,42 @@ pub fn pack(folder: &Path, file: &Path) -> Result<PackedSite, Failure> {
     Ok(PackedSite { file, summary })
 }
 
+/// How long an image in `out/` is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Until the next time the same folder is packed.
+    ForLater,
+    /// As long as this process; see [`Transient`].
+    WhileRunning,
+}
+
 /// Packs `folder` into a file of its own in `out/`.
 ///
 /// # Errors
 /// As [`pack`].
-pub fn pack_to_out(folder: &Path) -> Result<PackedSite, Failure> {
+pub fn pack_to_out(folder: &Path, keep: Keep) -> Result<PackedSite, Failure> {
     let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    let mut hasher = DefaultHasher::new();
-    whole.hash(&mut hasher);
     let name = whole.file_name().unwrap_or_default().to_string_lossy();
-    let file = format!("{name}-{:08x}.img", hasher.finish() as u32);
+    let file = match keep {
+        Keep::WhileRunning => format!("{name}-{}.img", std::process::id()),
+        Keep::ForLater => {
+            let mut hasher = DefaultHasher::new();
+            whole.hash(&mut hasher);
+            format!("{name}-{:08x}.img", hasher.finish() as u32)
+        }
+    };
     pack(folder, &workspace::out_dir()?.join(file))
+}
+
+/// A file that is removed when this is dropped.
+#[derive(Debug)]
+pub struct Transient(pub PathBuf);
+
+impl Drop for Transient {
+    fn drop(&mut self) {
+        // Whoever removed it before did what was to be done.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// Runs `work`, and says on stderr that it is still going on when it takes long.

@@ -9,7 +9,7 @@ use crate::guest::{Exit, Guest, NotReady};
 use crate::limits::{APPLIANCE_MEMORY_MIB, SPARE_MEMORY_MIB};
 use crate::machine::{Accel, Machine, Net, Transport};
 use crate::options::{AccelChoice, NetChoice, RunOptions};
-use crate::pack::{self, PackedSite};
+use crate::pack::{self, Keep, PackedSite, Transient};
 use crate::prerequisites::{self, QEMU};
 use crate::{Failure, accel, backend, workspace};
 use std::fs;
@@ -80,6 +80,7 @@ struct Prepared {
     folder: PathBuf,
     image: Image,
     machine: Machine,
+    _site: Option<Transient>,
 }
 
 fn prepare(options: &RunOptions, gdb_port: Option<u16>) -> Result<Prepared, Failure> {
@@ -90,7 +91,13 @@ fn prepare(options: &RunOptions, gdb_port: Option<u16>) -> Result<Prepared, Fail
         NetChoice::Tap(interface) => backend::tap(interface, options)?,
     };
     prerequisites::ensure(&[QEMU])?;
-    let site = pack::pack_to_out(&folder)?;
+    // A dry run's command is to work afterwards too.
+    let keep = match options.is_dry_run {
+        true => Keep::ForLater,
+        false => Keep::WhileRunning,
+    };
+    let site = pack::pack_to_out(&folder, keep)?;
+    let transient = (keep == Keep::WhileRunning).then(|| Transient(site.file.clone()));
     if options.is_verbose {
         eprintln!("sluice: {}", site.describe());
     }
@@ -114,6 +121,7 @@ fn prepare(options: &RunOptions, gdb_port: Option<u16>) -> Result<Prepared, Fail
         folder,
         image,
         machine,
+        _site: transient,
     })
 }
 

@@ -1,0 +1,198 @@
+//! Wrong use of the command: one line that says what to do, the right exit code, nothing started.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const COMMAND: &str = env!("CARGO_BIN_EXE_sluice");
+
+fn run(words: &[&str]) -> Output {
+    Command::new(COMMAND).args(words).output().unwrap()
+}
+
+/// Asserts exit code 2 and one line on stderr, and returns the line.
+fn refused(output: &Output) -> String {
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(
+        output.stdout.is_empty(),
+        "{:?}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let line = text.trim_end().strip_prefix("sluice: ");
+    line.unwrap_or_else(|| panic!("{text}")).to_owned()
+}
+
+fn utf8(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn help_is_not_an_error() {
+    let output = run(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("usage: ./run.sh"));
+}
+
+#[test]
+fn a_bad_flag() {
+    let line = refused(&run(&["--cpus", "2"]));
+    assert_eq!(line, "unknown flag --cpus; see ./run.sh --help");
+}
+
+#[test]
+fn a_missing_folder() {
+    let line = refused(&run(&["/nonexistent/site"]));
+    assert!(
+        line.starts_with("/nonexistent/site: ") && line.contains("name a folder"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_file_in_place_of_the_folder() {
+    let line = refused(&run(&["/etc/passwd"]));
+    assert!(
+        line.starts_with("/etc/passwd: ") && line.contains("name a folder"),
+        "{line}"
+    );
+}
+
+#[test]
+fn an_empty_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = refused(&run(&[utf8(folder.path())]));
+    assert!(
+        line.ends_with("no files to serve: put an index.html there"),
+        "{line}"
+    );
+    // The same with nothing but folders in it, which only the packer sees.
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    let line = refused(&run(&["--port", "0", utf8(folder.path())]));
+    assert!(
+        line.ends_with("no files to serve: put an index.html there"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_port_in_use() {
+    let folder = folder_with_a_page();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let line = refused(&run(&["--port", &port, utf8(folder.path())]));
+    assert!(
+        line.starts_with(&format!("port {port} of 127.0.0.1 is in use; ")),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_site_larger_than_the_memory_given() {
+    let folder = folder_with_a_page();
+    fs::write(folder.path().join("large.bin"), vec![7; 40 << 20]).unwrap();
+    let line = refused(&run(&[
+        "--port",
+        "0",
+        "--memory",
+        "32",
+        utf8(folder.path()),
+    ]));
+    assert!(
+        line.contains("41 MiB") && line.contains("--memory 32"),
+        "{line}"
+    );
+}
+
+#[test]
+fn an_unreadable_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = folder_with_a_page();
+    let secret = folder.path().join("secret.txt");
+    fs::write(&secret, "x").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o0)).unwrap();
+    // Root reads everything, unless it gives that up.
+    let mut command = match rustix::process::geteuid().is_root() {
+        true => {
+            let mut command = Command::new("setpriv");
+            command.args([
+                "--bounding-set=-dac_override,-dac_read_search",
+                "--",
+                COMMAND,
+            ]);
+            command
+        }
+        false => Command::new(COMMAND),
+    };
+    let output = command
+        .args(["--port", "0"])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    let line = refused(&output);
+    assert!(
+        line.starts_with(utf8(&secret)) && line.contains("make it readable"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_symlink_out_of_the_folder() {
+    let folder = folder_with_a_page();
+    symlink("/etc/passwd", folder.path().join("link")).unwrap();
+    let line = refused(&run(&["--port", "0", utf8(folder.path())]));
+    assert!(line.contains("leads out of the folder"), "{line}");
+}
+
+#[test]
+fn a_tap_that_is_not_there() {
+    let folder = folder_with_a_page();
+    let line = refused(&run(&["--net", "tap=sluice-none", utf8(folder.path())]));
+    assert!(line.contains("ip tuntap add dev sluice-none"), "{line}");
+}
+
+#[test]
+fn packing_says_what_was_packed() {
+    let folder = folder_with_a_page();
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("site.img");
+    let output = run(&["pack", utf8(folder.path()), "-o", utf8(&file)]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let bytes = file.metadata().unwrap().len();
+    assert!(text.starts_with("packed 1 files, ") && text.contains(&format!("({bytes} bytes)")));
+}
+
+#[test]
+fn packing_where_nothing_can_be_written_fails() {
+    let folder = folder_with_a_page();
+    let output = run(&["pack", utf8(folder.path()), "-o", "/nonexistent/site.img"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("/nonexistent/site.img"), "{text}");
+}
+
+#[test]
+fn a_missing_program_that_cannot_be_installed_is_named_with_the_command() {
+    let folder = folder_with_a_page();
+    // Nothing is on this path, apt-get included.
+    let output = Command::new(COMMAND)
+        .args(["--port", "0", utf8(folder.path())])
+        .env("PATH", folder.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("qemu-system-x86_64") && text.contains("apt-get install -y qemu"));
+}
+
+fn folder_with_a_page() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("index.html"), "<!doctype html>").unwrap();
+    folder
+}

@@ -1,0 +1,154 @@
+//! Many connections: at once, one after another, and over two queues.
+
+use crate::client::{Client, get_and_close};
+use crate::folder::Folder;
+use crate::guest::{self, Appliance};
+use crate::hostile::assert_all_closed;
+use crate::namespace::Namespace;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Lets this process have as many files open as it may.
+fn open_many_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
+
+#[test]
+fn a_thousand_connections_at_once() {
+    let _turn = guest::turn();
+    open_many_files();
+    Namespace::with(1, |namespace| {
+        let folder = Folder::small();
+        let packed = guest::packed(folder.path());
+        let mut machine = guest::machine(&packed);
+        machine.append = "log=warn stats=1".to_owned();
+        let mut appliance = guest::boot_on_tap(machine, namespace);
+        let mut clients: Vec<Client> = (0..1000).map(|_| appliance.client()).collect();
+        for _ in 0..3 {
+            for client in &mut clients {
+                client
+                    .send(b"GET /style.css HTTP/1.1\r\nHost: a\r\n\r\n")
+                    .unwrap();
+            }
+            for client in &mut clients {
+                assert_eq!(client.answer().unwrap().body, b"body { margin: 0 }");
+            }
+        }
+        let counters = appliance.counters();
+        assert_eq!(Appliance::total(&counters, "established_now"), 1000);
+        drop(clients);
+        assert_all_closed(&mut appliance);
+    });
+}
+
+#[test]
+fn sixty_thousand_connections_from_one_address() {
+    const CONNECTIONS: u64 = 60_000;
+    // Fewer ports than connections: each comes round while the guest, which closes first, still
+    // holds it in TIME_WAIT.
+    const PORTS: std::ops::RangeInclusive<u16> = 20_000..=23_999;
+    /// A SYN that is not answered is sent again after one second.
+    const STALL: Duration = Duration::from_millis(900);
+    /// Stalls that may be this machine's, which others use too.
+    const STALLS_ALLOWED: u64 = CONNECTIONS / 10_000;
+
+    let _turn = guest::turn();
+    Namespace::with(1, |namespace| {
+        namespace.set_client_ports(*PORTS.start(), *PORTS.end());
+        let folder = Folder::small();
+        let packed = guest::packed(folder.path());
+        let mut machine = guest::machine(&packed);
+        machine.append = "log=warn stats=1".to_owned();
+        let mut appliance = guest::boot_on_tap(machine, namespace);
+        let address = appliance.address;
+        let (next, stalls) = (AtomicU64::new(0), AtomicU64::new(0));
+        let started = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    while next.fetch_add(1, Ordering::Relaxed) < CONNECTIONS {
+                        let asked = Instant::now();
+                        let answer = get_and_close(address, "/style.css").unwrap();
+                        assert_eq!(answer.body, b"body { margin: 0 }");
+                        if asked.elapsed() > STALL {
+                            stalls.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        let stalls = stalls.into_inner();
+        let counters = appliance.counters();
+        let reused = Appliance::total(&counters, "time_wait_reused");
+        eprintln!(
+            "{CONNECTIONS} connections in {:?}, {stalls} stalls, {reused} ports reused in TIME_WAIT",
+            started.elapsed()
+        );
+        assert!(stalls <= STALLS_ALLOWED, "{stalls} stalls");
+        assert!(
+            reused > CONNECTIONS / 10,
+            "only {reused} ports came round in TIME_WAIT"
+        );
+        assert_eq!(Appliance::total(&counters, "answers_2xx"), CONNECTIONS);
+        assert_all_closed(&mut appliance);
+    });
+}
+
+#[test]
+fn both_queues_of_a_tap_carry_traffic() {
+    let _turn = guest::turn();
+    Namespace::with(2, |namespace| {
+        let folder = Folder::small();
+        let packed = guest::packed(folder.path());
+        let mut machine = guest::machine(&packed);
+        machine.cores = 2;
+        machine.append = "log=warn stats=1".to_owned();
+        let mut appliance = guest::boot_on_tap(machine, namespace);
+        assert_eq!((appliance.ready.cores, appliance.ready.queues), (2, 2));
+        let mut clients: Vec<Client> = (0..32).map(|_| appliance.client()).collect();
+        for _ in 0..20 {
+            for client in &mut clients {
+                assert_eq!(client.get("/deep/er/data.bin").unwrap().body.len(), 300_000);
+            }
+        }
+        let counters = appliance.counters();
+        assert_eq!(counters.len(), 2);
+        for (core, counters) in &counters {
+            for name in ["rx_frames", "tx_frames", "requests"] {
+                let value = counters.value(name).unwrap();
+                assert!(value > 50, "core {core} has {name}={value}");
+            }
+        }
+        drop(clients);
+        assert_all_closed(&mut appliance);
+    });
+}
+
+#[test]
+fn two_cores_share_one_queue() {
+    let _turn = guest::turn();
+    Namespace::with(1, |namespace| {
+        let folder = Folder::small();
+        let packed = guest::packed(folder.path());
+        let mut machine = guest::machine(&packed);
+        machine.cores = 2;
+        machine.append = "log=warn stats=1".to_owned();
+        let mut appliance = guest::boot_on_tap(machine, namespace);
+        let mut clients: Vec<Client> = (0..32).map(|_| appliance.client()).collect();
+        for client in &mut clients {
+            assert_eq!(client.get("/deep/er/data.bin").unwrap().body.len(), 300_000);
+        }
+        let counters = appliance.counters();
+        for (core, counters) in &counters {
+            let requests = counters.value("requests").unwrap();
+            assert!(requests > 0, "core {core} served nothing");
+        }
+        assert!(Appliance::total(&counters, "handovers_in") > 0);
+        drop(clients);
+        assert_all_closed(&mut appliance);
+    });
+}

@@ -1,0 +1,18 @@
+//! End-to-end tests: the real image in QEMU, spoken to by real clients.
+//!
+//! One test at a time has the machine (see [`guest::turn`]), because each starts a guest of one or
+//! two processors. Those that need a tap run in a network namespace of their own; where that is
+//! not allowed they say so and pass, except under `CI=true`.
+#![forbid(unsafe_code)]
+
+mod boot;
+mod browser;
+mod client;
+mod failures;
+mod files;
+mod folder;
+mod guest;
+mod hostile;
+mod load;
+mod namespace;
+mod run;

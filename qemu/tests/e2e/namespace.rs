@@ -1,0 +1,112 @@
+//! A network namespace with a tap, entered by one thread and deleted when that thread is done.
+//!
+//! Threads and processes started from inside are inside too, QEMU among them.
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+/// The namespace the thread is in.
+pub(crate) struct Namespace {
+    name: String,
+    queues: u32,
+}
+
+impl Namespace {
+    /// The host's address on the tap.
+    pub(crate) const HOST: &str = "10.77.0.1";
+    /// The guest's.
+    pub(crate) const GUEST: &str = "10.77.0.2";
+
+    /// Runs `test` inside a new namespace whose tap has `queues` queues. Where that is not
+    /// allowed, says so and returns; under `CI=true` that is a failure.
+    pub(crate) fn with(queues: u32, test: impl FnOnce(&Namespace) + Send) {
+        if !is_allowed() {
+            let reason = "needs root and /dev/net/tun, to make a namespace with a tap";
+            assert!(
+                std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+                "{reason}"
+            );
+            eprintln!("skipped: {reason}");
+            return;
+        }
+        let result = thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                let namespace = Namespace::enter(queues);
+                test(&namespace);
+            });
+            inside.join()
+        });
+        if let Err(panic) = result {
+            std::panic::resume_unwind(panic);
+        }
+    }
+
+    /// Makes the namespace and moves the calling thread into it.
+    fn enter(queues: u32) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let namespace = Namespace {
+            name: format!("sluice-t-{}-{count}", process::id()),
+            queues,
+        };
+        ip(&["netns", "add", &namespace.name]);
+        let file = File::open(format!("/run/netns/{}", namespace.name)).unwrap();
+        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        let tap = namespace.tap();
+        let mut words = vec!["tuntap", "add", "dev", tap, "mode", "tap", "vnet_hdr"];
+        if queues > 1 {
+            words.push("multi_queue");
+        }
+        ip(&words);
+        ip(&["link", "set", "lo", "up"]);
+        ip(&["addr", "add", &format!("{}/24", Self::HOST), "dev", tap]);
+        ip(&["link", "set", tap, "up", "txqueuelen", "1000"]);
+        namespace
+    }
+
+    pub(crate) fn tap(&self) -> &'static str {
+        "tap0"
+    }
+
+    pub(crate) fn queues(&self) -> u32 {
+        self.queues
+    }
+
+    /// Bounds the ports from which connections are made, both included.
+    pub(crate) fn set_client_ports(&self, first: u16, last: u16) {
+        // The file shows the namespace of the thread that opens it.
+        let file = "/proc/sys/net/ipv4/ip_local_port_range";
+        fs::write(file, format!("{first} {last}")).unwrap();
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        ip(&["netns", "del", &self.name]);
+    }
+}
+
+fn is_allowed() -> bool {
+    rustix::process::geteuid().is_root()
+        && File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/net/tun")
+            .is_ok()
+        && Command::new("ip")
+            .args(["netns", "list"])
+            .output()
+            .is_ok_and(|output| output.status.success())
+}
+
+fn ip(words: &[&str]) {
+    let status = Command::new("ip")
+        .args(words)
+        .status()
+        .expect("no ip command");
+    assert!(status.success(), "ip {}: {status}", words.join(" "));
+}

@@ -1,0 +1,195 @@
+//! The `run` command as others script against it: its line, its end, and what it leaves behind.
+
+use crate::client::Client;
+use crate::folder::Folder;
+use crate::guest;
+use qemu::backend::free_port;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const COMMAND: &str = env!("CARGO_BIN_EXE_sluice");
+
+/// A started command, ended when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(words: &[&str], site: &Path) -> Running {
+    let child = Command::new(COMMAND)
+        .args(words)
+        .arg(site)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    Running(child)
+}
+
+/// Returns the processes that are children of `parent`.
+fn children(parent: u32) -> Vec<u32> {
+    let file = format!("/proc/{parent}/task/{parent}/children");
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.split_whitespace()
+        .map(|pid| pid.parse().unwrap())
+        .collect()
+}
+
+fn is_running(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|text| {
+        !text
+            .rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('Z'))
+    })
+}
+
+fn wait_gone(pids: &[u32]) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while pids.iter().any(|pid| is_running(*pid)) {
+        assert!(Instant::now() < deadline, "left running: {pids:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Serves a folder, checks the first line, asks for a page, ends it with `signal`.
+fn serves_until(signal: Signal) {
+    let _turn = guest::turn();
+    guest::image();
+    let folder = Folder::small();
+    let mut command = start(&["--port", "0", "--accel", "tcg"], folder.path());
+    let pid = command.0.id();
+    let mut lines = BufReader::new(command.0.stdout.take().unwrap()).lines();
+    let line = lines.next().expect("no line").unwrap();
+
+    let start = format!("serving {} at http://127.0.0.1:", folder.path().display());
+    let rest = line
+        .strip_prefix(&start)
+        .unwrap_or_else(|| panic!("{line}"));
+    let (port, rest) = rest.split_once(" (ready in ").unwrap();
+    let (milliseconds, rest) = rest.split_once(" ms, ").unwrap();
+    assert_eq!(rest, "1 cores, tcg, microvm)");
+    assert!(milliseconds.parse::<u64>().unwrap() > 0);
+    let address = SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()));
+    let page = Client::connect(address).unwrap().get("/").unwrap();
+    assert_eq!((page.status, &page.body), (200, &folder.files[0].content));
+
+    let below = children(pid);
+    assert_eq!(below.len(), 1, "one QEMU");
+    kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();
+    if signal != Signal::KILL {
+        assert_eq!(command.0.wait().unwrap().code(), Some(0));
+    }
+    wait_gone(&below);
+}
+
+#[test]
+fn an_interrupt_powers_the_guest_down() {
+    serves_until(Signal::INT);
+}
+
+#[test]
+fn a_termination_powers_the_guest_down() {
+    serves_until(Signal::TERM);
+}
+
+#[test]
+fn a_killed_command_leaves_no_guest() {
+    serves_until(Signal::KILL);
+}
+
+#[test]
+fn a_guest_that_fails_is_exit_code_one_with_its_last_words() {
+    let _turn = guest::turn();
+    let folder = Folder::small();
+    let output = Command::new(COMMAND)
+        .args([
+            "--port",
+            "0",
+            "--accel",
+            "tcg",
+            "--append",
+            "crash=page-fault",
+        ])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(output.stdout.is_empty());
+    assert!(errors.contains("sluice: CRASH"), "{errors}");
+    assert!(errors.contains("provoke"), "no names: {errors}");
+    let last = errors.lines().next_back().unwrap();
+    assert!(last.starts_with("sluice: the guest failed"), "{last}");
+}
+
+#[test]
+fn a_guest_that_is_not_ready_in_time_is_given_up() {
+    let _turn = guest::turn();
+    let folder = Folder::small();
+    // The network of user networking has no such address, so nothing answers.
+    let output = Command::new(COMMAND)
+        .args(["--port", "0", "--accel", "tcg", "--timeout", "3"])
+        .args(["--append", "ip=192.0.2.2/24"])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn the_readme_line_boots_the_image_by_hand() {
+    let _turn = guest::turn();
+    guest::image();
+    let readme = fs::read_to_string(qemu::workspace::root().join("README.md")).unwrap();
+    let line = readme
+        .split("```")
+        .find_map(|block| block.find("qemu-system-x86_64 ").map(|at| &block[at..]))
+        .expect("README shows no QEMU line");
+    let place = tempfile::tempdir().unwrap();
+    let folder = Folder::small();
+    let site = place.path().join("site.img");
+    let packed = Command::new(COMMAND)
+        .args([
+            "pack".as_ref(),
+            folder.path().as_os_str(),
+            "-o".as_ref(),
+            site.as_os_str(),
+        ])
+        .output()
+        .unwrap();
+    assert!(packed.status.success());
+    let port = free_port().unwrap();
+    let line = line
+        .replace(" site.img", &format!(" {}", site.display()))
+        .replace(":8080-", &format!(":{port}-"));
+    let child = Command::new("sh")
+        .args(["-c", &format!("exec {line}")])
+        .current_dir(qemu::workspace::root())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut by_hand = Running(child);
+    let mut serial = BufReader::new(by_hand.0.stdout.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("sluice: ready http://") {
+        assert_ne!(serial.read_line(&mut said).unwrap(), 0, "{said}");
+    }
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let page = Client::connect(address).unwrap().get("/").unwrap();
+    assert_eq!((page.status, &page.body), (200, &folder.files[0].content));
+    drop(by_hand);
+    let _ = serial.read_to_string(&mut said);
+}
