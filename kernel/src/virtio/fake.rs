@@ -58,14 +58,20 @@ pub struct FakeDevice {
 
 /// A word that a driver's doorbell writes to.
 #[derive(Clone, Copy)]
-struct Bell(NonNull<u32>);
+pub(super) struct Bell(NonNull<u32>);
 
 // SAFETY: the word lives for ever, and is only accessed as a whole.
 unsafe impl Send for Bell {}
 
 impl Bell {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Bell(NonNull::from(Box::leak(Box::new(SILENT))))
+    }
+
+    /// Returns the driver's side of it.
+    pub(super) fn doorbell(self, value: u32) -> Doorbell {
+        // SAFETY: the word is leaked, and nothing but the fake reads it.
+        unsafe { Doorbell::bits32(self.0, value) }
     }
 
     /// Returns whether it was rung since the last look.
@@ -178,8 +184,7 @@ impl Registers for FakeDevice {
     fn doorbell(&mut self, queue: u16) -> Option<Doorbell> {
         let bell = Bell::new();
         self.state().bells.insert(queue, bell);
-        // SAFETY: the word is leaked, and nothing but the fake reads it.
-        Some(unsafe { Doorbell::bits32(bell.0, queue.into()) })
+        Some(bell.doorbell(queue.into()))
     }
 
     fn install(&mut self, queue: u16, ring: RingAddresses) {
@@ -249,7 +254,7 @@ pub struct FakeQueue {
 }
 
 impl FakeQueue {
-    fn new(ring: RingAddresses, bell: Bell, has_event_index: bool) -> Self {
+    pub(super) fn new(ring: RingAddresses, bell: Bell, has_event_index: bool) -> Self {
         FakeQueue {
             ring,
             bell,

@@ -29,4 +29,6 @@ pub mod rx;
 pub mod tx;
 
 #[cfg(test)]
+mod device_tests;
+#[cfg(test)]
 mod ring_tests;

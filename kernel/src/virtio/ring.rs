@@ -318,7 +318,7 @@ impl Ring {
     }
 
     /// Returns whether [`take`](Self::take) has something to look at.
-    fn has_used(&self) -> bool {
+    pub(super) fn has_used(&self) -> bool {
         !self.is_broken
             && (self.next_used != self.seen_used
                 || self.used_word(INDEX).load(Ordering::Acquire) != self.seen_used)
