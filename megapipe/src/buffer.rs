@@ -136,11 +136,20 @@ impl Pool {
     }
 
     /// Takes an empty buffer, `None` when all are out.
+    #[inline]
     pub(crate) fn take(&self) -> Option<Buffer> {
         let memory = self.free.borrow_mut().pop()?;
         Some(Buffer {
             memory: Some(memory),
         })
+    }
+
+    /// Takes an empty buffer back, at less cost than dropping it.
+    #[inline]
+    pub(crate) fn put_back(&self, mut buffer: Buffer) {
+        if let Some(memory) = buffer.memory.take() {
+            self.free.borrow_mut().push(memory);
+        }
     }
 
     /// Returns how many buffers are free.

@@ -20,11 +20,11 @@ use crate::limits;
 use crate::listener::{AcceptedSocket, Listener};
 use crate::lwsocket::Orphans;
 use crate::ring::Ring;
+use crate::submissions::{Command, Submissions};
 use crate::writes::{WriteId, WriteTable};
 use alloc::rc::Rc;
 use core::time::Duration;
 use kernel::Instant;
-use net::stack::ConnectionId;
 
 /// What a channel is made with.
 #[derive(Debug, Clone)]
@@ -52,18 +52,6 @@ pub struct ChannelUse {
     pub free_buffers: usize,
 }
 
-/// A command in the submission ring. What it is to read into or write waits in the handle.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Command {
-    Listen(ListenHandle),
-    Accept(ListenHandle),
-    Read(Handle),
-    Write(Handle),
-    Disconnect(Handle),
-    /// Gives a connection back whose handle is gone already.
-    Release(ConnectionId),
-}
-
 /// An entry of the completion ring.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ready {
@@ -88,7 +76,7 @@ pub(crate) enum Ready {
 pub struct Channel {
     pub(crate) table: HandleTable,
     pub(crate) writes: WriteTable,
-    pub(crate) commands: Ring<Command>,
+    pub(crate) commands: Submissions,
     pub(crate) ready: Ring<Ready>,
     pub(crate) accepts: Ring<AcceptedSocket>,
     /// Connections wait in the stack because the accept ring was full.
@@ -100,9 +88,6 @@ pub struct Channel {
     pub(crate) orphans: Rc<Orphans>,
     pub(crate) counters: ChannelCounters,
     pub(crate) handles: usize,
-    pub(crate) batch: usize,
-    /// The application has asked for a flush, or was refused a command for want of room.
-    pub(crate) is_flush_wanted: bool,
     pub(crate) now: Instant,
     /// When the application is to run even if nothing completes.
     pub(crate) deadline: Option<Instant>,
@@ -115,11 +100,10 @@ impl Channel {
     /// Creates a channel (`mp_create`) and takes all the memory it will ever use.
     pub fn create(config: ChannelConfig) -> Self {
         let handles = config.handles;
-        let batch = config.batch.max(1);
         Channel {
             table: HandleTable::new(handles),
             writes: WriteTable::new(handles),
-            commands: Ring::new(batch + Self::COMMANDS_PER_COMPLETION),
+            commands: Submissions::new(config.batch),
             ready: Ring::new(handles + limits::ACCEPTS_WAITING + limits::LISTENERS),
             accepts: Ring::new(limits::ACCEPTS_WAITING),
             is_accept_blocked: false,
@@ -129,8 +113,6 @@ impl Channel {
             orphans: Orphans::new(handles),
             counters: ChannelCounters::default(),
             handles,
-            batch,
-            is_flush_wanted: false,
             now: Instant::ZERO,
             // The application runs once at the start, to listen.
             deadline: Some(Instant::ZERO),
@@ -166,16 +148,14 @@ impl Channel {
     /// # Errors
     /// [`SubmitError::UnknownHandle`], [`SubmitError::RingFull`].
     pub fn unregister(&mut self, handle: Handle) -> Result<(), SubmitError> {
-        self.registered(handle)?;
-        self.submit(Command::Release(handle.0))?;
-        if let Ok(slot) = self.table.registered(handle) {
-            self.counters.unregistered += 1;
-            self.counters.completions_cancelled += slot.ready_count() as u64;
-            if slot.write == Operation::UnderWay {
-                self.writes.remove(slot.pieces);
-            }
-            slot.begin(handle.0);
+        let slot = registered(&mut self.table, &mut self.counters, handle)?;
+        self.commands.push(Command::Release(handle.0))?;
+        if slot.write == Operation::UnderWay {
+            self.writes.remove(slot.pieces);
         }
+        self.counters.unregistered += 1;
+        self.counters.completions_cancelled += slot.ready_count() as u64;
+        slot.begin(handle.0);
         Ok(())
     }
 
@@ -184,7 +164,7 @@ impl Channel {
     /// # Errors
     /// [`SubmitError`].
     pub fn read(&mut self, handle: Handle) -> Result<(), SubmitError> {
-        self.begin_read(handle)?.read = Operation::UnderWay;
+        self.begin_read(handle)?;
         Ok(())
     }
 
@@ -200,7 +180,6 @@ impl Channel {
         };
         match begun {
             Ok(slot) => {
-                slot.read = Operation::UnderWay;
                 slot.buffer = Some(buffer);
                 Ok(())
             }
@@ -212,16 +191,18 @@ impl Channel {
     }
 
     /// Checks a read and submits it.
+    #[inline]
     fn begin_read(&mut self, handle: Handle) -> Result<&mut Slot, SubmitError> {
-        let slot = self.registered(handle)?;
+        let slot = registered(&mut self.table, &mut self.counters, handle)?;
         if slot.closed.is_some() {
             return Err(SubmitError::BrokenPipe);
         }
         if slot.read != Operation::Idle {
             return Err(SubmitError::Busy);
         }
-        self.submit(Command::Read(handle))?;
-        self.table.registered(handle)
+        self.commands.push(Command::Read(handle))?;
+        slot.read = Operation::UnderWay;
+        Ok(slot)
     }
 
     /// Writes the pieces in order (`mp_write`, `mp_writev`). Completes when all is in the send
@@ -244,8 +225,9 @@ impl Channel {
     }
 
     /// Checks a write, submits it, and finds it a place.
+    #[inline]
     fn begin_write(&mut self, handle: Handle, pieces: &IoVec) -> Result<WriteId, SubmitError> {
-        let slot = self.registered(handle)?;
+        let slot = registered(&mut self.table, &mut self.counters, handle)?;
         if slot.sending != Sending::Open || slot.closed.is_some() {
             return Err(SubmitError::BrokenPipe);
         }
@@ -255,8 +237,7 @@ impl Channel {
         if pieces.iter().all(|piece| piece.bytes().is_empty()) {
             return Err(SubmitError::Empty);
         }
-        self.submit(Command::Write(handle))?;
-        let slot = self.table.registered(handle)?;
+        self.commands.push(Command::Write(handle))?;
         // There is a place per handle, and this handle has none: the table cannot be full.
         let id = self.writes.reserve().ok_or(SubmitError::RingFull)?;
         slot.pieces = id;
@@ -271,12 +252,12 @@ impl Channel {
     /// # Errors
     /// [`SubmitError`]; [`SubmitError::BrokenPipe`] the second time.
     pub fn disconnect(&mut self, handle: Handle) -> Result<(), SubmitError> {
-        let slot = self.registered(handle)?;
+        let slot = registered(&mut self.table, &mut self.counters, handle)?;
         if slot.sending != Sending::Open || slot.closed.is_some() {
             return Err(SubmitError::BrokenPipe);
         }
-        self.submit(Command::Disconnect(handle))?;
-        self.table.registered(handle)?.sending = Sending::Finishing;
+        self.commands.push(Command::Disconnect(handle))?;
+        slot.sending = Sending::Finishing;
         Ok(())
     }
 
@@ -289,7 +270,7 @@ impl Channel {
     /// `None`, and the core calls the application again at once after the flush.
     pub fn flush(&mut self) {
         self.counters.flushes_requested += 1;
-        self.is_flush_wanted = true;
+        self.commands.is_flush_wanted = true;
     }
 
     /// Hands out the next completion (`mp_dispatch`). `None`: there is none now, or the batch of
@@ -298,7 +279,7 @@ impl Channel {
     /// returns to the core, which flushes, waits at most `timeout` (for ever when `None`) when no
     /// completion is left, and runs it again.
     pub fn dispatch(&mut self, timeout: Option<Duration>) -> Option<Completion> {
-        if !self.is_flush_wanted && self.commands.len() < self.batch {
+        if !self.commands.is_flush_wanted && !self.commands.is_batch_full() {
             while let Some(&ready) = self.ready.front() {
                 let completion = match ready {
                     Ready::Handle(index) => self.next_of_handle(index as usize),
@@ -316,15 +297,12 @@ impl Channel {
     }
 
     /// Takes a completion of the handle at the front, which leaves the ring with its last one.
+    #[inline]
     fn next_of_handle(&mut self, index: usize) -> Option<Completion> {
-        let slot = self.table.at(index);
-        let completion = slot.map(|slot| {
-            let completion = slot.take_completion();
-            slot.is_queued = slot.ready_count() > 0 && completion.is_some();
-            (completion, slot.is_queued)
-        });
-        let (completion, is_queued) = completion.unwrap_or_default();
-        if !is_queued {
+        let slot = self.table.at(index)?;
+        let completion = slot.take_completion();
+        slot.is_queued = completion.is_some() && slot.is_ready();
+        if !slot.is_queued {
             self.ready.pop();
         }
         completion
@@ -340,28 +318,13 @@ impl Channel {
         }
     }
 
-    fn registered(&mut self, handle: Handle) -> Result<&mut Slot, SubmitError> {
-        let slot = self.table.registered(handle);
-        if slot.is_err() {
-            self.counters.commands_refused_stale += 1;
-        }
-        slot
-    }
-
-    /// Puts a command into the submission ring.
-    pub(crate) fn submit(&mut self, command: Command) -> Result<(), SubmitError> {
-        if self.commands.push(command).is_err() {
-            self.counters.commands_refused_ring_full += 1;
-            self.is_flush_wanted = true;
-            return Err(SubmitError::RingFull);
-        }
-        self.counters.commands += 1;
-        Ok(())
-    }
-
     /// Returns the counters.
-    pub fn counters(&self) -> &ChannelCounters {
-        &self.counters
+    pub fn counters(&self) -> ChannelCounters {
+        ChannelCounters {
+            commands: self.commands.taken,
+            commands_refused_ring_full: self.commands.refused,
+            ..self.counters
+        }
     }
 
     /// Returns what is in use now; looks at every handle, so not for the way of a request.
@@ -374,4 +337,15 @@ impl Channel {
             free_buffers: self.pool.free(),
         }
     }
+}
+
+/// Returns the slot of a registered handle, counting stale ones.
+#[inline]
+fn registered<'table>(
+    table: &'table mut HandleTable,
+    counters: &mut ChannelCounters,
+    handle: Handle,
+) -> Result<&'table mut Slot, SubmitError> {
+    let slot = table.registered(handle);
+    slot.inspect_err(|_| counters.commands_refused_stale += 1)
 }

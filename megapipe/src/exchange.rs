@@ -9,13 +9,14 @@
 //! Invariant: commands are flushed whenever the application has run, so that the submission ring is
 //! empty while events are collected.
 
-use crate::channel::{Channel, Command, ListenHandle, Ready};
+use crate::channel::{Channel, ListenHandle, Ready};
 use crate::completion::IoError;
 use crate::connections::Connections;
 use crate::handle_table::{Operation, Phase, Sending};
 use crate::limits;
 use crate::listener::{AcceptedSocket, Listening};
 use crate::lwsocket::Lwsocket;
+use crate::submissions::Command;
 use kernel::Instant;
 use net::stack::{CloseReason, ConnectionError, ConnectionId, Event};
 
@@ -58,7 +59,7 @@ impl Channel {
     /// time has come.
     pub(crate) fn wants_application(&self, now: Instant) -> bool {
         !self.ready.is_empty()
-            || self.is_flush_wanted
+            || self.commands.is_flush_wanted
             || self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
@@ -71,14 +72,14 @@ impl Channel {
     pub(crate) fn begin_run(&mut self, now: Instant) {
         self.now = now;
         self.deadline = None;
-        self.is_flush_wanted = false;
+        self.commands.is_flush_wanted = false;
     }
 
     /// Flushes the submission ring: runs every command against the stack.
     pub(crate) fn flush_to(&mut self, stack: &mut impl Connections) {
         if !self.commands.is_empty() {
             self.counters.flushes += 1;
-            self.counters.flushes_at_threshold += u64::from(self.commands.len() >= self.batch);
+            self.counters.flushes_at_threshold += u64::from(self.commands.is_batch_full());
         }
         while let Some(command) = self.commands.pop() {
             match command {
@@ -210,7 +211,11 @@ impl Channel {
             }
             Ok(None) => {
                 slot.is_readable = false;
-                slot.buffer = is_given.then_some(buffer);
+                if is_given {
+                    slot.buffer = Some(buffer);
+                } else {
+                    self.pool.put_back(buffer);
+                }
                 Attempt::Waits
             }
             // The end of the connection is on its way as an event, and will end the read.
@@ -242,26 +247,19 @@ impl Channel {
         if slot.write != Operation::UnderWay {
             return Attempt::Nothing;
         }
-        let write = self.writes.write(slot.pieces);
-        let mut result = Ok(());
-        while let Some(rest) = write.rest() {
-            let offered = rest.len();
-            match stack.send(connection, rest) {
-                Ok(bytes) => {
-                    write.advance(bytes);
-                    slot.written += bytes;
-                    if bytes < offered {
-                        return Attempt::Waits;
-                    }
-                }
-                // The end of the connection is on its way as an event, and will end the write.
-                Err(ConnectionError::Closed) => return Attempt::Waits,
-                Err(ConnectionError::Unknown) => {
-                    result = Err(IoError::BrokenPipe);
-                    break;
-                }
-            }
-        }
+        let mut moved = 0;
+        let sent = self.writes.write(slot.pieces).send_with(|rest| {
+            let bytes = stack.send(connection, rest)?;
+            moved += bytes;
+            Ok(bytes)
+        });
+        slot.written += moved;
+        let result = match sent {
+            Ok(true) => Ok(()),
+            // Of an end of the connection the event is on its way, and will end the write.
+            Ok(false) | Err(ConnectionError::Closed) => return Attempt::Waits,
+            Err(ConnectionError::Unknown) => Err(IoError::BrokenPipe),
+        };
         slot.finish_write(result);
         self.writes.remove(slot.pieces);
         self.announce(connection.index());

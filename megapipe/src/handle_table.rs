@@ -46,15 +46,12 @@ impl Operation {
         matches!(self, Operation::Done | Operation::Failed(_))
     }
 
-    /// Takes the result, if it is there.
-    fn take(&mut self, bytes: usize) -> Option<Result<usize, IoError>> {
-        let result = match *self {
-            Operation::Idle | Operation::UnderWay => return None,
-            Operation::Done => Ok(bytes),
+    /// Takes the result of one that is ready; `bytes` is what it moved.
+    fn take(&mut self, bytes: usize) -> Result<usize, IoError> {
+        match core::mem::take(self) {
             Operation::Failed(error) => Err(error),
-        };
-        *self = Operation::Idle;
-        Some(result)
+            Operation::Idle | Operation::UnderWay | Operation::Done => Ok(bytes),
+        }
     }
 }
 
@@ -114,6 +111,12 @@ impl Slot {
         };
     }
 
+    /// Returns whether a completion is ready.
+    #[inline]
+    pub(crate) fn is_ready(&self) -> bool {
+        self.read.is_ready() || self.write.is_ready() || (self.closed.is_some() && !self.is_told)
+    }
+
     /// Returns how many completions are ready.
     pub(crate) fn ready_count(&self) -> usize {
         let disconnect = self.closed.is_some() && !self.is_told;
@@ -144,45 +147,29 @@ impl Slot {
     }
 
     /// Takes the next completion of a registered handle.
+    #[inline]
     pub(crate) fn take_completion(&mut self) -> Option<Completion> {
         if self.phase != Phase::Registered {
             return None;
         }
-        let first = if self.is_write_first {
-            self.take_write()
-        } else {
-            self.take_read()
-        };
-        first
-            .or_else(|| self.take_read())
-            .or_else(|| self.take_write())
-            .or_else(|| self.take_disconnect())
-    }
-
-    fn take_read(&mut self) -> Option<Completion> {
-        let result = self.read.take(self.read_bytes as usize)?;
-        Some(Completion::Read {
-            cookie: self.cookie,
-            buffer: self.buffer.take(),
-            result,
-        })
-    }
-
-    fn take_write(&mut self) -> Option<Completion> {
-        let result = self.write.take(self.written)?;
-        Some(Completion::Write {
-            cookie: self.cookie,
-            result,
-        })
-    }
-
-    fn take_disconnect(&mut self) -> Option<Completion> {
+        let cookie = self.cookie;
+        if self.read.is_ready() && !self.is_write_first {
+            let result = self.read.take(self.read_bytes as usize);
+            let buffer = self.buffer.take();
+            return Some(Completion::Read {
+                cookie,
+                buffer,
+                result,
+            });
+        }
+        if self.write.is_ready() {
+            self.is_write_first = false;
+            let result = self.write.take(self.written);
+            return Some(Completion::Write { cookie, result });
+        }
         let reason = self.closed.filter(|_| !self.is_told)?;
         self.is_told = true;
-        Some(Completion::Disconnect {
-            cookie: self.cookie,
-            reason,
-        })
+        Some(Completion::Disconnect { cookie, reason })
     }
 }
 
@@ -200,11 +187,13 @@ impl HandleTable {
     }
 
     /// Returns the slot at an index, whoever has it.
+    #[inline]
     pub(crate) fn at(&mut self, index: usize) -> Option<&mut Slot> {
         self.slots.get_mut(index)
     }
 
     /// Returns the slot of a connection that was accepted.
+    #[inline]
     pub(crate) fn of(&mut self, connection: ConnectionId) -> Option<&mut Slot> {
         self.at(connection.index())
             .filter(|slot| slot.phase != Phase::Free && slot.connection == Some(connection))
@@ -214,6 +203,7 @@ impl HandleTable {
     ///
     /// # Errors
     /// [`SubmitError::UnknownHandle`] when it is stale.
+    #[inline]
     pub(crate) fn registered(&mut self, handle: Handle) -> Result<&mut Slot, SubmitError> {
         self.of(handle.0)
             .filter(|slot| slot.phase == Phase::Registered)

@@ -111,6 +111,7 @@ pub mod limits;
 mod listener;
 pub mod lwsocket;
 mod ring;
+mod submissions;
 #[cfg(test)]
 mod tests;
 pub mod writes;

@@ -4,8 +4,9 @@
 //! queue. Accepted ones wait in a bounded ring for dispatch; when it is full, the rest waits in the
 //! stack, where the backlog bounds it.
 
-use crate::channel::{Channel, Command, Completion, Cookie, ListenHandle, SubmitError};
+use crate::channel::{Channel, Completion, Cookie, ListenHandle, SubmitError};
 use crate::lwsocket::Lwsocket;
+use crate::submissions::Command;
 use core::net::SocketAddr;
 use kernel::CoreMask;
 use net::stack::{ListenError, ListenerId};
@@ -62,7 +63,7 @@ impl Channel {
             return Err(SubmitError::TooManyListeners);
         }
         let handle = ListenHandle(self.listeners.len() as u8);
-        self.submit(Command::Listen(handle))?;
+        self.commands.push(Command::Listen(handle))?;
         let listener = Listener {
             port,
             cores: cpu_mask,
@@ -88,7 +89,7 @@ impl Channel {
         if usize::from(listener.0) >= self.listeners.len() {
             return Err(SubmitError::UnknownHandle);
         }
-        self.submit(Command::Accept(listener))?;
+        self.commands.push(Command::Accept(listener))?;
         let listener = &mut self.listeners[usize::from(listener.0)];
         listener.credit = listener.credit.saturating_add(count);
         Ok(())

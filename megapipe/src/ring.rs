@@ -4,55 +4,81 @@
 //! for commands, ready handles, accepted connections and handles that wait for a buffer.
 //! Invariant: never holds more than the capacity it was made with, and so never allocates again.
 
-use alloc::collections::VecDeque;
+use alloc::boxed::Box;
 
 /// A bounded ring; a full one gives the item back.
 pub(crate) struct Ring<T> {
-    items: VecDeque<T>,
+    /// A power of two of places, at least `capacity`.
+    places: Box<[Option<T>]>,
     capacity: usize,
+    /// Items taken since the start, wrapping; the oldest is at this place.
+    taken: usize,
+    len: usize,
 }
 
 impl<T> Ring<T> {
     /// Makes an empty ring of `capacity` places.
     pub(crate) fn new(capacity: usize) -> Self {
+        let places = capacity.max(1).next_power_of_two();
         Ring {
-            items: VecDeque::with_capacity(capacity),
+            places: (0..places).map(|_| None).collect(),
             capacity,
+            taken: 0,
+            len: 0,
         }
     }
 
     /// Appends an item, or gives it back when all places are taken.
+    #[inline]
     pub(crate) fn push(&mut self, item: T) -> Result<(), T> {
         if self.is_full() {
             return Err(item);
         }
-        self.items.push_back(item);
+        let place = self.place(self.taken.wrapping_add(self.len));
+        self.places[place] = Some(item);
+        self.len += 1;
         Ok(())
     }
 
     /// Takes the oldest item.
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<T> {
-        self.items.pop_front()
+        if self.len == 0 {
+            return None;
+        }
+        let place = self.place(self.taken);
+        self.taken = self.taken.wrapping_add(1);
+        self.len -= 1;
+        self.places[place].take()
     }
 
     /// Looks at the oldest item.
+    #[inline]
     pub(crate) fn front(&self) -> Option<&T> {
-        self.items.front()
+        if self.len == 0 {
+            return None;
+        }
+        self.places[self.place(self.taken)].as_ref()
     }
 
     /// Returns the items in the ring.
     pub(crate) fn len(&self) -> usize {
-        self.items.len()
+        self.len
     }
 
     /// Returns whether there is no item.
     pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.len == 0
     }
 
     /// Returns whether all places are taken.
     pub(crate) fn is_full(&self) -> bool {
-        self.items.len() >= self.capacity
+        self.len >= self.capacity
+    }
+
+    #[inline]
+    fn place(&self, position: usize) -> usize {
+        position & (self.places.len() - 1)
     }
 }
 
@@ -62,18 +88,21 @@ mod tests {
 
     #[test]
     fn a_full_ring_gives_the_item_back_and_keeps_the_order() {
-        let mut ring = Ring::new(2);
-        let memory = ring.items.capacity();
-        assert_eq!(ring.push(1), Ok(()));
-        assert_eq!(ring.push(2), Ok(()));
-        assert_eq!(ring.push(3), Err(3));
-        assert_eq!(ring.pop(), Some(1));
-        assert_eq!(ring.push(4), Ok(()));
-        assert_eq!(
-            (ring.pop(), ring.pop(), ring.pop()),
-            (Some(2), Some(4), None)
-        );
-        assert_eq!(ring.items.capacity(), memory);
+        let mut ring = Ring::new(3);
+        for round in 0..10 {
+            for item in 0..3 {
+                assert_eq!(ring.push(round + item), Ok(()));
+            }
+            assert_eq!(ring.push(100), Err(100));
+            assert_eq!((ring.front(), ring.len()), (Some(&round), 3));
+            assert_eq!([ring.pop(), ring.pop()], [Some(round), Some(round + 1)]);
+            assert_eq!(ring.push(200), Ok(()));
+            assert_eq!(
+                [ring.pop(), ring.pop(), ring.pop()],
+                [Some(round + 2), Some(200), None]
+            );
+            assert!(ring.is_empty() && ring.front().is_none());
+        }
     }
 
     #[test]

@@ -54,22 +54,30 @@ pub(crate) struct Write {
 }
 
 impl Write {
-    /// Returns what is to be sent next, `None` when all is in the send queue.
-    pub(crate) fn rest(&mut self) -> Option<&[u8]> {
+    /// Offers the rest, piece by piece, to `send`, which says how much it took. True when all is
+    /// sent.
+    ///
+    /// # Errors
+    /// What `send` says.
+    #[inline]
+    pub(crate) fn send_with<E>(
+        &mut self,
+        mut send: impl FnMut(&[u8]) -> Result<usize, E>,
+    ) -> Result<bool, E> {
         while let Some(piece) = self.pieces.get(self.done_pieces) {
-            if self.done_bytes < piece.bytes().len() {
-                break;
+            let rest = piece.bytes().get(self.done_bytes..).unwrap_or_default();
+            if !rest.is_empty() {
+                let offered = rest.len();
+                let taken = send(rest)?;
+                if taken < offered {
+                    self.done_bytes += taken;
+                    return Ok(false);
+                }
             }
             self.done_pieces += 1;
             self.done_bytes = 0;
         }
-        let piece = self.pieces.get(self.done_pieces)?;
-        piece.bytes().get(self.done_bytes..)
-    }
-
-    /// Counts `bytes` of [`rest`](Self::rest) as sent.
-    pub(crate) fn advance(&mut self, bytes: usize) {
-        self.done_bytes += bytes;
+        Ok(true)
     }
 }
 
@@ -95,11 +103,10 @@ impl WriteTable {
 
     /// Begins a write in a place that was reserved.
     pub(crate) fn begin(&mut self, id: WriteId, pieces: IoVec) {
-        self.places[id.0 as usize] = Write {
-            pieces,
-            done_pieces: 0,
-            done_bytes: 0,
-        };
+        let write = &mut self.places[id.0 as usize];
+        write.pieces = pieces;
+        write.done_pieces = 0;
+        write.done_bytes = 0;
     }
 
     /// Lends a write.
@@ -141,11 +148,22 @@ mod tests {
             let id = table.reserve().unwrap();
             table.begin(id, pieces());
             let mut sent = Vec::new();
-            while let Some(rest) = table.write(id).rest() {
-                let count = rest.len().min(step);
-                sent.extend_from_slice(&rest[..count]);
-                table.write(id).advance(count);
+            let mut tries = 0;
+            let mut room = 0;
+            let mut is_done = false;
+            while !is_done {
+                tries += 1;
+                room += step;
+                let send = |rest: &[u8]| {
+                    assert!(!rest.is_empty());
+                    let count = rest.len().min(room);
+                    room -= count;
+                    sent.extend_from_slice(&rest[..count]);
+                    Ok::<usize, ()>(count)
+                };
+                is_done = table.write(id).send_with(send).unwrap();
             }
+            assert_eq!(tries, 12usize.div_ceil(step));
             assert_eq!(sent, b"headdatebody", "in steps of {step}");
         }
     }
