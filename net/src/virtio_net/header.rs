@@ -1,0 +1,67 @@
+//! The header in front of every frame, `virtio_net_hdr` (VirtIO 1.2 §5.1.6), as bytes.
+
+use crate::nic::{RxMeta, TxMeta};
+
+/// Bytes of the header of a device with VERSION_1.
+pub(super) const HEADER_BYTES: usize = 12;
+
+/// The checksum is partial: whoever sends the frame on completes it.
+const NEEDS_CHECKSUM: u8 = 1;
+/// The checksum has been looked at and is good.
+const DATA_VALID: u8 = 2;
+
+/// Writes the header of a frame to be sent (VirtIO 1.2 §5.1.6.2).
+#[inline]
+pub(super) fn write(header: &mut [u8; HEADER_BYTES], meta: TxMeta) {
+    *header = [0; HEADER_BYTES];
+    if let Some(checksum) = meta.checksum {
+        header[0] = NEEDS_CHECKSUM;
+        header[6..8].copy_from_slice(&checksum.start.to_le_bytes());
+        header[8..10].copy_from_slice(&checksum.offset.to_le_bytes());
+    }
+}
+
+/// Reads what a received frame's first header byte, its flags, says (VirtIO 1.2 §5.1.6.4.1). Of
+/// meaning only when GUEST_CSUM was agreed on.
+#[inline]
+pub(super) fn read(flags: u8) -> RxMeta {
+    RxMeta {
+        checksum_valid: flags & (NEEDS_CHECKSUM | DATA_VALID) != 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nic::PartialChecksum;
+
+    #[test]
+    fn a_partial_checksum_is_named_by_its_place() {
+        let mut header = [0xff; HEADER_BYTES];
+        let checksum = Some(PartialChecksum {
+            start: 34,
+            offset: 0x110,
+        });
+        write(
+            &mut header,
+            TxMeta {
+                checksum,
+                ..TxMeta::default()
+            },
+        );
+        assert_eq!(header, [1, 0, 0, 0, 0, 0, 34, 0, 0x10, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_whole_frame_has_an_empty_header() {
+        let mut header = [0xff; HEADER_BYTES];
+        write(&mut header, TxMeta::default());
+        assert_eq!(header, [0; HEADER_BYTES]);
+    }
+
+    #[test]
+    fn either_flag_makes_a_checksum_valid() {
+        let valid = |flags| read(flags).checksum_valid;
+        assert_eq!([0, 1, 2, 3, 4].map(valid), [false, true, true, true, false]);
+    }
+}
