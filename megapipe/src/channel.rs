@@ -133,10 +133,9 @@ impl Channel {
         };
         slot.phase = Phase::Registered;
         slot.cookie = cookie;
-        let is_closed = slot.closed.is_some();
         self.counters.registered += 1;
-        if is_closed {
-            self.announce(connection.index());
+        if slot.closed.is_some() {
+            announce(slot, &mut self.ready);
         }
         socket.into_handle()
     }
@@ -283,12 +282,11 @@ impl Channel {
             while let Some(&ready) = self.ready.front() {
                 let completion = match ready {
                     Ready::Handle(index) => self.next_of_handle(index as usize),
-                    Ready::Accept => self.next_accept(),
-                    Ready::Listener(handle) => self.next_of_listener(handle),
+                    other => self.next_of_listeners(other),
                 };
-                if completion.is_some() {
+                if let Some(completion) = completion {
                     self.counters.completions += 1;
-                    return completion;
+                    return Some(completion);
                 }
             }
         }
@@ -306,16 +304,6 @@ impl Channel {
             self.ready.pop();
         }
         completion
-    }
-
-    /// Puts the handle at `index` into the completion ring, unless it is there.
-    pub(crate) fn announce(&mut self, index: usize) {
-        let Some(slot) = self.table.at(index) else {
-            return;
-        };
-        if !slot.is_queued && slot.phase == Phase::Registered {
-            slot.is_queued = self.ready.push(Ready::Handle(index as u32)).is_ok();
-        }
     }
 
     /// Returns the counters.
@@ -336,6 +324,15 @@ impl Channel {
             writes: self.writes.len(),
             free_buffers: self.pool.free(),
         }
+    }
+}
+
+/// Puts a registered handle into the completion ring, unless it is there.
+#[inline]
+pub(crate) fn announce(slot: &mut Slot, ready: &mut Ring<Ready>) {
+    if !slot.is_queued && slot.phase == Phase::Registered {
+        let index = slot.connection.index() as u32;
+        slot.is_queued = ready.push(Ready::Handle(index)).is_ok();
     }
 }
 

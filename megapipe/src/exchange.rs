@@ -9,7 +9,7 @@
 //! Invariant: commands are flushed whenever the application has run, so that the submission ring is
 //! empty while events are collected.
 
-use crate::channel::{Channel, ListenHandle, Ready};
+use crate::channel::{Channel, ListenHandle, Ready, announce};
 use crate::completion::IoError;
 use crate::connections::Connections;
 use crate::handle_table::{Operation, Phase, Sending};
@@ -142,7 +142,7 @@ impl Channel {
                 continue;
             };
             // It may have ended while it was waiting in the stack's accept queue.
-            let is_same = slot.connection == Some(accepted.connection);
+            let is_same = slot.connection == accepted.connection;
             let closed = slot.closed.filter(|_| is_same);
             slot.begin(accepted.connection);
             slot.phase = Phase::Accepted;
@@ -230,7 +230,7 @@ impl Channel {
             }
         };
         if attempt == Attempt::Complete {
-            self.announce(connection.index());
+            announce(slot, &mut self.ready);
         }
         attempt
     }
@@ -262,9 +262,11 @@ impl Channel {
         };
         slot.finish_write(result);
         self.writes.remove(slot.pieces);
-        self.announce(connection.index());
-        // A disconnect that has been flushed already waited for this write.
-        self.finish_sending(connection, stack);
+        announce(slot, &mut self.ready);
+        if slot.sending == Sending::Finishing {
+            // A disconnect that has been flushed already waited for this write.
+            self.finish_sending(connection, stack);
+        }
         Attempt::Complete
     }
 
@@ -306,7 +308,7 @@ impl Channel {
             slot.finish_write(Err(IoError::from_close(reason)));
             self.writes.remove(slot.pieces);
         }
-        self.announce(connection.index());
+        announce(slot, &mut self.ready);
     }
 
     /// Remembers the end of a connection that is still in the stack's accept queue.
@@ -352,9 +354,8 @@ impl Channel {
                 continue;
             };
             slot.is_starved = false;
-            if let Some(connection) = slot.connection {
-                self.continue_read(connection, stack);
-            }
+            let connection = slot.connection;
+            self.continue_read(connection, stack);
         }
     }
 }

@@ -27,30 +27,47 @@ pub(crate) enum Phase {
     Registered,
 }
 
-/// How far a read or write has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// How far a read or write has come. Flat and ordered, so that "ready" is one comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[repr(u8)]
 pub(crate) enum Operation {
     /// There is none.
     #[default]
     Idle,
     /// It waits to be flushed, or for data, room or a buffer.
     UnderWay,
-    /// It has succeeded; to be told.
+    /// It has succeeded; to be told. This and what follows is ready.
     Done,
-    /// It has failed; to be told.
-    Failed(IoError),
+    /// It has failed with [`IoError::Reset`]; to be told.
+    Reset,
+    /// It has failed with [`IoError::TimedOut`]; to be told.
+    TimedOut,
+    /// It has failed with [`IoError::BrokenPipe`]; to be told.
+    BrokenPipe,
 }
 
 impl Operation {
+    #[inline]
     fn is_ready(self) -> bool {
-        matches!(self, Operation::Done | Operation::Failed(_))
+        self >= Operation::Done
+    }
+
+    fn failed(error: IoError) -> Self {
+        match error {
+            IoError::Reset => Operation::Reset,
+            IoError::TimedOut => Operation::TimedOut,
+            IoError::BrokenPipe => Operation::BrokenPipe,
+        }
     }
 
     /// Takes the result of one that is ready; `bytes` is what it moved.
+    #[inline]
     fn take(&mut self, bytes: usize) -> Result<usize, IoError> {
         match core::mem::take(self) {
-            Operation::Failed(error) => Err(error),
             Operation::Idle | Operation::UnderWay | Operation::Done => Ok(bytes),
+            Operation::Reset => Err(IoError::Reset),
+            Operation::TimedOut => Err(IoError::TimedOut),
+            Operation::BrokenPipe => Err(IoError::BrokenPipe),
         }
     }
 }
@@ -68,9 +85,9 @@ pub(crate) enum Sending {
 }
 
 /// What the channel knows of one connection.
-#[derive(Default)]
 pub(crate) struct Slot {
-    pub(crate) connection: Option<ConnectionId>,
+    /// The connection; when the phase is `Free`, the last one.
+    pub(crate) connection: ConnectionId,
     pub(crate) cookie: Cookie,
     /// The buffer of a read: of `read_into` while it is under way, of any read when it is done.
     pub(crate) buffer: Option<Buffer>,
@@ -100,14 +117,37 @@ pub(crate) struct Slot {
 
 const _: () = assert!(size_of::<Slot>() <= limits::IDLE_HANDLE_BYTES);
 
+/// The connection of a slot that has had none.
+const NO_CONNECTION: ConnectionId = ConnectionId::new(u32::MAX, u32::MAX);
+
 impl Slot {
+    fn new(connection: ConnectionId) -> Self {
+        Slot {
+            connection,
+            cookie: Cookie::default(),
+            buffer: None,
+            written: 0,
+            read_bytes: 0,
+            pieces: WriteId::default(),
+            phase: Phase::Free,
+            read: Operation::Idle,
+            write: Operation::Idle,
+            sending: Sending::Open,
+            closed: None,
+            is_told: false,
+            is_write_first: false,
+            is_readable: false,
+            is_queued: false,
+            is_starved: false,
+        }
+    }
+
     /// Begins anew for another connection. What is in a ring stays there.
     pub(crate) fn begin(&mut self, connection: ConnectionId) {
         *self = Slot {
-            connection: Some(connection),
             is_queued: self.is_queued,
             is_starved: self.is_starved,
-            ..Slot::default()
+            ..Slot::new(connection)
         };
     }
 
@@ -133,7 +173,7 @@ impl Slot {
                 self.read_bytes = bytes as u32;
                 Operation::Done
             }
-            Err(error) => Operation::Failed(error),
+            Err(error) => Operation::failed(error),
         };
     }
 
@@ -142,7 +182,7 @@ impl Slot {
         self.is_write_first = !self.read.is_ready();
         self.write = match result {
             Ok(()) => Operation::Done,
-            Err(error) => Operation::Failed(error),
+            Err(error) => Operation::failed(error),
         };
     }
 
@@ -182,7 +222,7 @@ impl HandleTable {
     /// Takes room for `handles` connections.
     pub(crate) fn new(handles: usize) -> Self {
         HandleTable {
-            slots: (0..handles).map(|_| Slot::default()).collect(),
+            slots: (0..handles).map(|_| Slot::new(NO_CONNECTION)).collect(),
         }
     }
 
@@ -196,7 +236,7 @@ impl HandleTable {
     #[inline]
     pub(crate) fn of(&mut self, connection: ConnectionId) -> Option<&mut Slot> {
         self.at(connection.index())
-            .filter(|slot| slot.phase != Phase::Free && slot.connection == Some(connection))
+            .filter(|slot| slot.phase != Phase::Free && slot.connection == connection)
     }
 
     /// Returns the slot of a registered handle.

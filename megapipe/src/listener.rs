@@ -4,7 +4,7 @@
 //! queue. Accepted ones wait in a bounded ring for dispatch; when it is full, the rest waits in the
 //! stack, where the backlog bounds it.
 
-use crate::channel::{Channel, Completion, Cookie, ListenHandle, SubmitError};
+use crate::channel::{Channel, Completion, Cookie, ListenHandle, Ready, SubmitError};
 use crate::lwsocket::Lwsocket;
 use crate::submissions::Command;
 use core::net::SocketAddr;
@@ -95,8 +95,18 @@ impl Channel {
         Ok(())
     }
 
+    /// Takes the completion at the front of the ring, which is not of a handle.
+    #[inline(never)]
+    pub(crate) fn next_of_listeners(&mut self, ready: Ready) -> Option<Completion> {
+        match ready {
+            Ready::Handle(_) => None,
+            Ready::Accept => self.next_accept(),
+            Ready::Listener(handle) => self.next_of_listener(handle),
+        }
+    }
+
     /// Takes the accept completion at the front of the ring.
-    pub(crate) fn next_accept(&mut self) -> Option<Completion> {
+    fn next_accept(&mut self) -> Option<Completion> {
         self.ready.pop();
         let accepted = self.accepts.pop()?;
         let listener = self.listeners.get(usize::from(accepted.listener.0))?;
@@ -109,7 +119,7 @@ impl Channel {
     }
 
     /// Takes the refusal at the front of the ring.
-    pub(crate) fn next_of_listener(&mut self, handle: ListenHandle) -> Option<Completion> {
+    fn next_of_listener(&mut self, handle: ListenHandle) -> Option<Completion> {
         self.ready.pop();
         let listener = self.listeners.get(usize::from(handle.0))?;
         match listener.state {
