@@ -52,7 +52,12 @@ pub fn test(filter: Option<&str>) -> Result<(), Failure> {
     let image = build::image(false)?;
     let mut tally = Tally::default();
     let mut is_good = true;
-    for packages in [&["--workspace", "--exclude", "qemu"][..], &["-p", "qemu"]] {
+    // The tests that boot guests one at a time: a guest or two fill a small machine.
+    let passes = [
+        (&["--workspace", "--exclude", "qemu"][..], None),
+        (&["-p", "qemu"], Some("--test-threads=1")),
+    ];
+    for (packages, threads) in passes {
         let mut cargo = workspace::cargo();
         cargo
             .args(["test", "--no-fail-fast"])
@@ -60,6 +65,7 @@ pub fn test(filter: Option<&str>) -> Result<(), Failure> {
             .arg("--target-dir")
             .arg(workspace::target_dir())
             .arg("--")
+            .args(threads)
             .args(filter)
             .env(IMAGE_VARIABLE, &image.elf)
             .env(DEBUG_IMAGE_VARIABLE, &image.debug_elf)
