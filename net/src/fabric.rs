@@ -2,21 +2,362 @@
 //! ring of frames from every core to every other.
 //!
 //! Made once by the boot core, then split into one [`FabricPort`] per core, which is all that a
-//! stack ever sees of the other cores.
+//! stack ever sees of the other cores. Frames cross by copy, in boxes that go to and fro between
+//! two cores over a pair of single-producer rings, so that nothing is allocated after start-up. A
+//! core with no box left for another drops what it had for it: the counter is the caller's.
+//!
+//! Invariants: one writer and one reader per ring; a frame is handed over at most once; nothing
+//! here waits.
 
+use crate::address::AddressWord;
+use crate::flow::FlowHasher;
+use crate::limits::{HANDOVER_FRAME_BYTES, HANDOVER_RING_SLOTS, handover_frames};
+use crate::nic::TxMeta;
+use crate::port_table::PortTable;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
-use kernel::CoreMask;
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use heapless::spsc::{Consumer, Producer, Queue};
+use kernel::limits::MAX_CORES;
+use kernel::{CoreId, CoreMask};
 
 /// One core's place in the fabric: its own ends of the rings, and the shared words.
 pub struct FabricPort {
-    _cores: CoreMask,
+    core: CoreId,
+    cores: CoreMask,
+    shared: Arc<Shared>,
+    hasher: FlowHasher,
+    /// The core that sends for this one, which has no queue pair.
+    sends_through: Option<CoreId>,
+    /// By core; none for this one.
+    lanes: Vec<Option<Lane>>,
+    /// Cores that were given frames since the last [`take_woken`](Self::take_woken).
+    woken: CoreMask,
+}
+
+/// Words that all cores read.
+struct Shared {
+    ports: PortTable,
+    address: AddressWord,
+    /// The core that runs the DHCP client, or [`NO_CORE`].
+    dhcp_core: AtomicU8,
+    /// The device's MAC in the low 48 bits and the packet size above; 0 until some core's queue
+    /// pair has told it.
+    link: AtomicU64,
+}
+
+const NO_CORE: u8 = u8::MAX;
+
+/// Both directions between this core and one other.
+struct Lane {
+    outgoing: Producer<'static, Parcel>,
+    /// Boxes that come back from the other core.
+    returned: Consumer<'static, Box<[u8]>>,
+    spare: Vec<Box<[u8]>>,
+    incoming: Consumer<'static, Parcel>,
+    returning: Producer<'static, Box<[u8]>>,
+}
+
+/// A frame on its way to another core.
+pub(crate) struct Parcel {
+    pub(crate) kind: ParcelKind,
+    bytes: usize,
+    frame: Box<[u8]>,
+}
+
+/// What the other core is to do with the frame.
+#[derive(Clone, Copy)]
+pub(crate) enum ParcelKind {
+    /// Take it in: it is of a flow of that core, and its checksums are good.
+    Received,
+    /// Send it.
+    Transmit(TxMeta),
+}
+
+/// Why a frame did not go to the other core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HandOverError {
+    /// No box is left, or there is no such core.
+    Full,
+    /// Larger than a box.
+    TooLarge,
 }
 
 /// Makes the fabric for `cores` cores (1..=[`kernel::limits::MAX_CORES`]) and returns one port per
 /// core, in core order. `with_queue_pair[i]` says whether core `i` has a queue pair of its own:
 /// one that has none sends through the first that has. `flow_key` is the key of the flow hash,
-/// from the machine's entropy.
+/// from the machine's entropy. The rings live as long as the program.
+///
+/// # Panics
+/// When there are more cores than `MAX_CORES`.
 pub fn fabric(with_queue_pair: &[bool], flow_key: [u8; 16]) -> Vec<FabricPort> {
-    let _ = (with_queue_pair, flow_key);
-    todo!()
+    assert!(
+        with_queue_pair.len() <= MAX_CORES,
+        "more cores than MAX_CORES"
+    );
+    let count = with_queue_pair.len();
+    let shared = Arc::new(Shared {
+        ports: PortTable::new(),
+        address: AddressWord::new(),
+        dhcp_core: AtomicU8::new(NO_CORE),
+        link: AtomicU64::new(0),
+    });
+    let sender = with_queue_pair
+        .iter()
+        .position(|has| *has)
+        .and_then(CoreId::new);
+    let mut ports: Vec<FabricPort> = (0..count)
+        .filter_map(CoreId::new)
+        .map(|core| FabricPort {
+            core,
+            cores: CoreMask::first(count),
+            shared: shared.clone(),
+            hasher: FlowHasher::new(flow_key),
+            sends_through: sender.filter(|_| !with_queue_pair[core.index()]),
+            lanes: (0..count).map(|_| None).collect(),
+            woken: CoreMask::EMPTY,
+        })
+        .collect();
+    for one in 0..count {
+        for other in one + 1..count {
+            let (a, b) = lanes(handover_frames(count));
+            ports[one].lanes[other] = Some(a);
+            ports[other].lanes[one] = Some(b);
+        }
+    }
+    ports
+}
+
+/// Makes the two ends of what lies between two cores.
+fn lanes(frames: usize) -> (Lane, Lane) {
+    let (to_b, from_a) = ring::<Parcel>();
+    let (to_a, from_b) = ring::<Parcel>();
+    let (back_to_a, returned_to_a) = ring::<Box<[u8]>>();
+    let (back_to_b, returned_to_b) = ring::<Box<[u8]>>();
+    let boxes = || vec![vec![0; HANDOVER_FRAME_BYTES].into_boxed_slice(); frames];
+    let a = Lane {
+        outgoing: to_b,
+        returned: returned_to_a,
+        spare: boxes(),
+        incoming: from_b,
+        returning: back_to_b,
+    };
+    let b = Lane {
+        outgoing: to_a,
+        returned: returned_to_b,
+        spare: boxes(),
+        incoming: from_a,
+        returning: back_to_a,
+    };
+    (a, b)
+}
+
+fn ring<T>() -> (Producer<'static, T>, Consumer<'static, T>) {
+    Box::leak(Box::new(Queue::<T, HANDOVER_RING_SLOTS>::new())).split()
+}
+
+impl FabricPort {
+    /// Returns the core whose port this is.
+    pub fn core(&self) -> CoreId {
+        self.core
+    }
+
+    /// Returns all cores of the fabric.
+    pub fn cores(&self) -> CoreMask {
+        self.cores
+    }
+
+    pub(crate) fn hasher(&self) -> FlowHasher {
+        self.hasher
+    }
+
+    pub(crate) fn ports(&self) -> &PortTable {
+        &self.shared.ports
+    }
+
+    pub(crate) fn address(&self) -> &AddressWord {
+        &self.shared.address
+    }
+
+    /// Makes this core the one that runs the DHCP client.
+    pub(crate) fn run_dhcp_here(&self) {
+        self.shared
+            .dhcp_core
+            .store(self.core.index() as u8, Ordering::Relaxed);
+    }
+
+    /// Returns the core that runs the DHCP client.
+    pub(crate) fn dhcp_core(&self) -> Option<CoreId> {
+        CoreId::new(usize::from(self.shared.dhcp_core.load(Ordering::Relaxed)))
+    }
+
+    /// Tells the cores without a queue pair what the device is.
+    pub(crate) fn publish_link(&self, mac: [u8; 6], mtu: u16) {
+        let [a, b, c, d, e, f] = mac;
+        let word = u64::from_be_bytes([0, 0, a, b, c, d, e, f]) | u64::from(mtu) << 48;
+        self.shared.link.store(word, Ordering::Release);
+    }
+
+    /// Returns the device's MAC and packet size in bytes, once a core with a queue pair told it.
+    pub(crate) fn link(&self) -> Option<([u8; 6], u16)> {
+        let word = self.shared.link.load(Ordering::Acquire);
+        let [_, _, a, b, c, d, e, f] = word.to_be_bytes();
+        (word != 0).then_some(([a, b, c, d, e, f], (word >> 48) as u16))
+    }
+
+    /// Gives a received frame to the core that owns its flow.
+    pub(crate) fn hand_over(&mut self, to: CoreId, frame: &[u8]) -> Result<(), HandOverError> {
+        let bytes = frame.len();
+        if bytes > HANDOVER_FRAME_BYTES {
+            return Err(HandOverError::TooLarge);
+        }
+        let lane = self.lanes.get_mut(to.index()).and_then(Option::as_mut);
+        let lane = lane.ok_or(HandOverError::Full)?;
+        let mut spare = lane.take_spare().ok_or(HandOverError::Full)?;
+        spare[..bytes].copy_from_slice(frame);
+        lane.put(Parcel {
+            kind: ParcelKind::Received,
+            bytes,
+            frame: spare,
+        });
+        self.woken.insert(to);
+        Ok(())
+    }
+
+    /// Returns whether this core can give one more frame to the core that sends for it.
+    pub(crate) fn can_forward(&self) -> bool {
+        let lane = self
+            .sends_through
+            .and_then(|core| self.lanes[core.index()].as_ref());
+        lane.is_some_and(|lane| !lane.spare.is_empty() || lane.returned.ready())
+    }
+
+    /// Gives a frame that `fill` writes to the core that sends for this one.
+    ///
+    /// # Errors
+    /// Gives `fill` back when there is no room.
+    pub(crate) fn forward<R, F>(&mut self, bytes: usize, fill: F) -> Result<R, F>
+    where
+        F: FnOnce(&mut [u8]) -> (R, TxMeta),
+    {
+        let Some(core) = self.sends_through else {
+            return Err(fill);
+        };
+        let Some(lane) = self.lanes[core.index()].as_mut() else {
+            return Err(fill);
+        };
+        if bytes > HANDOVER_FRAME_BYTES {
+            return Err(fill);
+        }
+        let Some(mut frame) = lane.take_spare() else {
+            return Err(fill);
+        };
+        let (result, meta) = fill(&mut frame[..bytes]);
+        let kind = ParcelKind::Transmit(meta);
+        lane.put(Parcel { kind, bytes, frame });
+        self.woken.insert(core);
+        Ok(result)
+    }
+
+    /// Takes the next frame that `from` has for this core; it is to be
+    /// [given back](Self::give_back).
+    pub(crate) fn take(&mut self, from: CoreId) -> Option<Parcel> {
+        self.lanes[from.index()].as_mut()?.incoming.dequeue()
+    }
+
+    /// Returns a parcel's box to the core it came from.
+    pub(crate) fn give_back(&mut self, from: CoreId, parcel: Parcel) {
+        if let Some(lane) = self.lanes[from.index()].as_mut() {
+            // There are fewer boxes than the ring has places.
+            let returned = lane.returning.enqueue(parcel.frame);
+            debug_assert!(returned.is_ok());
+        }
+    }
+
+    /// Returns whether another core has frames for this one.
+    pub(crate) fn has_incoming(&self) -> bool {
+        let mut lanes = self.lanes.iter().flatten();
+        lanes.any(|lane| lane.incoming.ready())
+    }
+
+    /// Returns the cores that were given frames since the last call.
+    pub(crate) fn take_woken(&mut self) -> CoreMask {
+        core::mem::take(&mut self.woken)
+    }
+}
+
+impl Lane {
+    /// Takes a box that is at hand, or that came back.
+    fn take_spare(&mut self) -> Option<Box<[u8]>> {
+        self.spare.pop().or_else(|| self.returned.dequeue())
+    }
+
+    fn put(&mut self, parcel: Parcel) {
+        // There are fewer boxes than the ring has places.
+        let put = self.outgoing.enqueue(parcel);
+        debug_assert!(put.is_ok());
+    }
+}
+
+impl Parcel {
+    /// Returns the frame.
+    pub(crate) fn frame(&self) -> &[u8] {
+        &self.frame[..self.bytes]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boxes_go_round_and_run_out() {
+        let mut ports = fabric(&[true, true], [0; 16]);
+        let mut second = ports.pop().unwrap();
+        let mut first = ports.pop().unwrap();
+        let room = handover_frames(2);
+        for turn in 0..5 {
+            for number in 0..room {
+                let frame = [turn, number as u8, 7];
+                assert_eq!(first.hand_over(second.core(), &frame), Ok(()));
+            }
+            assert_eq!(
+                first.hand_over(second.core(), &[9]),
+                Err(HandOverError::Full)
+            );
+            assert_eq!(first.take_woken(), CoreMask::only(second.core()));
+            assert!(second.has_incoming());
+            for number in 0..room {
+                let parcel = second.take(first.core()).unwrap();
+                assert_eq!(parcel.frame(), [turn, number as u8, 7]);
+                second.give_back(first.core(), parcel);
+            }
+            assert!(second.take(first.core()).is_none() && !second.has_incoming());
+        }
+        let huge = [0; HANDOVER_FRAME_BYTES + 1];
+        assert_eq!(
+            first.hand_over(second.core(), &huge),
+            Err(HandOverError::TooLarge)
+        );
+        assert_eq!(
+            first.hand_over(first.core(), &[1]),
+            Err(HandOverError::Full)
+        );
+    }
+
+    #[test]
+    fn a_core_without_a_queue_pair_sends_through_the_first_that_has_one() {
+        let mut ports = fabric(&[false, true, false], [0; 16]);
+        assert!(ports[2].can_forward() && !ports[1].can_forward());
+        let sent = ports[2].forward(2, |frame| {
+            frame.copy_from_slice(&[1, 2]);
+            (5, TxMeta::default())
+        });
+        assert!(matches!(sent, Ok(5)));
+        let two = ports[2].core();
+        assert_eq!(ports[2].take_woken(), CoreMask::only(ports[1].core()));
+        assert_eq!(ports[1].take(two).unwrap().frame(), [1, 2]);
+    }
 }

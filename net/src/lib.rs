@@ -11,18 +11,42 @@
 //!
 //! Upstream: [`kernel`]. Downstream: `megapipe`.
 //!
-//! Reading order: [`nic`], [`stack`].
+//! Reading order: [`nic`], [`stack`], `ingress`, `egress`, `demux`, `connection`, `listener`,
+//! `time_wait`, `tcp`, `output`, then [`fabric`] with `port_table` and [`address`]; the rest are
+//! tables. [`limits`] and [`counters`] say what is bounded and what is counted.
 #![no_std]
 #![forbid(unsafe_code)]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 extern crate std;
 
 extern crate alloc;
 
+pub mod address;
+mod arp;
+mod checksum;
+mod connection;
+pub mod counters;
+mod demux;
+mod egress;
+mod event;
 pub mod fabric;
+pub mod flow;
+pub mod flow_table;
+mod ingress;
+pub mod limits;
+mod listener;
 pub mod nic;
+mod output;
+mod port_table;
 pub mod stack;
+mod tcp;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod time_wait;
+pub mod timers;
+pub mod virtio_net;
 
+pub use address::{Address, AddressConfig};
 pub use nic::Nic;
 pub use stack::Stack;

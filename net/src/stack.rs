@@ -1,85 +1,49 @@
 //! The stack of one core: its queue pair, flow table, listeners, connections and timers.
 //!
 //! The four kinds of method: `handle_*` takes in what happened (frames, time), commands are the
-//! application's wishes, `poll_*` yields what is to be told or sent, getters look.
+//! application's wishes, `poll_*` yields what is to be told or sent, getters look. One turn calls
+//! [`handle_frames`](Stack::handle_frames), [`handle_timers`](Stack::handle_timers),
+//! [`poll_event`](Stack::poll_event) with the commands that follow from it, and
+//! [`poll_transmit`](Stack::poll_transmit). What these do inside is in [`ingress`](crate::ingress)
+//! and [`egress`](crate::egress).
 
+pub use crate::connection::ConnectionId;
+pub use crate::event::{CloseReason, Event};
+pub use crate::listener::{ListenError, ListenerId};
+
+use crate::address::{Address, AddressConfig, AddressSeen};
+use crate::connection::{Connection, Connections, Role};
+use crate::counters::Counters;
+use crate::demux::Station;
+use crate::event::Pending;
 use crate::fabric::FabricPort;
-use crate::nic::Nic;
-use core::net::SocketAddr;
+use crate::flow_table::FlowTable;
+use crate::limits;
+use crate::listener::Listener;
+use crate::nic::{Nic, NicCounters};
+use crate::output::Output;
+use crate::port_table::ClaimError;
+use crate::tcp::{DhcpClient, Engine, Received};
+use crate::time_wait::TimeWaitTable;
+use crate::timers::Timers;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use kernel::{CoreMask, Instant};
-
-/// A connection of one stack: an index into its table and the generation of that slot, so that a
-/// stale id is refused and never reaches another connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ConnectionId {
-    index: u32,
-    generation: u32,
-}
-
-impl ConnectionId {
-    /// Makes an id from its parts, for stand-ins of a stack in tests; a stack refuses ids that it
-    /// did not give out.
-    pub const fn new(index: u32, generation: u32) -> Self {
-        ConnectionId { index, generation }
-    }
-
-    /// Returns the slot, below [`StackConfig::connections`]; dense, to index tables beside the
-    /// stack's own.
-    pub fn index(self) -> usize {
-        self.index as usize
-    }
-}
-
-/// A listener of one stack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ListenerId(u8);
-
-impl ListenerId {
-    /// Makes an id from its number, for stand-ins of a stack in tests; a stack refuses ids that it
-    /// did not give out.
-    pub const fn new(number: u8) -> Self {
-        ListenerId(number)
-    }
-}
 
 /// What a stack is made with.
 #[derive(Debug, Clone)]
 pub struct StackConfig {
-    /// Connections at once on this core; their memory is taken when the stack is made.
+    /// Connections at once on this core, 1..=[`limits::CONNECTIONS_MAX`]; their memory is taken
+    /// when the stack is made.
     pub connections: usize,
-    /// Bytes of receive buffer (and so the largest window) of each connection.
+    /// Bytes of receive buffer (and so the largest window) of each connection, at most 2^30.
     pub rx_buffer_bytes: usize,
     /// Bytes of send buffer of each connection.
     pub tx_buffer_bytes: usize,
     /// Seed of this core's own random numbers; from the machine's entropy.
     pub seed: [u8; 32],
-}
-
-/// Something the stack tells the layer above, in the order it happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// A connection waits in this listener's accept queue.
-    Incoming(ListenerId),
-    /// There are bytes to receive, or the peer has finished sending.
-    Readable(ConnectionId),
-    /// There is room in the send buffer again after a `send` that could not take everything.
-    Writable(ConnectionId),
-    /// The connection is over: nothing more will be received or sent.
-    Closed(ConnectionId, CloseReason),
-}
-
-/// Why a connection is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CloseReason {
-    /// Both sides finished in order.
-    Finished,
-    /// The peer sent RST.
-    Reset,
-    /// The peer stopped answering.
-    TimedOut,
-    /// This side aborted it.
-    Aborted,
 }
 
 /// A connection taken from an accept queue.
@@ -93,17 +57,6 @@ pub struct Accepted {
     pub pending: usize,
 }
 
-/// Why a `listen` was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ListenError {
-    /// The mask names no core, or one that does not run.
-    BadMask,
-    /// Another listener of this port has one of these cores already.
-    CoreTaken,
-    /// No room for another listener.
-    Full,
-}
-
 /// Why a command on a connection was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectionError {
@@ -115,63 +68,166 @@ pub enum ConnectionError {
 
 /// The stack of one core over its queue pair, if it has one.
 pub struct Stack<N: Nic> {
-    _nic: Option<N>,
-    _port: FabricPort,
+    pub(crate) output: Output<N>,
+    pub(crate) engine: Engine,
+    pub(crate) station: Station,
+    /// What was last seen of the fabric's address, and what it was.
+    pub(crate) address_seen: AddressSeen,
+    pub(crate) address: Option<Address>,
+    /// The address is to be announced.
+    pub(crate) announces: bool,
+    pub(crate) dhcp: Option<DhcpClient>,
+    /// The DHCP client is to be dispatched.
+    pub(crate) dhcp_is_due: bool,
+    pub(crate) connections: Connections,
+    pub(crate) half_open: usize,
+    pub(crate) flows: FlowTable,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) time_wait: TimeWaitTable,
+    pub(crate) timers: Timers,
+    /// Connections with events to tell, each once.
+    pub(crate) told: VecDeque<u32>,
+    /// Connections to dispatch, each once.
+    pub(crate) dirty: Vec<u32>,
+    /// The last `now` that came in: commands have none of their own.
+    pub(crate) now: Instant,
+    /// Seed of the DHCP client.
+    dhcp_seed: u64,
 }
 
 impl<N: Nic> Stack<N> {
-    /// Makes the stack and takes all the memory it will ever use.
+    /// Makes the stack and takes all the memory it will ever use but that of its listeners and its
+    /// DHCP client, which [`listen`](Self::listen) and [`configure_address`](Self::configure_address)
+    /// take.
     pub fn new(config: StackConfig, nic: Option<N>, port: FabricPort, now: Instant) -> Self {
-        let _ = (config, now);
+        let count = config.connections.clamp(1, limits::CONNECTIONS_MAX);
+        let hasher = port.hasher();
+        let mut output = Output::new(nic, port);
+        let [seed, dhcp_seed, ..] = *config.seed.as_chunks::<8>().0 else {
+            unreachable!("a seed has four words")
+        };
+        let engine = Engine::new(u64::from_le_bytes(seed), &mut output, now);
         Stack {
-            _nic: nic,
-            _port: port,
+            station: Station {
+                mac: output.info.mac,
+                address: None,
+            },
+            output,
+            engine,
+            address_seen: AddressSeen::NOTHING,
+            address: None,
+            announces: false,
+            dhcp: None,
+            dhcp_is_due: false,
+            connections: Connections::new(count, config.rx_buffer_bytes, config.tx_buffer_bytes),
+            half_open: 0,
+            flows: FlowTable::new(count, hasher),
+            listeners: Vec::with_capacity(limits::LISTENERS),
+            time_wait: TimeWaitTable::new(limits::time_wait_entries(count), hasher),
+            // Two more than connections: DHCP and TIME_WAIT.
+            timers: Timers::new(count + 2, now),
+            told: VecDeque::with_capacity(count),
+            dirty: Vec::with_capacity(count),
+            now,
+            dhcp_seed: u64::from_le_bytes(dhcp_seed),
         }
     }
 
-    /// Takes in one batch of frames from the queue pair and from the other cores' rings, and
-    /// returns how many there were.
-    pub fn handle_frames(&mut self, now: Instant) -> usize {
-        let _ = now;
-        todo!()
+    /// Says where the appliance's address comes from. To be called once, on one core, which must
+    /// have a queue pair for DHCP; all cores follow.
+    pub fn configure_address(&mut self, config: AddressConfig, now: Instant) {
+        self.now = now;
+        match config {
+            AddressConfig::Static(address) => {
+                self.output.port.address().publish(Some(address));
+                self.announces = true;
+                self.follow_address(now);
+            }
+            AddressConfig::Dhcp => {
+                self.output.port.run_dhcp_here();
+                self.dhcp = Some(DhcpClient::new(self.dhcp_seed, &mut self.output, now));
+                self.dhcp_is_due = true;
+            }
+        }
     }
 
-    /// Lets every timer run that is due.
-    pub fn handle_timers(&mut self, now: Instant) {
-        let _ = now;
-        todo!()
+    /// Returns the appliance's address, once it is known.
+    pub fn address(&self) -> Option<Address> {
+        self.address
+    }
+
+    /// Returns this core's counters.
+    pub fn counters(&self) -> Counters {
+        let mut counters = self.output.counters;
+        counters.half_open_now = self.half_open as u64;
+        counters.slots_now = self.connections.in_use() as u64;
+        counters.time_wait_now = self.time_wait.len() as u64;
+        counters
+    }
+
+    /// Returns the queue pair's counters, if this core has one.
+    pub fn nic_counters(&self) -> Option<NicCounters> {
+        self.output.nic.as_ref().map(Nic::counters)
+    }
+
+    /// Returns the place in the fabric.
+    pub fn port(&self) -> &FabricPort {
+        &self.output.port
     }
 
     /// Returns the next event, if there is one.
     pub fn poll_event(&mut self) -> Option<Event> {
-        todo!()
-    }
-
-    /// Sends what connections have to send, publishes it with at most one doorbell per queue, and
-    /// returns the cores that now have frames waiting in their rings and are to be woken.
-    pub fn poll_transmit(&mut self, now: Instant) -> CoreMask {
-        let _ = now;
-        todo!()
+        loop {
+            let index = *self.told.front()?;
+            let id = self.connections.id(index);
+            let slot = self.connections.slot(index);
+            let first = slot.pending.take_first();
+            if slot.pending.is_empty() {
+                slot.queued = false;
+                self.told.pop_front();
+            }
+            return Some(match (first, slot.role, slot.end) {
+                (Some(Pending::INCOMING), Role::Waiting(listener), _) => {
+                    Event::Incoming(ListenerId(listener))
+                }
+                (Some(Pending::READABLE), Role::Owned, _) => Event::Readable(id),
+                (Some(Pending::WRITABLE), Role::Owned, _) => Event::Writable(id),
+                (Some(Pending::CLOSED), Role::Owned, Some(reason)) => Event::Closed(id, reason),
+                // Accepted or released before it was told.
+                _ => continue,
+            });
+        }
     }
 
     /// Returns when [`handle_timers`](Self::handle_timers) is to be called next, `None` for never.
     pub fn next_deadline(&self) -> Option<Instant> {
-        todo!()
+        self.timers.next_deadline()
     }
 
     /// Asks the device for an interrupt at the next frame; true when there is something to do
-    /// already (frames, or another core's ring), and so no sleep.
+    /// already (frames, another core's ring, events, or something unsent), and so no sleep.
     pub fn arm(&mut self) -> bool {
-        todo!()
+        let frames = self.output.nic.as_mut().is_some_and(Nic::arm);
+        frames
+            || self.output.port.has_incoming()
+            || self.output.port.address().look() != self.address_seen
+            || !self.told.is_empty()
+            || !self.dirty.is_empty()
+            || self.dhcp_is_due
+            || self.announces
     }
 
     /// Ends what [`arm`](Self::arm) began; called after every sleep.
     pub fn disarm(&mut self) {
-        todo!()
+        if let Some(nic) = &mut self.output.nic {
+            nic.disarm();
+        }
     }
 
     /// Listens on `port` for the flows of the cores in `cores`, with room for `backlog`
-    /// connections that are not yet accepted.
+    /// connections that are not yet accepted. Listeners of one port share it: each answers the
+    /// flows of the cores in its own mask, on its own core. They should all begin before traffic
+    /// does.
     ///
     /// # Errors
     /// See [`ListenError`].
@@ -181,28 +237,69 @@ impl<N: Nic> Stack<N> {
         cores: CoreMask,
         backlog: usize,
     ) -> Result<ListenerId, ListenError> {
-        let _ = (port, cores, backlog);
-        todo!()
+        let fabric = &self.output.port;
+        if cores.is_empty() || cores.and(fabric.cores()) != cores {
+            return Err(ListenError::BadMask);
+        }
+        if port == 0 || self.listeners.len() == limits::LISTENERS {
+            return Err(ListenError::Full);
+        }
+        let claimed = fabric.ports().claim(port, cores, fabric.core());
+        claimed.map_err(|error| match error {
+            ClaimError::Taken => ListenError::CoreTaken,
+            ClaimError::Full => ListenError::Full,
+        })?;
+        let slots = self.connections.indices().len();
+        self.listeners.push(Listener::new(port, backlog.min(slots)));
+        Ok(ListenerId(self.listeners.len() as u8 - 1))
     }
 
-    /// Takes the oldest connection from the accept queue.
+    /// Takes the oldest connection from the accept queue. What it has received already is told by
+    /// an event like any other.
     pub fn accept(&mut self, listener: ListenerId) -> Option<Accepted> {
-        let _ = listener;
-        todo!()
+        let queue = self.listeners.get_mut(usize::from(listener.0))?;
+        let index = queue.accept()?;
+        let pending = queue.waiting();
+        let slot = self.connections.slot(index);
+        slot.role = Role::Owned;
+        let peer = SocketAddr::new(IpAddr::V4(slot.key.remote), slot.key.remote_port);
+        if slot.end.is_some() {
+            slot.pending.add(Pending::CLOSED);
+        }
+        self.tell(index);
+        Some(Accepted {
+            connection: self.connections.id(index),
+            peer,
+            pending,
+        })
     }
 
-    /// Copies received bytes into `buf` and returns how many; `Ok(0)` for a `buf` that is not
-    /// empty means that the peer has finished sending, and `Ok(None)` that nothing is there yet.
+    /// Copies received bytes into `buf` and returns how many; `Ok(Some(0))` means that the peer
+    /// has finished sending, and `Ok(None)` that nothing is there yet, or that `buf` is empty.
     ///
     /// # Errors
-    /// [`ConnectionError`].
+    /// [`ConnectionError`]; bytes that came before the connection broke are received first.
     pub fn receive(
         &mut self,
         connection: ConnectionId,
         buf: &mut [u8],
     ) -> Result<Option<usize>, ConnectionError> {
-        let _ = (connection, buf);
-        todo!()
+        let (index, slot) = self.owned(connection)?;
+        if buf.is_empty() {
+            return Ok(None);
+        }
+        let received = slot.socket.receive(buf);
+        slot.unread_seen = slot.socket.unread_bytes();
+        match received {
+            Received::Bytes(bytes) => {
+                // The window has grown, and the peer may have to be told.
+                self.mark_dirty(index);
+                Ok(Some(bytes))
+            }
+            Received::Nothing => Ok(None),
+            Received::Finished => Ok(Some(0)),
+            Received::Broken => Err(ConnectionError::Closed),
+        }
     }
 
     /// Copies as much of `data` as fits into the send buffer and returns how much, 0 when it is
@@ -215,17 +312,28 @@ impl<N: Nic> Stack<N> {
         connection: ConnectionId,
         data: &[u8],
     ) -> Result<usize, ConnectionError> {
-        let _ = (connection, data);
-        todo!()
+        let (index, slot) = self.owned(connection)?;
+        let sent = slot.socket.send(data).ok_or(ConnectionError::Closed)?;
+        if sent < data.len() {
+            slot.wants_room = true;
+        }
+        self.mark_dirty(index);
+        Ok(sent)
     }
 
-    /// Finishes sending: FIN after what is in the send buffer. Receiving goes on.
+    /// Finishes sending: FIN after what is in the send buffer. Receiving goes on, for at most
+    /// [`Self::LINGER`] after the peer has acknowledged the FIN.
     ///
     /// # Errors
     /// [`ConnectionError`].
     pub fn shutdown(&mut self, connection: ConnectionId) -> Result<(), ConnectionError> {
-        let _ = connection;
-        todo!()
+        let (index, slot) = self.owned(connection)?;
+        if slot.end.is_some() {
+            return Err(ConnectionError::Closed);
+        }
+        slot.socket.close();
+        self.mark_dirty(index);
+        Ok(())
     }
 
     /// Ends the connection at once with RST.
@@ -233,8 +341,12 @@ impl<N: Nic> Stack<N> {
     /// # Errors
     /// [`ConnectionError`].
     pub fn abort(&mut self, connection: ConnectionId) -> Result<(), ConnectionError> {
-        let _ = connection;
-        todo!()
+        let (index, slot) = self.owned(connection)?;
+        if slot.end.is_some() {
+            return Err(ConnectionError::Closed);
+        }
+        self.reset(index);
+        Ok(())
     }
 
     /// Gives the connection back: the id is stale from now on, no event of it follows, and the
@@ -245,10 +357,31 @@ impl<N: Nic> Stack<N> {
     /// # Errors
     /// [`ConnectionError::Unknown`].
     pub fn release(&mut self, connection: ConnectionId) -> Result<(), ConnectionError> {
-        let _ = connection;
-        todo!()
+        let linger = self.now + Self::LINGER;
+        let (index, slot) = self.owned(connection)?;
+        slot.role = Role::Released;
+        slot.pending = Pending::default();
+        if slot.end.is_some() {
+            self.free_if_done(index);
+        } else if slot.socket.unread_bytes() > 0 {
+            self.output.counters.linger_resets += 1;
+            self.reset(index);
+        } else {
+            slot.socket.close();
+            slot.linger = Some(linger);
+            self.mark_dirty(index);
+        }
+        Ok(())
     }
 
     /// How long a released connection may take to finish before it is reset.
-    pub const LINGER: Duration = Duration::from_secs(30);
+    pub const LINGER: Duration = limits::LINGER;
+
+    fn owned(
+        &mut self,
+        connection: ConnectionId,
+    ) -> Result<(u32, &mut Connection), ConnectionError> {
+        let found = self.connections.owned(connection);
+        found.ok_or(ConnectionError::Unknown)
+    }
 }

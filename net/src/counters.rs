@@ -1,0 +1,203 @@
+//! What one core's stack has seen and done, as plain numbers that only their own core writes.
+//!
+//! Upstream: every module of this crate. Downstream: the image prints them, tests check them.
+
+/// Why a frame was dropped. Each reason has a counter of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(usize)]
+pub enum DropReason {
+    /// Shorter than an Ethernet header.
+    Runt,
+    /// Addressed to another station.
+    NotOurStation,
+    /// Broadcast or multicast, and not of a kind that is wanted that way.
+    Broadcast,
+    /// A VLAN tag (IEEE 802.1Q, 802.1ad).
+    Vlan,
+    /// An ethertype that nothing here speaks.
+    Ethertype,
+    /// An IPv4 header that is cut short, of a wrong version, or with impossible lengths.
+    BadIpv4Header,
+    /// An IPv4 header checksum that does not fit.
+    BadIpv4Checksum,
+    /// A fragment: not reassembled.
+    Fragment,
+    /// A source address that no host may have.
+    BadSource,
+    /// Not our IP address, or none is known yet.
+    NotOurAddress,
+    /// Not TCP, ICMP or DHCP.
+    IpProtocol,
+    /// UDP for a port that nothing listens on.
+    UdpPort,
+    /// A TCP header that is cut short, or with impossible lengths or ports.
+    BadTcpHeader,
+    /// A TCP checksum that does not fit.
+    BadTcpChecksum,
+    /// An ARP packet that is malformed or not about us.
+    Arp,
+    /// The ring to the owning core is full.
+    HandoverFull,
+    /// Too large for the ring to the owning core.
+    HandoverTooLarge,
+    /// The transmit queue has no room for an answer.
+    TransmitFull,
+    /// A SYN while the listener has no room for another connection.
+    BacklogFull,
+    /// A SYN while the core has as many half-open connections as it may.
+    HalfOpenFull,
+    /// A SYN while every connection slot is taken.
+    ConnectionsFull,
+    /// A RST for a connection in TIME_WAIT (RFC 1337).
+    TimeWaitReset,
+}
+
+macro_rules! drop_names {
+    ($($reason:ident => $name:literal),* $(,)?) => {
+        /// Names of the drop counters, in the order of [`DropReason`].
+        const DROP_NAMES: [&str; DropReason::COUNT] = [$($name),*];
+        impl DropReason {
+            /// How many reasons there are.
+            pub const COUNT: usize = [$(DropReason::$reason),*].len();
+            #[cfg(test)]
+            const ALL: [DropReason; DropReason::COUNT] = [$(DropReason::$reason),*];
+        }
+    };
+}
+
+drop_names! {
+    Runt => "drop_runt",
+    NotOurStation => "drop_not_our_station",
+    Broadcast => "drop_broadcast",
+    Vlan => "drop_vlan",
+    Ethertype => "drop_ethertype",
+    BadIpv4Header => "drop_bad_ipv4_header",
+    BadIpv4Checksum => "drop_bad_ipv4_checksum",
+    Fragment => "drop_fragment",
+    BadSource => "drop_bad_source",
+    NotOurAddress => "drop_not_our_address",
+    IpProtocol => "drop_ip_protocol",
+    UdpPort => "drop_udp_port",
+    BadTcpHeader => "drop_bad_tcp_header",
+    BadTcpChecksum => "drop_bad_tcp_checksum",
+    Arp => "drop_arp",
+    HandoverFull => "drop_handover_full",
+    HandoverTooLarge => "drop_handover_too_large",
+    TransmitFull => "drop_transmit_full",
+    BacklogFull => "drop_backlog_full",
+    HalfOpenFull => "drop_half_open_full",
+    ConnectionsFull => "drop_connections_full",
+    TimeWaitReset => "drop_time_wait_reset",
+}
+
+impl DropReason {
+    /// Returns the counter's name.
+    pub const fn name(self) -> &'static str {
+        DROP_NAMES[self as usize]
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Counters of one core's stack. All only grow, but those whose name ends in `_now`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+            drops: [u64; DropReason::COUNT],
+        }
+
+        impl Counters {
+            /// Returns every counter with its name, drops last.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name)),*]
+                    .into_iter()
+                    .chain(DROP_NAMES.into_iter().zip(self.drops))
+            }
+        }
+    };
+}
+
+counters! {
+    /// Frames taken from the queue pair.
+    rx_frames,
+    /// Frames written to the queue pair, those of other cores included.
+    tx_frames,
+    /// Frames given to the core that owns their flow.
+    handovers_out,
+    /// Frames got from other cores for flows of this one.
+    handovers_in,
+    /// Finished frames given to a core with a queue pair.
+    forwards_out,
+    /// Finished frames sent for a core without a queue pair.
+    forwards_in,
+    /// ARP requests answered.
+    arp_replies,
+    /// ICMP packets taken in.
+    icmp_frames,
+    /// DHCP frames taken in.
+    dhcp_frames,
+    /// Leases taken, changed or renewed with a change.
+    dhcp_configured,
+    /// Leases lost: the address was withdrawn.
+    dhcp_lost,
+    /// SYNs that began a connection.
+    connections_begun,
+    /// Handshakes completed.
+    connections_established,
+    /// Connections that both sides finished in order.
+    connections_finished,
+    /// Connections that the peer reset.
+    connections_reset,
+    /// Connections whose peer stopped answering.
+    connections_timed_out,
+    /// Connections that this side aborted.
+    connections_aborted,
+    /// Half-open connections that never became more.
+    half_open_lost,
+    /// Released connections that had to be reset: unread bytes, or no end within the linger time.
+    linger_resets,
+    /// Segments for connections that do not exist, answered with RST unless they were one.
+    unknown_segments,
+    /// SYNs accepted for a 4-tuple in TIME_WAIT.
+    time_wait_reused,
+    /// Segments answered from TIME_WAIT.
+    time_wait_acks,
+    /// TIME_WAIT entries forgotten early because the table was full.
+    time_wait_evicted,
+    /// Half-open connections at this moment.
+    half_open_now,
+    /// Connections past the handshake and not yet over, at this moment.
+    established_now,
+    /// Connection slots in use at this moment, whatever for.
+    slots_now,
+    /// TIME_WAIT entries at this moment.
+    time_wait_now,
+}
+
+impl Counters {
+    /// Counts a dropped frame.
+    pub(crate) fn count_drop(&mut self, reason: DropReason) {
+        self.drops[reason as usize] += 1;
+    }
+
+    /// Returns how many frames were dropped for `reason`.
+    pub fn drops(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_place_and_name() {
+        for (index, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+            let mut counters = Counters::default();
+            counters.count_drop(reason);
+            let counted = counters.iter().filter(|(_, value)| *value == 1);
+            assert_eq!(counted.map(|(name, _)| name).next(), Some(reason.name()));
+        }
+    }
+}

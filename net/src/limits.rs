@@ -1,0 +1,87 @@
+//! Bounds of the network layer, with units and the arithmetic between them. What happens at each
+//! bound is said here; how often is counted in [`Counters`](crate::counters::Counters).
+
+use core::time::Duration;
+
+/// Frames taken from the queue pair in one turn, so that a flood cannot starve the application.
+pub const RX_BATCH_FRAMES: usize = 256;
+
+/// Frames taken from one other core's ring in one turn.
+pub const HANDOVER_BATCH_FRAMES: usize = 128;
+
+/// Slots of one ring between two cores; one stays empty to tell full from empty.
+pub const HANDOVER_RING_SLOTS: usize = 129;
+
+/// Largest frame that can be handed over, in bytes: a 1500-byte packet with its Ethernet header,
+/// and some room. Larger ones are dropped and counted.
+pub const HANDOVER_FRAME_BYTES: usize = 1536;
+
+/// Frames that one core can have on the way to one other, for a fabric of `cores` cores. All
+/// rings together then take at most `cores * max(256, 32 * cores)` frames of memory.
+pub const fn handover_frames(cores: usize) -> usize {
+    let share = 256 / if cores == 0 { 1 } else { cores };
+    if share < 32 {
+        32
+    } else if share > 128 {
+        128
+    } else {
+        share
+    }
+}
+
+/// IP packet size, in bytes, that a core without a queue pair works with.
+pub const MTU_WITHOUT_QUEUE_PAIR_BYTES: u16 = 1500;
+
+/// Ports that can be listened on at once in one appliance.
+pub const PORTS: usize = 16;
+
+/// Listeners of one core.
+pub const LISTENERS: usize = 16;
+
+/// Connections one stack can be made with: an index must fit beside the table's empty mark.
+pub const CONNECTIONS_MAX: usize = 1 << 24;
+
+/// Half-open connections of one core: at most half of its slots, so that a flood of SYNs cannot
+/// take the established ones' memory. A SYN above it is dropped; the peer sends it again.
+pub const fn half_open(connections: usize) -> usize {
+    if connections < 2 { 1 } else { connections / 2 }
+}
+
+/// Connections of one core in TIME_WAIT; the oldest is forgotten when another comes.
+pub const fn time_wait_entries(connections: usize) -> usize {
+    let wanted = connections.saturating_mul(4);
+    if wanted < 1024 {
+        1024
+    } else if wanted > 16_384 {
+        16_384
+    } else {
+        wanted
+    }
+}
+
+/// How long TIME_WAIT lasts: two maximum segment lifetimes, with 10 s taken for one. RFC 9293
+/// §3.4.2 takes 2 min, which dates from 1981; Linux has 60 s for the whole. A new SYN does not
+/// have to wait for it (RFC 9293 §3.10.7.4).
+pub const TIME_WAIT: Duration = Duration::from_secs(20);
+
+/// A half-open connection whose peer is silent this long is dropped.
+pub const HALF_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A peer that owes an acknowledgement and is silent this long is given up (RFC 9293 §3.8.3).
+pub const USER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// An acknowledgement waits this long for data to go with (RFC 9293 §3.8.6.3: below 500 ms).
+pub const ACK_DELAY: Duration = Duration::from_millis(10);
+
+/// How long a released connection may take to finish, and one that both sides or only this side
+/// has shut down may wait for the peer's FIN.
+pub const LINGER: Duration = Duration::from_secs(30);
+
+/// Smallest packet size a device may have, in bytes (RFC 791: every host takes 576).
+pub const MTU_MIN_BYTES: u16 = 576;
+
+const _: () = assert!(HANDOVER_RING_SLOTS > 128 && HANDOVER_BATCH_FRAMES <= 128);
+const _: () = assert!(HANDOVER_FRAME_BYTES >= MTU_WITHOUT_QUEUE_PAIR_BYTES as usize + 14);
+const _: () = assert!(LISTENERS <= u8::MAX as usize && LISTENERS >= PORTS);
+const _: () = assert!(CONNECTIONS_MAX * 2 <= u32::MAX as usize);
+const _: () = assert!(ACK_DELAY.as_millis() < 500);

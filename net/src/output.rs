@@ -1,0 +1,166 @@
+//! The way out: a frame is composed in place in the transmit queue of this core, or, without a
+//! queue pair, in a box for the core that sends for it. Ethernet header and TCP checksum are added
+//! here; what smoltcp's interface writes is the IP packet between.
+//!
+//! Upstream: [`tcp`](crate::tcp), [`arp`](crate::arp), TIME_WAIT. Downstream: the [`Nic`] or the
+//! fabric. Invariant: the checksum field of a segment that leaves holds either the whole checksum,
+//! or the pseudo-header's sum and a [`PartialChecksum`] beside it (VirtIO 1.2 §5.1.6.2).
+
+use crate::checksum::Sum;
+use crate::counters::{Counters, DropReason};
+use crate::demux::ETHERNET_HEADER_BYTES;
+use crate::fabric::FabricPort;
+use crate::limits::{HANDOVER_FRAME_BYTES, MTU_MIN_BYTES, MTU_WITHOUT_QUEUE_PAIR_BYTES};
+use crate::nic::{Nic, NicInfo, PartialChecksum, TxMeta};
+use alloc::boxed::Box;
+use alloc::vec;
+use core::net::Ipv4Addr;
+use core::num::NonZeroU16;
+
+/// This core's queue pair, or its lane to the core that has one.
+pub(crate) struct Output<N: Nic> {
+    pub(crate) nic: Option<N>,
+    pub(crate) port: FabricPort,
+    pub(crate) counters: Counters,
+    /// What the device can do; without one, what a plain device could.
+    pub(crate) info: NicInfo,
+    /// Where a frame is composed that there is no room for, since its author cannot be stopped.
+    overflow: Box<[u8]>,
+}
+
+impl<N: Nic> Output<N> {
+    pub(crate) fn new(nic: Option<N>, port: FabricPort) -> Self {
+        let info = match &nic {
+            Some(nic) => {
+                let info = nic.info();
+                port.publish_link(info.mac, info.mtu);
+                NicInfo {
+                    mtu: info.mtu.max(MTU_MIN_BYTES),
+                    ..info
+                }
+            }
+            None => info_without_queue_pair(&port),
+        };
+        let largest = (usize::from(info.mtu) + ETHERNET_HEADER_BYTES)
+            .max(info.tso4_max_bytes as usize)
+            .max(HANDOVER_FRAME_BYTES);
+        Output {
+            nic,
+            port,
+            counters: Counters::default(),
+            info,
+            overflow: vec![0; largest].into_boxed_slice(),
+        }
+    }
+
+    /// Without a queue pair, learns what the device is from the core that has it.
+    pub(crate) fn refresh_info(&mut self) {
+        if self.nic.is_none() {
+            self.info = info_without_queue_pair(&self.port);
+        }
+    }
+
+    /// Returns whether there is room for one more frame of any size.
+    pub(crate) fn can_transmit(&mut self) -> bool {
+        match &mut self.nic {
+            Some(nic) => nic.can_transmit(),
+            None => self.port.can_forward(),
+        }
+    }
+
+    /// Composes a whole frame of `bytes` bytes with `fill`; counted and dropped without room.
+    pub(crate) fn transmit<R>(
+        &mut self,
+        bytes: usize,
+        fill: impl FnOnce(&mut [u8]) -> (R, TxMeta),
+    ) -> R {
+        let unsent = match &mut self.nic {
+            Some(nic) => match nic.transmit(bytes, fill) {
+                Ok(result) => {
+                    self.counters.tx_frames += 1;
+                    return result;
+                }
+                Err(fill) => fill,
+            },
+            None => match self.port.forward(bytes, fill) {
+                Ok(result) => {
+                    self.counters.forwards_out += 1;
+                    return result;
+                }
+                Err(fill) => fill,
+            },
+        };
+        self.counters.count_drop(DropReason::TransmitFull);
+        unsent(&mut self.overflow[..bytes]).0
+    }
+
+    /// Composes a frame around an IPv4 packet of `bytes` bytes that `fill` writes, addressed to
+    /// the station `peer`. A TCP checksum is completed, or left to the device. `segment_bytes`
+    /// asks the device to cut the payload.
+    #[inline]
+    pub(crate) fn transmit_ipv4<R>(
+        &mut self,
+        peer: [u8; 6],
+        bytes: usize,
+        segment_bytes: Option<NonZeroU16>,
+        fill: impl FnOnce(&mut [u8]) -> R,
+    ) -> R {
+        let (own, in_device) = (self.info.mac, self.info.tx_checksum);
+        self.transmit(ETHERNET_HEADER_BYTES + bytes, |frame| {
+            frame[..6].copy_from_slice(&peer);
+            frame[6..12].copy_from_slice(&own);
+            frame[12..14].copy_from_slice(&[0x08, 0x00]);
+            let packet = &mut frame[ETHERNET_HEADER_BYTES..];
+            let result = fill(packet);
+            (result, complete(packet, segment_bytes, in_device))
+        })
+    }
+}
+
+/// Completes the checksum of a TCP segment, if `packet` is one, or prepares it for the device.
+#[inline]
+fn complete(packet: &mut [u8], segment_bytes: Option<NonZeroU16>, in_device: bool) -> TxMeta {
+    let Some(ip) = packet.first_chunk::<20>() else {
+        return TxMeta::default();
+    };
+    let ip_bytes = usize::from(ip[0] & 0x0f) * 4;
+    if ip[9] != 6 || packet.len() < ip_bytes + 20 {
+        return TxMeta::default();
+    }
+    let source = Ipv4Addr::new(ip[12], ip[13], ip[14], ip[15]);
+    let destination = Ipv4Addr::new(ip[16], ip[17], ip[18], ip[19]);
+    let segment = &mut packet[ip_bytes..];
+    let tcp_bytes = usize::from(segment[12] >> 4) * 4;
+    // The packet is at most 65535 bytes: its total length says so.
+    let length = segment.len() as u16;
+    let pseudo = Sum::default().add_pseudo_header(source, destination, 6, length);
+    let mut meta = TxMeta::default();
+    segment[16..18].copy_from_slice(&[0, 0]);
+    if in_device {
+        segment[16..18].copy_from_slice(&pseudo.fold());
+        meta.checksum = Some(PartialChecksum {
+            start: (ETHERNET_HEADER_BYTES + ip_bytes) as u16,
+            offset: 16,
+        });
+        meta.segment_bytes = segment_bytes;
+        meta.header_bytes = (ETHERNET_HEADER_BYTES + ip_bytes + tcp_bytes) as u16;
+    } else {
+        let checksum = pseudo.add(segment).complement();
+        segment[16..18].copy_from_slice(&checksum);
+    }
+    meta
+}
+
+/// What a core without a queue pair works with: nothing is left to the device, because the frame
+/// is finished before it crosses.
+fn info_without_queue_pair(port: &FabricPort) -> NicInfo {
+    let (mac, mtu) = port
+        .link()
+        .unwrap_or(([0; 6], MTU_WITHOUT_QUEUE_PAIR_BYTES));
+    NicInfo {
+        mac,
+        mtu: mtu.clamp(MTU_MIN_BYTES, MTU_WITHOUT_QUEUE_PAIR_BYTES),
+        tx_checksum: false,
+        tso4_max_bytes: 0,
+    }
+}

@@ -1,0 +1,20 @@
+//! smoltcp as connection engine: the one folder that names its sockets and its device trait.
+//!
+//! smoltcp is used unmodified. It scans a `SocketSet` from end to end for every packet, so each
+//! connection has a set of its own with one entry ([`Socket`]), and the stack's demux finds it;
+//! one `Interface` per core serves them all ([`Engine`]), working on IP packets. A segment that
+//! belongs to nobody is offered to an empty set, which answers with RST, and so is an ICMP
+//! packet, which answers an echo request. Checksums of TCP are ours, on both sides.
+//!
+//! The DHCP client ([`DhcpClient`]) lives here for the same reason: it is a smoltcp socket.
+//!
+//! Reading order: [`engine`], [`socket`], [`phy`], [`dhcp`].
+
+mod dhcp;
+mod engine;
+mod phy;
+mod socket;
+
+pub(crate) use dhcp::{DhcpChange, DhcpClient};
+pub(crate) use engine::Engine;
+pub(crate) use socket::{Phase, Received, Socket};

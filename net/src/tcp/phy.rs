@@ -1,0 +1,113 @@
+//! smoltcp's device, for the length of one call: at most one packet in, any number out.
+//!
+//! Upstream: the frame that is being processed. Downstream: [`Output`].
+
+use crate::nic::{Nic, TxMeta};
+use crate::output::Output;
+use core::num::{NonZeroU16, NonZeroUsize};
+use smoltcp::phy::{
+    Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken as Rx, TxToken as Tx,
+};
+use smoltcp::time::Instant;
+
+/// Largest IPv4 packet, in bytes.
+const IPV4_PACKET_MAX: usize = 65_535;
+
+/// A device over one core's output, as an interface for IP packets sees it, or (`ethernet`) as one
+/// for Ethernet frames does.
+pub(super) struct Phy<'a, N: Nic> {
+    pub(super) output: &'a mut Output<N>,
+    /// Where answers go; of no meaning for Ethernet frames, which say so themselves.
+    pub(super) peer: [u8; 6],
+    /// The packet that is received.
+    pub(super) packet: Option<&'a [u8]>,
+    /// Packets are whole Ethernet frames.
+    pub(super) ethernet: bool,
+}
+
+/// The packet that is received.
+pub(super) struct RxToken<'a>(&'a [u8]);
+
+/// Leave to send one packet.
+pub(super) struct TxToken<'a, N: Nic> {
+    output: &'a mut Output<N>,
+    peer: [u8; 6],
+    ethernet: bool,
+    segment_bytes: Option<NonZeroU16>,
+}
+
+impl<N: Nic> Device for Phy<'_, N> {
+    type RxToken<'b>
+        = RxToken<'b>
+    where
+        Self: 'b;
+    type TxToken<'b>
+        = TxToken<'b, N>
+    where
+        Self: 'b;
+
+    fn receive(&mut self, _: Instant) -> Option<(RxToken<'_>, TxToken<'_, N>)> {
+        let packet = self.packet.take()?;
+        let token = TxToken {
+            output: self.output,
+            peer: self.peer,
+            ethernet: self.ethernet,
+            segment_bytes: None,
+        };
+        Some((RxToken(packet), token))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<TxToken<'_, N>> {
+        self.output.can_transmit().then(|| TxToken {
+            output: self.output,
+            peer: self.peer,
+            ethernet: self.ethernet,
+            segment_bytes: None,
+        })
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let info = &self.output.info;
+        let mut capabilities = DeviceCapabilities::default();
+        if self.ethernet {
+            capabilities.medium = Medium::Ethernet;
+            capabilities.max_transmission_unit = usize::from(info.mtu) + 14;
+            return capabilities;
+        }
+        capabilities.medium = Medium::Ip;
+        capabilities.max_transmission_unit = usize::from(info.mtu);
+        // Incoming headers are verified by the demux, TCP's checksum by `Output` on the way out.
+        capabilities.checksum.ipv4 = Checksum::Tx;
+        capabilities.checksum.tcp = Checksum::None;
+        if info.tx_checksum {
+            let largest = (info.tso4_max_bytes as usize).saturating_sub(14);
+            capabilities.segmentation.tcpv4 = NonZeroUsize::new(largest.min(IPV4_PACKET_MAX))
+                .filter(|largest| largest.get() > usize::from(info.mtu));
+        }
+        capabilities
+    }
+}
+
+impl Rx for RxToken<'_> {
+    #[inline]
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
+        read(self.0)
+    }
+}
+
+impl<N: Nic> Tx for TxToken<'_, N> {
+    #[inline]
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, bytes: usize, fill: F) -> R {
+        if self.ethernet {
+            self.output
+                .transmit(bytes, |frame| (fill(frame), TxMeta::default()))
+        } else {
+            self.output
+                .transmit_ipv4(self.peer, bytes, self.segment_bytes, fill)
+        }
+    }
+
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.segment_bytes = meta.segmentation_offload_size;
+    }
+}

@@ -1,0 +1,383 @@
+//! A link in memory between a stack's queue pairs and one client, in virtual time: loss,
+//! duplication, reordering, delay and corruption from a seed, or none of them.
+//!
+//! Frames live in buffers that are used again, so that a warm link allocates nothing.
+
+use super::{STACK_MAC, offload, pcap, random::Random};
+use crate::nic::{Nic, NicCounters, NicInfo, RxMeta, TxMeta};
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::time::Duration;
+use kernel::Instant;
+
+/// What the link does to frames, both ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conditions {
+    /// Frames lost, per mille.
+    pub loss: u64,
+    /// Frames that arrive twice, per mille.
+    pub duplication: u64,
+    /// Frames that take up to three delays longer, and so come after later ones, per mille.
+    pub reordering: u64,
+    /// Frames with one bit turned, per mille. Checksums catch them only if they are checked.
+    pub corruption: u64,
+    /// How long a frame takes.
+    pub delay: Duration,
+}
+
+impl Conditions {
+    /// Every frame arrives at once and whole.
+    pub const PERFECT: Conditions = Conditions {
+        loss: 0,
+        duplication: 0,
+        reordering: 0,
+        corruption: 0,
+        delay: Duration::ZERO,
+    };
+}
+
+/// A link. Clones are the same link.
+#[derive(Clone)]
+pub struct Link(Rc<RefCell<Wire>>);
+
+struct Wire {
+    conditions: Conditions,
+    random: Random,
+    now: Instant,
+    /// By queue of the stack.
+    to_stack: Vec<Lane>,
+    to_client: Lane,
+    spare: Vec<Vec<u8>>,
+    capture: Option<Capture>,
+}
+
+#[derive(Default)]
+struct Lane(VecDeque<(Instant, Vec<u8>)>);
+
+struct Capture {
+    name: String,
+    frames: Vec<(Instant, Vec<u8>)>,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Link::new()
+    }
+}
+
+impl Link {
+    /// Makes a perfect link to one queue.
+    pub fn new() -> Self {
+        Link::with(Conditions::PERFECT, 0, 1)
+    }
+
+    /// Makes a link with these conditions to `queues` queues of the stack. Frames of a TCP flow go
+    /// to the queue that its ports choose, all others to the first.
+    pub fn with(conditions: Conditions, seed: u64, queues: usize) -> Self {
+        Link(Rc::new(RefCell::new(Wire {
+            conditions,
+            random: Random::new(seed),
+            now: Instant::ZERO,
+            to_stack: (0..queues).map(|_| Lane::default()).collect(),
+            to_client: Lane::default(),
+            spare: Vec::new(),
+            capture: None,
+        })))
+    }
+
+    /// Keeps every frame, and writes them as `sluice-NAME.pcap` into the directory for temporary
+    /// files if the thread panics.
+    pub fn capture(&self, name: &str) {
+        self.0.borrow_mut().capture = Some(Capture {
+            name: name.into(),
+            frames: Vec::new(),
+        });
+    }
+
+    /// Changes the conditions.
+    pub fn set_conditions(&self, conditions: Conditions) {
+        self.0.borrow_mut().conditions = conditions;
+    }
+
+    /// Moves time on: frames whose delay is over can be received.
+    pub fn set_now(&self, now: Instant) {
+        self.0.borrow_mut().now = now;
+    }
+
+    /// Returns when the next frame arrives anywhere; it may be past.
+    pub fn next_arrival(&self) -> Option<Instant> {
+        let wire = self.0.borrow();
+        let lanes = wire.to_stack.iter().chain([&wire.to_client]);
+        lanes.filter_map(|lane| Some(lane.0.front()?.0)).min()
+    }
+
+    /// Returns a queue pair of the stack.
+    pub fn nic(&self, queue: usize) -> MemoryNic {
+        MemoryNic {
+            link: self.clone(),
+            queue,
+            info: NicInfo {
+                mac: STACK_MAC,
+                mtu: 1500,
+                tx_checksum: false,
+                tso4_max_bytes: 0,
+            },
+            transmit_frames: 256,
+            queued: VecDeque::new(),
+            counters: NicCounters::default(),
+            rx_checksum_valid: false,
+            is_armed: false,
+        }
+    }
+
+    /// Returns the client's end.
+    pub fn client_port(&self) -> ClientPort {
+        ClientPort(self.clone())
+    }
+}
+
+impl Wire {
+    fn buffer(&mut self, frame: &[u8]) -> Vec<u8> {
+        let mut buffer = self.spare.pop().unwrap_or_default();
+        buffer.clear();
+        buffer.extend_from_slice(frame);
+        buffer
+    }
+
+    /// Puts a frame on the way, or does not.
+    fn carry(&mut self, frame: Vec<u8>, to_stack: bool) {
+        let now = self.now;
+        if let Some(capture) = &mut self.capture {
+            capture.frames.push((now, frame.clone()));
+        }
+        let conditions = self.conditions;
+        if self.random.chance(conditions.loss) {
+            self.spare.push(frame);
+            return;
+        }
+        if self.random.chance(conditions.duplication) {
+            let copy = self.buffer(&frame);
+            self.deliver(copy, to_stack);
+        }
+        self.deliver(frame, to_stack);
+    }
+
+    fn deliver(&mut self, mut frame: Vec<u8>, to_stack: bool) {
+        let conditions = self.conditions;
+        let mut delay = conditions.delay;
+        if self.random.chance(conditions.reordering) {
+            let span = 3 * conditions.delay.as_micros() as u64 + 1;
+            delay += Duration::from_micros(self.random.below(span));
+        }
+        if self.random.chance(conditions.corruption) {
+            let bit = self.random.below(8 * frame.len() as u64) as usize;
+            frame[bit / 8] ^= 1 << (bit % 8);
+        }
+        let arrival = self.now + delay;
+        let lane = if to_stack {
+            let queue = steer(&frame, self.to_stack.len());
+            &mut self.to_stack[queue]
+        } else {
+            &mut self.to_client
+        };
+        let place = lane.0.iter().rposition(|(other, _)| *other <= arrival);
+        lane.0
+            .insert(place.map_or(0, |place| place + 1), (arrival, frame));
+    }
+
+    fn arrive(&mut self, queue: Option<usize>) -> Option<Vec<u8>> {
+        let lane = match queue {
+            Some(queue) => &mut self.to_stack[queue],
+            None => &mut self.to_client,
+        };
+        let is_there = lane
+            .0
+            .front()
+            .is_some_and(|(arrival, _)| *arrival <= self.now);
+        is_there
+            .then(|| lane.0.pop_front().map(|(_, frame)| frame))
+            .flatten()
+    }
+}
+
+/// Chooses a queue by the ports of a TCP segment without IP options.
+fn steer(frame: &[u8], queues: usize) -> usize {
+    match frame.get(34..38) {
+        Some(ports) if frame[12..14] == [8, 0] && frame[23] == 6 => {
+            ports.iter().map(|byte| usize::from(*byte)).sum::<usize>() % queues
+        }
+        _ => 0,
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if let Some(capture) = &self.capture
+            && std::thread::panicking()
+        {
+            let path = std::env::temp_dir().join(std::format!("sluice-{}.pcap", capture.name));
+            match pcap::write(&path, &capture.frames) {
+                Ok(()) => std::eprintln!("frames are in {}", path.display()),
+                Err(error) => std::eprintln!("{}: {error}", path.display()),
+            }
+        }
+    }
+}
+
+/// A queue pair of the stack on a [`Link`].
+pub struct MemoryNic {
+    link: Link,
+    queue: usize,
+    info: NicInfo,
+    transmit_frames: usize,
+    /// Transmitted and not yet flushed.
+    queued: VecDeque<(Vec<u8>, TxMeta)>,
+    counters: NicCounters,
+    rx_checksum_valid: bool,
+    is_armed: bool,
+}
+
+impl MemoryNic {
+    /// Has the device complete checksums, and cut segments up to `tso4_max_bytes` (0 for none).
+    pub fn with_offloads(mut self, tso4_max_bytes: u32) -> Self {
+        self.info.tx_checksum = true;
+        self.info.tso4_max_bytes = tso4_max_bytes;
+        self
+    }
+
+    /// Has the device say of every frame that its checksum is good.
+    pub fn with_valid_checksums(mut self) -> Self {
+        self.rx_checksum_valid = true;
+        self
+    }
+
+    /// Gives the transmit queue room for this many frames between two flushes.
+    pub fn with_transmit_frames(mut self, frames: usize) -> Self {
+        self.transmit_frames = frames;
+        self
+    }
+
+    /// Gives the device another packet size, in bytes.
+    pub fn with_mtu(mut self, mtu: u16) -> Self {
+        self.info.mtu = mtu;
+        self
+    }
+
+    /// Returns whether the stack has asked for an interrupt.
+    pub fn is_armed(&self) -> bool {
+        self.is_armed
+    }
+}
+
+impl Nic for MemoryNic {
+    type Frame = Vec<u8>;
+
+    fn info(&self) -> NicInfo {
+        self.info
+    }
+
+    fn receive(&mut self) -> Option<(Vec<u8>, RxMeta)> {
+        let frame = self.link.0.borrow_mut().arrive(Some(self.queue))?;
+        self.counters.rx_frames += 1;
+        self.counters.rx_bytes += frame.len() as u64;
+        let meta = RxMeta {
+            checksum_valid: self.rx_checksum_valid,
+        };
+        Some((frame, meta))
+    }
+
+    fn recycle(&mut self, frame: Vec<u8>) {
+        self.link.0.borrow_mut().spare.push(frame);
+    }
+
+    fn can_transmit(&mut self) -> bool {
+        self.queued.len() < self.transmit_frames
+    }
+
+    fn transmit<R, F>(&mut self, len: usize, fill: F) -> Result<R, F>
+    where
+        F: FnOnce(&mut [u8]) -> (R, TxMeta),
+    {
+        let largest = (usize::from(self.info.mtu) + 14).max(self.info.tso4_max_bytes as usize);
+        if !self.can_transmit() || len > largest {
+            return Err(fill);
+        }
+        let mut frame = self.link.0.borrow_mut().spare.pop().unwrap_or_default();
+        // Stale bytes, as in a ring: what the stack does not write is seen.
+        frame.resize(len, 0xa5);
+        let (result, meta) = fill(&mut frame);
+        self.queued.push_back((frame, meta));
+        Ok(result)
+    }
+
+    fn flush(&mut self) {
+        if self.queued.is_empty() {
+            return;
+        }
+        self.counters.doorbells += 1;
+        let wire = &mut *self.link.0.borrow_mut();
+        while let Some((frame, meta)) = self.queued.pop_front() {
+            self.counters.tx_frames += 1;
+            self.counters.tx_bytes += frame.len() as u64;
+            offload::finish(frame, meta, usize::from(self.info.mtu), |frame| {
+                wire.carry(frame, false);
+            });
+        }
+    }
+
+    fn arm(&mut self) -> bool {
+        self.is_armed = true;
+        let wire = self.link.0.borrow();
+        let next = wire.to_stack[self.queue].0.front();
+        next.is_some_and(|(arrival, _)| *arrival <= wire.now)
+    }
+
+    fn disarm(&mut self) {
+        self.is_armed = false;
+    }
+
+    fn counters(&self) -> NicCounters {
+        self.counters
+    }
+}
+
+/// The client's end of a [`Link`].
+pub struct ClientPort(Link);
+
+impl ClientPort {
+    pub(super) fn link(&self) -> Link {
+        self.0.clone()
+    }
+
+    /// Sends a frame to the stack.
+    pub fn send(&self, frame: &[u8]) {
+        let wire = &mut *self.0.0.borrow_mut();
+        let buffer = wire.buffer(frame);
+        wire.carry(buffer, true);
+    }
+
+    /// Takes the next frame that has arrived.
+    pub fn receive(&self) -> Option<Vec<u8>> {
+        self.0.0.borrow_mut().arrive(None)
+    }
+
+    /// Gives a frame's memory back to the link.
+    pub fn recycle(&self, frame: Vec<u8>) {
+        self.0.0.borrow_mut().spare.push(frame);
+    }
+
+    /// Takes a buffer of `bytes` bytes, to be sent with [`send_buffer`](Self::send_buffer).
+    pub fn take_buffer(&self, bytes: usize) -> Vec<u8> {
+        let mut buffer = self.0.0.borrow_mut().spare.pop().unwrap_or_default();
+        buffer.resize(bytes, 0);
+        buffer
+    }
+
+    /// Sends a buffer as a frame.
+    pub fn send_buffer(&self, buffer: Vec<u8>) {
+        self.0.0.borrow_mut().carry(buffer, true);
+    }
+}

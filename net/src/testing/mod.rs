@@ -1,0 +1,45 @@
+//! Test support, for this crate's tests and for those above it (feature `testing`): a link in
+//! memory and in virtual time ([`Link`], [`MemoryNic`]), a client on its other end ([`Client`],
+//! plain smoltcp), frames made and read by hand ([`frames`]), and seeded random numbers
+//! ([`Random`]).
+//!
+//! ```
+//! use net::testing::{Client, Link, World};
+//!
+//! let link = Link::new();
+//! let mut world = World::new(&link);
+//! let listener = world.listen(80, 16);
+//! let mut client = Client::new(&link);
+//! let socket = client.connect(80);
+//! world.run(&mut client, 100);
+//! let accepted = world.stack.accept(listener).unwrap();
+//! client.send(socket, b"hello");
+//! world.run(&mut client, 100);
+//! let mut buf = [0; 16];
+//! assert_eq!(world.stack.receive(accepted.connection, &mut buf), Ok(Some(5)));
+//! ```
+
+mod client;
+pub mod frames;
+mod link;
+mod offload;
+mod pcap;
+mod random;
+mod world;
+
+pub use client::Client;
+pub use smoltcp::iface::SocketHandle;
+pub use link::{ClientPort, Conditions, Link, MemoryNic};
+pub use random::Random;
+pub use world::World;
+
+use core::net::Ipv4Addr;
+
+/// The stack's address on the link, in a network of 16 bits.
+pub const STACK_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 7, 0, 1);
+/// The client's address.
+pub const CLIENT_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 7, 0, 2);
+/// The stack's station address.
+pub const STACK_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+/// The client's station address.
+pub const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];

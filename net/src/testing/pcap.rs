@@ -1,0 +1,27 @@
+//! Frames as a file for Wireshark and tcpdump (libpcap's format, with nanoseconds).
+
+use alloc::vec::Vec;
+use kernel::Instant;
+use std::io::Write as _;
+use std::path::Path;
+
+const MAGIC_NANOSECONDS: u32 = 0xa1b2_3c4d;
+const LINK_TYPE_ETHERNET: u32 = 1;
+
+pub(super) fn write(path: &Path, frames: &[(Instant, Vec<u8>)]) -> std::io::Result<()> {
+    let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
+    file.write_all(&MAGIC_NANOSECONDS.to_le_bytes())?;
+    file.write_all(&[2, 0, 4, 0])?;
+    for word in [0, 0, 65_549, LINK_TYPE_ETHERNET] {
+        file.write_all(&word.to_le_bytes())?;
+    }
+    for (at, frame) in frames {
+        let (seconds, ns) = (at.as_nanos() / 1_000_000_000, at.as_nanos() % 1_000_000_000);
+        let length = frame.len() as u32;
+        for word in [seconds as u32, ns as u32, length, length] {
+            file.write_all(&word.to_le_bytes())?;
+        }
+        file.write_all(frame)?;
+    }
+    file.flush()
+}

@@ -1,0 +1,124 @@
+//! A stack and virtual time, for tests that need no more: one core, one queue, a static address.
+
+use super::client::Client;
+use super::link::{Link, MemoryNic};
+use super::{STACK_ADDRESS, STACK_MAC};
+use crate::address::{Address, AddressConfig};
+use crate::fabric::{FabricPort, fabric};
+use crate::stack::{Event, ListenerId, Stack, StackConfig};
+use alloc::vec::Vec;
+use core::time::Duration;
+use kernel::{CoreMask, Instant};
+
+/// A stack at the end of a link.
+pub struct World {
+    /// The stack.
+    pub stack: Stack<MemoryNic>,
+    /// What the clock says.
+    pub now: Instant,
+    /// Events the stack has told.
+    pub events: Vec<Event>,
+    link: Link,
+}
+
+impl World {
+    /// Makes a stack for 64 connections with 16 KiB of buffer each way.
+    pub fn new(link: &Link) -> Self {
+        let config = World::config(64, 16_384);
+        World::with(link, config, link.nic(0))
+    }
+
+    /// Makes a stack with these bounds over this queue pair.
+    pub fn with(link: &Link, config: StackConfig, nic: MemoryNic) -> Self {
+        let port = fabric(&[true], [0x5a; 16]).remove(0);
+        World::at(link, config, nic, port)
+    }
+
+    /// Makes a stack in this place of a fabric.
+    pub fn at(link: &Link, config: StackConfig, nic: MemoryNic, port: FabricPort) -> Self {
+        debug_assert_eq!(crate::nic::Nic::info(&nic).mac, STACK_MAC);
+        let mut stack = Stack::new(config, Some(nic), port, Instant::ZERO);
+        let address = Address {
+            address: STACK_ADDRESS,
+            prefix: 16,
+            gateway: None,
+        };
+        stack.configure_address(AddressConfig::Static(address), Instant::ZERO);
+        World {
+            stack,
+            now: Instant::ZERO,
+            events: Vec::new(),
+            link: link.clone(),
+        }
+    }
+
+    /// Returns a configuration with this many connections and bytes of buffer each way.
+    pub fn config(connections: usize, buffer_bytes: usize) -> StackConfig {
+        StackConfig {
+            connections,
+            rx_buffer_bytes: buffer_bytes,
+            tx_buffer_bytes: buffer_bytes,
+            seed: [7; 32],
+        }
+    }
+
+    /// Listens on a port.
+    ///
+    /// # Panics
+    /// When the stack refuses.
+    pub fn listen(&mut self, port: u16, backlog: usize) -> ListenerId {
+        let cores = CoreMask::only(self.stack.port().core());
+        self.stack
+            .listen(port, cores, backlog)
+            .expect("a free port")
+    }
+
+    /// Runs one turn of the stack; events are collected. Returns whether anything happened.
+    pub fn turn(&mut self) -> bool {
+        let frames = self.stack.handle_frames(self.now);
+        self.stack.handle_timers(self.now);
+        let told = self.events.len();
+        while let Some(event) = self.stack.poll_event() {
+            self.events.push(event);
+        }
+        self.stack.poll_transmit(self.now);
+        frames > 0 || self.events.len() > told
+    }
+
+    /// Runs stack and client until nothing more happens at this moment.
+    pub fn settle(&mut self, client: &mut Client) {
+        self.link.set_now(self.now);
+        loop {
+            let client_moved = client.poll(self.now);
+            if !self.turn() & !client_moved {
+                break;
+            }
+        }
+    }
+
+    /// Runs stack and client for `ms` milliseconds of virtual time, from event to event.
+    pub fn run(&mut self, client: &mut Client, ms: u64) {
+        let end = self.now + Duration::from_millis(ms);
+        loop {
+            self.settle(client);
+            let deadlines = [
+                self.stack.next_deadline(),
+                client.next_deadline(self.now),
+                self.link.next_arrival(),
+            ];
+            let next = deadlines.into_iter().flatten().min();
+            let least = self.now + Duration::from_micros(10);
+            match next.map(|next| next.max(least)) {
+                Some(next) if next < end => self.now = next,
+                _ => break,
+            }
+        }
+        self.now = end;
+        self.settle(client);
+    }
+
+    /// Takes the events collected so far.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        core::mem::take(&mut self.events)
+    }
+}
