@@ -14,7 +14,6 @@ use crate::prerequisites::{self, QEMU};
 use crate::{Failure, accel, backend, workspace};
 use std::fs;
 use std::io::{self, Write};
-use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +21,9 @@ use std::time::{Duration, Instant};
 
 /// How often the wait for the guest's next line looks whether it is asked to stop.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
+
+/// How long to wait before asking again a guest that says it is ready and does not answer.
+const ASK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Builds, packs, boots and serves until the guest ends or a signal comes.
 ///
@@ -186,6 +188,9 @@ fn start(prepared: &Prepared, options: &RunOptions) -> Result<Guest, Failure> {
 
 /// Waits until the first request would be answered. Returns where, on how many cores and how long
 /// after the start of QEMU; `None` when asked to stop meanwhile.
+///
+/// QEMU's NAT accepts connections long before the guest does, so behind it the ready line alone
+/// would promise too much: there the guest is asked until it answers.
 fn wait_ready(
     guest: &mut Guest,
     prepared: &Prepared,
@@ -204,35 +209,26 @@ fn wait_ready(
     };
     let address = match &prepared.machine.net {
         Net::User { host, .. } => {
-            waited = wait_answer(guest, *host, deadline, stop)?;
+            while !backend::is_answering(*host) {
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(None);
+                }
+                if let Some(exit) = guest.wait_exit(ASK_AGAIN) {
+                    show_last_words(guest, &prepared.image);
+                    return Err(Failure::Failed(format!("{exit} before it answered")));
+                }
+                if Instant::now() >= deadline {
+                    return Err(Failure::Failed(format!(
+                        "the guest says it is ready, but http://{host} does not answer"
+                    )));
+                }
+            }
+            waited = guest.started().elapsed();
             host.to_string()
         }
         Net::Tap { .. } | Net::None => ready.address.to_string(),
     };
     Ok(Some((address, ready.cores, waited)))
-}
-
-/// Asks over the forwarded port until there is an answer: QEMU's NAT accepts connections long
-/// before the guest does, so the ready line alone promises too much there.
-fn wait_answer(
-    guest: &mut Guest,
-    host: SocketAddrV4,
-    deadline: Instant,
-    stop: &AtomicBool,
-) -> Result<Duration, Failure> {
-    loop {
-        if backend::is_answering(host) {
-            return Ok(guest.started().elapsed());
-        }
-        if let Some(exit) = guest.try_exit() {
-            return Err(Failure::Failed(format!("{exit} before it answered")));
-        }
-        if Instant::now() >= deadline || stop.load(Ordering::Relaxed) {
-            return Err(Failure::Failed(format!(
-                "the guest says it is ready, but http://{host} does not answer"
-            )));
-        }
-    }
 }
 
 /// Shows the guest's last words and says in one line why it is not running.

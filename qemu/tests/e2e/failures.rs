@@ -105,6 +105,7 @@ fn report(kind: &str, accel: Accel) -> String {
     let packed = small();
     let machine = Machine {
         accel,
+        net: guest::behind(guest::free_host()),
         append: format!("crash={kind}"),
         ..guest::machine(&packed)
     };

@@ -93,14 +93,24 @@ pub(crate) struct Appliance {
     pub(crate) address: SocketAddr,
 }
 
-/// Boots the machine behind a forwarded port.
-pub(crate) fn boot(mut machine: Machine) -> Appliance {
-    let host = SocketAddrV4::new(Ipv4Addr::LOCALHOST, free_port().unwrap());
-    machine.net = Net::User {
+/// Returns a free port of this machine's loopback address.
+pub(crate) fn free_host() -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::LOCALHOST, free_port().unwrap())
+}
+
+/// Returns user networking with the guest behind `host`.
+pub(crate) fn behind(host: SocketAddrV4) -> Net {
+    Net::User {
         host,
         guest_address: None,
         guest_port: 80,
-    };
+    }
+}
+
+/// Boots the machine behind a forwarded port.
+pub(crate) fn boot(mut machine: Machine) -> Appliance {
+    let host = free_host();
+    machine.net = behind(host);
     start(&machine, Some(host.into()))
 }
 
