@@ -1,3 +1,0 @@
-//! The bootable image.
-#![no_std]
-#![no_main]
