@@ -18,6 +18,8 @@ extern crate alloc;
 
 pub mod cores;
 pub mod limits;
+#[cfg(any(test, feature = "machine"))]
+mod pci;
 pub mod processor;
 pub mod time;
 pub mod virtio;

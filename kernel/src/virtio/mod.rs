@@ -14,16 +14,23 @@
 //! Specification: VirtIO 1.2, §2.7 (split virtqueues), §3.1 (initialisation), §4.1, §4.2 (buses).
 //!
 //! Reading order: [`notification`], [`limits`], `memory`, `ring`, [`rx`], [`tx`], [`exchange`],
-//! [`doorbell`], [`device`].
+//! [`doorbell`], [`device`], `mmio`, `pci`, `discovery` (in the image only), [`entropy`].
 
 pub mod device;
+#[cfg(any(test, feature = "machine"))]
+pub mod discovery;
 pub mod doorbell;
+pub mod entropy;
 pub mod exchange;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 pub mod limits;
 mod memory;
+#[cfg(any(test, feature = "machine"))]
+mod mmio;
 pub mod notification;
+#[cfg(any(test, feature = "machine"))]
+mod pci;
 mod ring;
 pub mod rx;
 pub mod tx;
