@@ -1,0 +1,162 @@
+//! A core with the server on it and a client on the other end of a link, in virtual time.
+
+use super::site;
+use app_http::{Server, ServerConfig};
+use kernel::{CoreMask, Instant};
+use megapipe::Core;
+use megapipe::channel::{Channel, ChannelConfig};
+use net::address::{Address, AddressConfig};
+use net::fabric::fabric;
+use net::stack::{Stack, StackConfig};
+use net::testing::{Client, Link, MemoryNic, STACK_ADDRESS, SocketHandle};
+use std::time::Duration;
+
+pub(crate) const PORT: u16 = 80;
+pub(crate) const BUFFER_BYTES: usize = 4096;
+const BUFFERS: usize = 32;
+
+/// How large the appliance is.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    pub(crate) connections: usize,
+    pub(crate) tx_buffer_bytes: usize,
+}
+
+pub(crate) struct Appliance {
+    pub(crate) core: Core<MemoryNic, Server>,
+    pub(crate) client: Client,
+    pub(crate) now: Instant,
+    /// Allocations in the core's turns since the server listened.
+    pub(crate) allocations: u64,
+    link: Link,
+}
+
+impl Appliance {
+    pub(crate) fn new(size: Size) -> Self {
+        let link = Link::new();
+        let config = StackConfig {
+            connections: size.connections,
+            rx_buffer_bytes: 4096,
+            tx_buffer_bytes: size.tx_buffer_bytes,
+            seed: [7; 32],
+        };
+        let port = fabric(&[true], [0x5a; 16]).remove(0);
+        let mut stack = Stack::new(config, Some(link.nic(0)), port, Instant::ZERO);
+        let address = Address {
+            address: STACK_ADDRESS,
+            prefix: 16,
+            gateway: None,
+        };
+        stack.configure_address(AddressConfig::Static(address), Instant::ZERO);
+        let channel = Channel::create(ChannelConfig {
+            handles: size.connections,
+            batch: 32,
+            buffers: BUFFERS,
+            buffer_bytes: BUFFER_BYTES,
+        });
+        let server = Server::new(
+            site(),
+            ServerConfig {
+                port: PORT,
+                cores: CoreMask::first(1),
+                connections: size.connections as u32,
+                unix_seconds_at_boot: 784_111_777,
+            },
+        );
+        let mut appliance = Appliance {
+            core: Core::new(stack, channel, server),
+            client: Client::new(&link),
+            now: Instant::ZERO,
+            allocations: 0,
+            link,
+        };
+        appliance.run(1);
+        assert!(appliance.core.application().is_listening());
+        appliance.allocations = 0;
+        appliance
+    }
+
+    /// Runs both sides until nothing more happens at this moment.
+    fn settle(&mut self) {
+        self.link.set_now(self.now);
+        loop {
+            let client_moved = self.client.poll(self.now);
+            let mut is_busy = false;
+            let turn = || is_busy = self.core.turn(self.now).is_busy;
+            self.allocations += allocation_counter::measure(turn).count_total;
+            if !is_busy & !client_moved {
+                break;
+            }
+        }
+    }
+
+    /// Runs both sides for `ms` milliseconds of virtual time, from event to event.
+    pub(crate) fn run(&mut self, ms: u64) {
+        let end = self.now + Duration::from_millis(ms);
+        loop {
+            self.settle();
+            let deadlines = [
+                self.core.stack().next_deadline(),
+                self.client.next_deadline(self.now),
+                self.link.next_arrival(),
+            ];
+            let least = self.now + Duration::from_micros(10);
+            match deadlines.into_iter().flatten().min() {
+                Some(next) if next.max(least) < end => self.now = next.max(least),
+                _ => break,
+            }
+        }
+        self.now = end;
+        self.settle();
+    }
+
+    pub(crate) fn connect(&mut self) -> SocketHandle {
+        let socket = self.client.connect(PORT);
+        self.run(5);
+        socket
+    }
+
+    /// Sends all of `bytes`, and returns what has come by the time nothing more comes.
+    pub(crate) fn exchange(&mut self, socket: SocketHandle, bytes: &[u8]) -> Vec<u8> {
+        let (mut sent, mut received) = (0, Vec::new());
+        let mut idle = 0;
+        while idle < 30 {
+            let queued = self.client.send(socket, &bytes[sent..]);
+            self.run(5);
+            let came = self.client.receive(socket);
+            idle = if queued == 0 && came.is_empty() {
+                idle + 1
+            } else {
+                0
+            };
+            sent += queued;
+            received.extend(came);
+        }
+        received
+    }
+
+    /// Returns whether the server has finished sending on this connection.
+    pub(crate) fn is_finished(&mut self, socket: SocketHandle) -> bool {
+        !self.client.socket(socket).may_recv()
+    }
+
+    /// Asserts that the server holds nothing of any connection.
+    #[track_caller]
+    pub(crate) fn assert_idle(&self) {
+        let counters = self.core.application().counters();
+        assert_eq!(counters.connections, counters.connections_ended);
+        assert_eq!(counters.commands_refused, 0);
+        let in_use = self.core.channel().in_use();
+        assert_eq!((in_use.lwsockets, in_use.handles, in_use.writes), (0, 0, 0));
+        assert_eq!(in_use.free_buffers, BUFFERS);
+    }
+
+    pub(crate) fn counter(&self, name: &str) -> u64 {
+        let counters = self.core.application().counters();
+        counters
+            .iter()
+            .find(|(known, _)| *known == name)
+            .expect("a counter")
+            .1
+    }
+}
