@@ -9,7 +9,7 @@ missing() { # WHAT COMMAND
     exit 3
 }
 
-[ -x "$HOME/.cargo/bin/cargo" ] && PATH=$PATH:$HOME/.cargo/bin
+[ -x "${HOME:-}/.cargo/bin/cargo" ] && PATH=$PATH:$HOME/.cargo/bin
 command -v cargo >/dev/null || missing "cargo (stable Rust 1.95 or newer)" \
     "curl -sSf https://sh.rustup.rs | sh -s -- -y"
 
@@ -26,6 +26,9 @@ case $target in /*) ;; *) target=$PWD/$target ;; esac
 export CARGO_TARGET_DIR=$target
 quiet=--quiet
 if [ ! -x "$target/debug/sluice" ]; then
+    cargo=$(cargo --version 2>/dev/null | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p')
+    [ "${cargo:-0}" -ge 95 ] || missing "cargo 1.95 or newer (here: $(cargo --version 2>&1))" \
+        "rustup update stable, or curl -sSf https://sh.rustup.rs | sh -s -- -y"
     echo "sluice: building the command (about half a minute the first time)" >&2
     quiet=
 fi
