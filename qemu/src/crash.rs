@@ -2,7 +2,7 @@
 //! debug ELF.
 //!
 //! The guest knows only addresses (its symbols would not fit into its size); see
-//! [`serial`](crate::serial) for the form of a report.
+//! [`serial`] for the form of a report.
 
 use crate::serial::{self, CRASH_END, CRASH_START};
 use addr2line::Loader;
