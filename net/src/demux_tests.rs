@@ -1,1 +1,211 @@
+//! Every route, and every reason for a drop.
 
+use super::*;
+use crate::testing::frames::{ACK, SYN, Tcp, ipv4, seal_ipv4, seal_tcp};
+use crate::testing::{CLIENT_ADDRESS, Random, STACK_ADDRESS, STACK_MAC};
+use std::vec;
+use std::vec::Vec;
+
+const STATION: Station = Station {
+    mac: STACK_MAC,
+    address: Some(STACK_ADDRESS),
+};
+
+fn route_of(frame: &[u8]) -> Route {
+    route(frame, false, &STATION)
+}
+
+fn segment() -> Vec<u8> {
+    Tcp::new(4000, ACK, 11, 22).with_payload(b"payload").frame()
+}
+
+/// Changes the IPv4 header of a good segment and makes its checksum good again.
+fn with_header(change: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
+    let mut frame = segment();
+    change(&mut frame);
+    seal_ipv4(&mut frame);
+    frame
+}
+
+#[test]
+fn a_segment_is_read_whole() {
+    let expected = Segment {
+        key: FlowKey {
+            remote: CLIENT_ADDRESS,
+            local: STACK_ADDRESS,
+            remote_port: 4000,
+            local_port: 80,
+        },
+        packet: 14..61,
+        sequence: 11,
+        acknowledged: 22,
+        payload_bytes: 7,
+        flags: Flags(ACK),
+    };
+    assert_eq!(route_of(&segment()), Route::Segment(expected.clone()));
+    let mut padded = segment();
+    padded.extend_from_slice(&[0xee; 9]);
+    assert_eq!(
+        route_of(&padded),
+        Route::Segment(expected),
+        "padding is cut off"
+    );
+    let Route::Segment(opening) = route_of(&Tcp::new(1, SYN, 0, 0).frame()) else {
+        panic!("no segment");
+    };
+    assert!(opening.flags.is_opening());
+}
+
+#[test]
+fn ip_options_are_stepped_over() {
+    let mut frame = segment();
+    frame.splice(34..34, [1, 1, 1, 0]);
+    frame[14] = 0x46;
+    frame[17] += 4;
+    seal_ipv4(&mut frame);
+    let Route::Segment(segment) = route_of(&frame) else {
+        panic!("no segment");
+    };
+    assert_eq!((segment.sequence, segment.packet), (11, 14..65));
+}
+
+#[test]
+fn every_reason_for_a_drop() {
+    let mut other_station = segment();
+    other_station[5] ^= 1;
+    let mut broadcast = segment();
+    broadcast[..6].fill(0xff);
+    let mut vlan = segment();
+    vlan[12..14].copy_from_slice(&[0x81, 0]);
+    let mut ipv6 = segment();
+    ipv6[12..14].copy_from_slice(&[0x86, 0xdd]);
+    let mut bad_sum = segment();
+    bad_sum[24] ^= 1;
+    let mut bad_tcp_sum = segment();
+    bad_tcp_sum[60] ^= 1;
+    let from = |a, b, c, d| {
+        let mut tcp = vec![
+            0x0f, 0xa0, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, ACK, 1, 1, 0, 0, 0, 0,
+        ];
+        let source = Ipv4Addr::new(a, b, c, d);
+        seal_tcp(&mut tcp, source, STACK_ADDRESS);
+        ipv4(6, source, STACK_ADDRESS, &tcp)
+    };
+    let with_tcp = |change: fn(&mut Vec<u8>)| {
+        let mut frame = segment();
+        change(&mut frame);
+        let mut tcp = frame.split_off(34);
+        seal_tcp(&mut tcp, CLIENT_ADDRESS, STACK_ADDRESS);
+        frame.extend(tcp);
+        frame
+    };
+    let cases: Vec<(DropReason, Vec<u8>)> = vec![
+        (DropReason::Runt, segment()[..13].to_vec()),
+        (DropReason::Runt, vec![]),
+        (DropReason::NotOurStation, other_station),
+        (DropReason::Broadcast, broadcast),
+        (DropReason::Vlan, vlan),
+        (DropReason::Ethertype, ipv6),
+        (DropReason::BadIpv4Header, segment()[..33].to_vec()),
+        (DropReason::BadIpv4Header, segment()[..50].to_vec()),
+        (
+            DropReason::BadIpv4Header,
+            with_header(|frame| frame[14] = 0x65),
+        ),
+        (
+            DropReason::BadIpv4Header,
+            with_header(|frame| frame[14] = 0x44),
+        ),
+        (
+            DropReason::BadIpv4Header,
+            with_header(|frame| frame[17] = 19),
+        ),
+        (DropReason::BadIpv4Checksum, bad_sum),
+        (DropReason::Fragment, with_header(|frame| frame[20] = 0x20)),
+        (DropReason::Fragment, with_header(|frame| frame[21] = 1)),
+        (DropReason::BadSource, from(0, 0, 0, 0)),
+        (DropReason::BadSource, from(127, 0, 0, 1)),
+        (DropReason::BadSource, from(224, 0, 0, 1)),
+        (DropReason::BadSource, from(255, 255, 255, 255)),
+        (DropReason::BadSource, from(10, 7, 0, 1)),
+        (
+            DropReason::NotOurAddress,
+            with_header(|frame| frame[33] = 9),
+        ),
+        (DropReason::IpProtocol, with_header(|frame| frame[23] = 47)),
+        (DropReason::UdpPort, with_header(|frame| frame[23] = 17)),
+        (
+            DropReason::BadTcpHeader,
+            with_header(|frame| frame[17] = 39),
+        ),
+        (DropReason::BadTcpHeader, with_tcp(|frame| frame[46] = 0x40)),
+        (DropReason::BadTcpHeader, with_tcp(|frame| frame[46] = 0xf0)),
+        (
+            DropReason::BadTcpHeader,
+            with_tcp(|frame| frame[34..36].fill(0)),
+        ),
+        (
+            DropReason::BadTcpHeader,
+            with_tcp(|frame| frame[36..38].fill(0)),
+        ),
+        (DropReason::BadTcpChecksum, bad_tcp_sum),
+    ];
+    for (reason, frame) in cases {
+        assert_eq!(route_of(&frame), Route::Drop(reason), "{frame:02x?}");
+    }
+}
+
+#[test]
+fn a_checksum_that_is_known_to_be_good_is_not_looked_at() {
+    let mut frame = segment();
+    frame[60] ^= 1;
+    assert!(matches!(route(&frame, true, &STATION), Route::Segment(_)));
+}
+
+#[test]
+fn arp_icmp_and_dhcp_have_their_routes() {
+    let mut arp = vec![0xff; 42];
+    arp[12..14].copy_from_slice(&[8, 6]);
+    assert_eq!(route_of(&arp), Route::Arp);
+    let icmp = ipv4(1, CLIENT_ADDRESS, STACK_ADDRESS, &[8, 0, 0, 0]);
+    assert_eq!(route_of(&icmp), Route::Icmp(14..38));
+    // Before there is an address, and as a broadcast.
+    let nobody = Station {
+        address: None,
+        ..STATION
+    };
+    let mut dhcp = ipv4(
+        17,
+        CLIENT_ADDRESS,
+        Ipv4Addr::BROADCAST,
+        &[0, 67, 0, 68, 0, 8, 0, 0],
+    );
+    assert_eq!(route(&dhcp, false, &nobody), Route::Dhcp);
+    dhcp[..6].fill(0xff);
+    assert_eq!(route(&dhcp, false, &nobody), Route::Dhcp);
+    let unknown = Route::Drop(DropReason::NotOurAddress);
+    assert_eq!(route(&segment(), false, &nobody), unknown);
+}
+
+#[test]
+fn no_frame_is_too_strange() {
+    let mut random = Random::new(9);
+    for _ in 0..200_000 {
+        let mut frame = segment();
+        for _ in 0..=random.below(4) {
+            let at = random.below(frame.len() as u64) as usize;
+            frame[at] = random.below(256) as u8;
+        }
+        if random.chance(500) {
+            seal_ipv4_if_whole(&mut frame);
+        }
+        frame.truncate(random.below(80) as usize);
+        route(&frame, random.chance(500), &STATION);
+    }
+}
+
+fn seal_ipv4_if_whole(frame: &mut [u8]) {
+    if frame.len() >= 14 + usize::from(frame[14] & 0x0f) * 4 && frame[14] & 0x0f >= 5 {
+        seal_ipv4(frame);
+    }
+}

@@ -9,7 +9,7 @@ use crate::address::Address;
 use crate::arp;
 use crate::connection::Role;
 use crate::event::{CloseReason, Pending};
-use crate::limits::ACK_DELAY;
+use crate::limits::{ACK_DELAY, TIME_WAIT};
 use crate::nic::{Nic, TxMeta};
 use crate::stack::Stack;
 use crate::tcp::{DhcpChange, Phase};
@@ -168,9 +168,7 @@ impl<N: Nic> Stack<N> {
             (None, Some(linger)) => linger,
             (None, None) => return,
         };
-        if self.timers.deadline(index).is_none_or(|set| wanted < set) {
-            self.timers.set(index, wanted);
-        }
+        self.timers.set_no_later(index, wanted);
     }
 
     /// Ends a connection past its handshake: counts it, and tells the layer above if it is its
@@ -236,12 +234,9 @@ impl<N: Nic> Stack<N> {
         if self.time_wait.insert(remains, now) {
             self.output.counters.time_wait_evicted += 1;
         }
-        let timer = self.time_wait_timer();
-        if self.timers.deadline(timer).is_none()
-            && let Some(next) = self.time_wait.expire(now)
-        {
-            self.timers.set(timer, next);
-        }
+        // Entries expire in the order in which they came: this one is the first to, or is not.
+        self.timers
+            .set_no_later(self.time_wait_timer(), now + TIME_WAIT);
     }
 
     fn detach(&mut self, index: u32) {

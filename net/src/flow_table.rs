@@ -3,7 +3,7 @@
 //! no tombstones and a lookup that misses stays short.
 //!
 //! Upstream: [`flow`](crate::flow) for key and hash. Downstream: the stack's connection table and
-//! [`time_wait`](crate::time_wait).
+//! `time_wait`.
 
 use crate::flow::{FlowHasher, FlowKey};
 use alloc::boxed::Box;

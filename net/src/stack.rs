@@ -4,8 +4,8 @@
 //! application's wishes, `poll_*` yields what is to be told or sent, getters look. One turn calls
 //! [`handle_frames`](Stack::handle_frames), [`handle_timers`](Stack::handle_timers),
 //! [`poll_event`](Stack::poll_event) with the commands that follow from it, and
-//! [`poll_transmit`](Stack::poll_transmit). What these do inside is in [`ingress`](crate::ingress)
-//! and [`egress`](crate::egress).
+//! [`poll_transmit`](Stack::poll_transmit). What these do inside is in `ingress` and
+//! `egress`.
 
 pub use crate::connection::ConnectionId;
 pub use crate::event::{CloseReason, Event};

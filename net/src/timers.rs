@@ -18,6 +18,8 @@ pub struct Timers {
     due: u32,
     /// Every tick up to and with this one has been processed.
     current: u64,
+    /// No slot has to be looked at before this tick; perhaps later, when a timer was cancelled.
+    quiet_until: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -59,6 +61,15 @@ impl Timers {
             occupied: [0; LEVELS],
             due: NONE,
             current: now.as_nanos() >> TICK_BITS,
+            quiet_until: u64::MAX,
+        }
+    }
+
+    /// Sets a timer, unless it is set for the same tick or an earlier one.
+    pub fn set_no_later(&mut self, timer: u32, deadline: Instant) {
+        let node = &self.nodes[timer as usize];
+        if node.list == List::None || node.deadline_ticks > ticks_after(deadline) {
+            self.set(timer, deadline);
         }
     }
 
@@ -102,12 +113,14 @@ impl Timers {
     pub fn pop_due(&mut self, now: Instant) -> Option<u32> {
         let now_ticks = now.as_nanos() >> TICK_BITS;
         while self.due == NONE {
-            let next = self.next_slot_ticks().filter(|next| *next <= now_ticks);
-            match next {
-                Some(next) => self.advance_to(next),
-                None => {
+            if now_ticks < self.quiet_until {
+                return None;
+            }
+            match self.next_slot_ticks() {
+                Some(next) if next <= now_ticks => self.advance_to(next),
+                next => {
+                    self.quiet_until = next.unwrap_or(u64::MAX);
                     self.current = self.current.max(now_ticks);
-                    return None;
                 }
             }
         }
@@ -172,6 +185,8 @@ impl Timers {
             let level = (63 - ahead.leading_zeros()) / SLOT_BITS;
             let slot = (ticks >> (SLOT_BITS * level)) as usize % SLOTS;
             self.occupied[level as usize] |= 1 << slot;
+            let start = ticks >> (SLOT_BITS * level) << (SLOT_BITS * level);
+            self.quiet_until = self.quiet_until.min(start);
             List::Slot {
                 level: level as u8,
                 slot: slot as u8,
@@ -219,10 +234,19 @@ mod tests {
         for _ in 0..3000 {
             let timer = random.below(32) as u32;
             match random.below(4) {
-                0 | 1 => {
+                0 => {
                     let deadline = now + Duration::from_micros(random.below(spread_ms * 1000));
                     timers.set(timer, deadline);
                     model[timer as usize] = Some(deadline);
+                }
+                1 => {
+                    let deadline = now + Duration::from_micros(random.below(spread_ms * 1000));
+                    timers.set_no_later(timer, deadline);
+                    let set = &mut model[timer as usize];
+                    let is_later = set.is_some_and(|set| ticks_after(set) <= ticks_after(deadline));
+                    if !is_later {
+                        *set = Some(deadline);
+                    }
                 }
                 2 => {
                     timers.cancel(timer);

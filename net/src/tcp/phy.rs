@@ -58,7 +58,7 @@ impl<N: Nic> Device for Phy<'_, N> {
     }
 
     fn transmit(&mut self, _: Instant) -> Option<TxToken<'_, N>> {
-        self.output.can_transmit().then(|| TxToken {
+        self.output.can_transmit().then_some(TxToken {
             output: self.output,
             peer: self.peer,
             ethernet: self.ethernet,

@@ -28,9 +28,9 @@ mod random;
 mod world;
 
 pub use client::Client;
-pub use smoltcp::iface::SocketHandle;
 pub use link::{ClientPort, Conditions, Link, MemoryNic};
 pub use random::Random;
+pub use smoltcp::iface::SocketHandle;
 pub use world::World;
 
 use core::net::Ipv4Addr;

@@ -1,0 +1,143 @@
+//! Many connections at once, and more than there is room for.
+
+use net::counters::DropReason;
+use net::testing::frames::{ACK, RST, SYN, Tcp};
+use net::testing::{Client, Link, World};
+
+#[test]
+fn a_thousand_connections_are_open_at_once() {
+    const COUNT: usize = 1000;
+    let link = Link::new();
+    let nic = link.nic(0).with_transmit_frames(4096);
+    let mut world = World::with(&link, World::config(2 * COUNT, 2048), nic);
+    let listener = world.listen(80, COUNT);
+    let mut client = Client::new(&link);
+    client.buffer_bytes = 1024;
+    let sockets: Vec<_> = (0..COUNT).map(|_| client.connect(80)).collect();
+    world.run(&mut client, 10);
+    let mut connections = Vec::new();
+    while let Some(accepted) = world.stack.accept(listener) {
+        assert_eq!(accepted.pending, COUNT - connections.len() - 1);
+        connections.push(accepted.connection);
+    }
+    assert_eq!(connections.len(), COUNT);
+    assert_eq!(world.stack.counters().established_now, COUNT as u64);
+    for (number, connection) in connections.iter().enumerate() {
+        let sent = world
+            .stack
+            .send(*connection, &(number as u32).to_be_bytes());
+        assert_eq!(sent, Ok(4));
+    }
+    world.run(&mut client, 10);
+    let mut seen: Vec<_> = sockets
+        .iter()
+        .map(|socket| client.receive(*socket))
+        .collect();
+    seen.sort();
+    let expected: Vec<_> = (0..COUNT as u32)
+        .map(|number| number.to_be_bytes().to_vec())
+        .collect();
+    assert_eq!(seen, expected);
+    for connection in connections {
+        world.stack.abort(connection).unwrap();
+        world.stack.release(connection).unwrap();
+    }
+    world.run(&mut client, 10);
+    let counters = world.stack.counters();
+    assert_eq!(
+        (counters.slots_now, counters.connections_aborted),
+        (0, COUNT as u64)
+    );
+}
+
+#[test]
+fn a_full_backlog_drops_syns_and_takes_them_later() {
+    let link = Link::new();
+    let mut world = World::new(&link);
+    let listener = world.listen(80, 4);
+    let mut client = Client::new(&link);
+    let sockets: Vec<_> = (0..6).map(|_| client.connect(80)).collect();
+    world.run(&mut client, 100);
+    let counters = world.stack.counters();
+    assert_eq!(counters.connections_established, 4);
+    assert!(counters.drops(DropReason::BacklogFull) >= 2);
+    while world.stack.accept(listener).is_some() {}
+    world.run(&mut client, 5000);
+    assert_eq!(world.stack.counters().connections_established, 6);
+    for socket in sockets {
+        assert!(client.socket(socket).may_send());
+    }
+}
+
+#[test]
+fn a_flood_of_syns_takes_half_of_the_slots_and_gives_them_back() {
+    let link = Link::new();
+    let mut world = World::new(&link);
+    let listener = world.listen(80, 64);
+    let port = link.client_port();
+    for number in 0..500 {
+        port.send(&Tcp::new(1000 + number, SYN, 1, 0).frame());
+        world.turn();
+    }
+    let counters = world.stack.counters();
+    assert_eq!(counters.half_open_now, 32);
+    assert_eq!(counters.drops(DropReason::HalfOpenFull), 468);
+    while port.receive().is_some() {}
+    // The silent ones are given up in time; RST ends one at once.
+    port.send(&Tcp::new(1000, RST, 2, 0).frame());
+    world.turn();
+    assert_eq!(world.stack.counters().half_open_now, 31);
+    let mut client = Client::new(&link);
+    let socket = client.connect(80);
+    world.run(&mut client, 12_000);
+    assert!(client.socket(socket).may_send());
+    assert!(world.stack.accept(listener).is_some());
+    let counters = world.stack.counters();
+    assert_eq!((counters.half_open_now, counters.half_open_lost), (0, 32));
+}
+
+#[test]
+fn when_all_slots_are_taken_a_syn_is_dropped() {
+    let link = Link::new();
+    let mut world = World::with(&link, World::config(2, 1024), link.nic(0));
+    let listener = world.listen(80, 2);
+    let mut client = Client::new(&link);
+    for _ in 0..2 {
+        client.connect(80);
+        world.run(&mut client, 10);
+        world.stack.accept(listener).unwrap();
+    }
+    client.connect(80);
+    world.run(&mut client, 10);
+    assert_eq!(world.stack.counters().drops(DropReason::ConnectionsFull), 1);
+}
+
+#[test]
+fn a_connection_that_breaks_before_it_is_accepted_is_accepted_broken() {
+    let link = Link::new();
+    let mut world = World::new(&link);
+    let listener = world.listen(80, 4);
+    let port = link.client_port();
+    port.send(&Tcp::new(7, SYN, 1, 0).frame());
+    world.turn();
+    let reply = std::iter::from_fn(|| port.receive()).find_map(|frame| Tcp::parse(&frame));
+    let theirs = reply.expect("SYN|ACK").sequence.wrapping_add(1);
+    port.send(&Tcp::new(7, ACK, 2, theirs).with_payload(b"hi").frame());
+    port.send(&Tcp::new(7, RST, 4, theirs).frame());
+    world.turn();
+    world.take_events();
+    let accepted = world.stack.accept(listener).unwrap();
+    world.turn();
+    let mut buf = [0; 8];
+    assert_eq!(
+        world.stack.receive(accepted.connection, &mut buf),
+        Ok(Some(2))
+    );
+    let events = world.take_events();
+    assert!(
+        matches!(events.last(), Some(net::stack::Event::Closed(..))),
+        "{events:?}"
+    );
+    world.stack.release(accepted.connection).unwrap();
+    assert_eq!(world.stack.counters().slots_now, 0);
+}
