@@ -7,6 +7,8 @@ mod support;
 use app_http::limits::MAX_LINGER_BYTES;
 use appliance::{Appliance, BUFFER_BYTES, PORT, Size};
 use kernel::Instant;
+use net::testing::{Conditions, Link};
+use std::time::Duration;
 use support::{etag, site};
 
 const SMALL: Size = Size {
@@ -326,4 +328,39 @@ fn nothing_is_allocated_after_the_start() {
     appliance.run(1000);
     assert_eq!(appliance.counter("requests"), 801);
     assert_eq!(appliance.allocations, 0);
+}
+
+#[test]
+fn a_bad_link_changes_nothing_but_the_time() {
+    let whole = {
+        let mut appliance = Appliance::new(SMALL);
+        let socket = appliance.connect();
+        without_dates(&appliance.exchange(socket, conversation().as_bytes()))
+    };
+    for seed in 0..10 {
+        let conditions = Conditions {
+            loss: 30,
+            duplication: 20,
+            reordering: 50,
+            corruption: 10,
+            delay: Duration::from_millis(2),
+        };
+        let link = Link::with(conditions, seed, 1);
+        let mut appliance = Appliance::on(link, SMALL);
+        let socket = appliance.client.connect(PORT);
+        let mut received = Vec::new();
+        let mut sent = 0;
+        let conversation = conversation();
+        while without_dates(&received) != whole {
+            assert!(
+                appliance.now < Instant::from_nanos(300_000_000_000),
+                "seed {seed}"
+            );
+            sent += appliance
+                .client
+                .send(socket, &conversation.as_bytes()[sent..]);
+            appliance.run(200);
+            received.extend(appliance.client.receive(socket));
+        }
+    }
 }

@@ -205,7 +205,7 @@ impl PageRecord {
 /// Returns the `N` bytes at `at`, which must lie inside.
 #[inline]
 pub(crate) fn field<const N: usize, const BYTES: usize>(bytes: &[u8; BYTES], at: usize) -> [u8; N] {
-    core::array::from_fn(|place| bytes[at + place])
+    bytes[at..].first_chunk().map_or([0; N], |field| *field)
 }
 
 #[cfg(test)]

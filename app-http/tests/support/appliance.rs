@@ -33,7 +33,10 @@ pub(crate) struct Appliance {
 
 impl Appliance {
     pub(crate) fn new(size: Size) -> Self {
-        let link = Link::new();
+        Appliance::on(Link::new(), size)
+    }
+
+    pub(crate) fn on(link: Link, size: Size) -> Self {
         let config = StackConfig {
             connections: size.connections,
             rx_buffer_bytes: 4096,
