@@ -79,3 +79,68 @@ impl MsixTable {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::FakeBus;
+    use super::*;
+    use std::boxed::Box;
+
+    const PLACE: DeviceFunction = DeviceFunction {
+        bus: 0,
+        device: 1,
+        function: 0,
+    };
+
+    /// Three entries at offset 0x40 of register 1, which is a page of memory; what configuration
+    /// space says then about the capability.
+    fn enable(bar: u32) -> (Option<MsixTable>, u32, *const u32) {
+        let page = Box::leak(Box::new([0x5a5a_5a5a_u32; 1024])).as_mut_ptr();
+        let mut bars = [BarRange::default(); 6];
+        bars[1] = BarRange {
+            address: page.expose_provenance() as u64,
+            len_bytes: 4096,
+        };
+        let mut bus = FakeBus::default();
+        let words = bus.function(0, 1, 0);
+        words[0x84 / 4] = 0x40 | bar;
+        let capability = Capability {
+            id: MSIX_CAPABILITY,
+            offset: 0x80,
+            head: 0x4002,
+        };
+        // SAFETY: the range is memory of this test's own, which it gave away for ever.
+        let table = unsafe { MsixTable::enable(&mut bus, PLACE, capability, &bars) };
+        (table, bus.read_word(PLACE, 0x80), page)
+    }
+
+    #[test]
+    fn an_entry_leads_to_its_core_and_no_other_is_touched() {
+        let (table, control, page) = enable(1);
+        let mut table = table.unwrap();
+        assert_eq!((table.entries(), control), (3, 0x8002_0000));
+        let target = InterruptTarget {
+            apic_id: 5,
+            vector: 0x30,
+        };
+        assert!(table.route(1, target) && !table.route(3, target));
+        // SAFETY: 64 words into the leaked page.
+        let words = unsafe { core::slice::from_raw_parts(page.add(16), 16) };
+        assert_eq!(words[4..8], [0xfee0_5000, 0, 0x30, 0]);
+        assert!(
+            words[..4]
+                .iter()
+                .chain(&words[8..])
+                .all(|word| *word == 0x5a5a_5a5a)
+        );
+    }
+
+    #[test]
+    fn a_table_outside_of_the_functions_memory_is_refused() {
+        for bar in [0, 2, 6, 7] {
+            let (table, control, _) = enable(bar);
+            assert!(table.is_none());
+            assert_eq!(control, 0, "turned on all the same");
+        }
+    }
+}

@@ -68,22 +68,19 @@ pub(crate) struct MmioRegisters {
     /// Never dropped: that would reset a device that queues still use.
     transport: ManuallyDrop<MmioTransport<'static>>,
     start: NonNull<u8>,
-    gsi: u32,
-    route: fn(u32, InterruptTarget) -> bool,
+    /// Where the wire leads, if anywhere: discovery saw to that.
+    interrupt: Option<InterruptTarget>,
 }
 
 // SAFETY: device memory that stays where it is; accesses may come from any core.
 unsafe impl Send for MmioRegisters {}
 
-/// Looks into a window; `route` will be asked to lead its wire to a core.
+/// Looks into a window.
 ///
 /// # Safety
 /// The window must be device memory or nothing, mapped one to one and uncached, and used by no one
 /// else.
-pub(crate) unsafe fn open(
-    window: Window,
-    route: fn(u32, InterruptTarget) -> bool,
-) -> Result<(DeviceKind, MmioRegisters), MmioRefusal> {
+pub(crate) unsafe fn open(window: Window) -> Result<(DeviceKind, MmioRegisters), MmioRefusal> {
     let address = window.address as usize;
     let start = NonNull::new(core::ptr::with_exposed_provenance_mut::<u8>(address))
         .filter(|_| address.is_multiple_of(4) && window.len_bytes >= 0x200)
@@ -109,13 +106,17 @@ pub(crate) unsafe fn open(
     let registers = MmioRegisters {
         transport,
         start,
-        gsi: window.gsi,
-        route,
+        interrupt: None,
     };
     Ok((kind, registers))
 }
 
 impl MmioRegisters {
+    /// Notes where the device's wire was led.
+    pub(crate) fn set_interrupt(&mut self, interrupt: Option<InterruptTarget>) {
+        self.interrupt = interrupt;
+    }
+
     /// Returns a register that is written with one value only; `offset` is below 0x100.
     fn write_only(&self, offset: usize, value: u32) -> Doorbell {
         // SAFETY: the window is at least 0x200 bytes, stays mapped, and the two registers asked for
@@ -157,11 +158,12 @@ impl Registers for MmioRegisters {
     }
 
     fn interrupt_lines(&self) -> usize {
-        1
+        usize::from(self.interrupt.is_some())
     }
 
+    /// The wire leads where it leads: any other core is refused.
     fn route(&mut self, _line: usize, target: InterruptTarget) -> bool {
-        (self.route)(self.gsi, target)
+        self.interrupt == Some(target)
     }
 
     fn bind(&mut self, _queue: u16, line: usize) -> bool {
@@ -274,9 +276,7 @@ mod tests {
             gsi: 0,
         };
         // SAFETY: memory of this test's own, which it gave away for ever.
-        unsafe { open(window, |_, _| true) }
-            .err()
-            .expect("no device")
+        unsafe { open(window) }.err().expect("no device")
     }
 
     #[test]

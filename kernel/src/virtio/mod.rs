@@ -35,6 +35,10 @@ mod ring;
 pub mod rx;
 pub mod tx;
 
+pub use device::{Device, DeviceKind, InterruptTarget};
+#[cfg(any(test, feature = "machine"))]
+pub use discovery::discover;
+
 #[cfg(test)]
 mod device_tests;
 #[cfg(test)]
