@@ -8,7 +8,9 @@
 //! Upstream: the boot protocol and the devices. Downstream: `net`, and
 //! through it everything else. `kernel` calls nothing above it.
 //!
-//! Reading order: [`limits`], [`time`], [`cores`], [`processor`], [`virtio`].
+//! Reading order: [`limits`], [`time`], [`cores`], [`processor`]; then what boot works with:
+//! [`physical_memory`], [`start_info`], [`frames`], [`page_tables`], [`acpi`], [`wall_clock`]; then
+//! `machine` itself (in the image), and [`virtio`].
 #![no_std]
 
 #[cfg(any(test, feature = "fake"))]
@@ -16,13 +18,23 @@ extern crate std;
 
 extern crate alloc;
 
+pub mod acpi;
+#[cfg(any(test, feature = "machine"))]
+mod block_moves;
 pub mod cores;
+pub mod frames;
 pub mod limits;
+#[cfg(all(feature = "machine", not(test)))]
+pub mod machine;
+pub mod page_tables;
 #[cfg(any(test, feature = "machine"))]
 mod pci;
+pub mod physical_memory;
 pub mod processor;
+pub mod start_info;
 pub mod time;
 pub mod virtio;
+pub mod wall_clock;
 
 pub use cores::{CoreId, CoreMask};
 pub use processor::Processor;

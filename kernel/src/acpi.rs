@@ -1,0 +1,184 @@
+//! The few ACPI tables that matter here: where they are, and what the MADT says.
+//!
+//! Upstream: [`PhysicalMemory`]. Downstream: boot (how many cores), interrupts (I/O APICs), PCI
+//! (MCFG, by [`find_table`]). No AML is read. ACPI 6.5 §5.2.5 (RSDP), §5.2.7 (RSDT), §5.2.8 (XSDT),
+//! §5.2.12 (MADT).
+
+use crate::limits::MAX_CORES;
+use crate::physical_memory::PhysicalMemory;
+use heapless::Vec;
+
+/// Bytes of a table's header.
+const HEADER_BYTES: u64 = 36;
+/// Tables listed by the root table that are looked at.
+const MAX_TABLES: u64 = 64;
+/// Bytes of a table that are read.
+const MAX_TABLE_BYTES: usize = 64 << 10;
+/// I/O APICs that are kept.
+pub const MAX_IO_APICS: usize = 4;
+
+/// An I/O APIC and the first interrupt of the platform that is one of its pins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IoApic {
+    /// Physical address of its registers.
+    pub address: u64,
+    /// Global system interrupt of its pin 0.
+    pub first_gsi: u32,
+}
+
+/// What the MADT says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Madt {
+    /// Processors that can be used.
+    pub cores: usize,
+    /// I/O APICs, at most [`MAX_IO_APICS`].
+    pub io_apics: Vec<IoApic, MAX_IO_APICS>,
+}
+
+/// Returns the table with `signature` under the root pointer at `rsdp`, header included.
+pub fn find_table<'a>(
+    memory: &'a impl PhysicalMemory,
+    rsdp: u64,
+    signature: &[u8; 4],
+) -> Option<&'a [u8]> {
+    if memory.bytes(rsdp, 8)? != b"RSD PTR " {
+        return None;
+    }
+    let revision = memory.bytes(rsdp.checked_add(15)?, 1)?[0];
+    let extended = if revision >= 2 {
+        memory.u64_at(rsdp.checked_add(24)?)?
+    } else {
+        0
+    };
+    let (root, entry_bytes) = match extended {
+        0 => (u64::from(memory.u32_at(rsdp.checked_add(16)?)?), 4),
+        address => (address, 8),
+    };
+    let root_bytes = u64::from(memory.u32_at(root.checked_add(4)?)?);
+    let entries = (root_bytes.checked_sub(HEADER_BYTES)? / entry_bytes).min(MAX_TABLES);
+    (0..entries).find_map(|index| {
+        let entry = root.checked_add(HEADER_BYTES + index * entry_bytes)?;
+        let table = match entry_bytes {
+            4 => u64::from(memory.u32_at(entry)?),
+            _ => memory.u64_at(entry)?,
+        };
+        if memory.bytes(table, 4)? != signature {
+            return None;
+        }
+        let bytes = memory.u32_at(table.checked_add(4)?)? as usize;
+        memory.bytes(table, bytes.min(MAX_TABLE_BYTES))
+    })
+}
+
+/// Reads a MADT.
+pub fn read_madt(table: &[u8]) -> Madt {
+    let mut madt = Madt::default();
+    let mut rest = table.get(HEADER_BYTES as usize + 8..).unwrap_or_default();
+    while let [kind, bytes, ..] = *rest {
+        let Some(entry) = rest
+            .get(..usize::from(bytes))
+            .filter(|entry| entry.len() >= 2)
+        else {
+            break;
+        };
+        let u32_at = |offset: usize| {
+            let bytes = entry.get(offset..offset + 4)?;
+            bytes.try_into().ok().map(u32::from_le_bytes)
+        };
+        match kind {
+            // Local APIC: enabled.
+            0 if u32_at(4).is_some_and(|flags| flags & 1 == 1) => madt.cores += 1,
+            1 => {
+                if let (Some(address), Some(first_gsi)) = (u32_at(4), u32_at(8)) {
+                    let io_apic = IoApic {
+                        address: u64::from(address),
+                        first_gsi,
+                    };
+                    // More than MAX_IO_APICS: the rest is of no use to anyone here.
+                    let _ = madt.io_apics.push(io_apic);
+                }
+            }
+            _ => {}
+        }
+        rest = &rest[usize::from(bytes)..];
+    }
+    madt.cores = madt.cores.min(MAX_CORES);
+    madt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::physical_memory::tests::Blocks;
+    use std::vec::Vec as StdVec;
+
+    fn table(signature: &[u8; 4], body: &[u8]) -> StdVec<u8> {
+        let mut table = signature.to_vec();
+        table.extend((HEADER_BYTES as u32 + body.len() as u32).to_le_bytes());
+        table.resize(HEADER_BYTES as usize, 0);
+        table.extend(body);
+        table
+    }
+
+    fn madt() -> StdVec<u8> {
+        let mut body = [0; 8].to_vec();
+        body.extend([0, 8, 0, 0, 1, 0, 0, 0]);
+        body.extend([0, 8, 1, 1, 0, 0, 0, 0]);
+        body.extend([2, 10, 0, 0, 2, 0, 0, 0, 0, 0]);
+        body.extend([0, 8, 2, 2, 1, 0, 0, 0]);
+        body.extend([1, 12, 0, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0]);
+        body.extend([1, 12, 0, 0, 0, 0, 0xc1, 0xfe, 24, 0, 0, 0]);
+        table(b"APIC", &body)
+    }
+
+    fn platform(revision: u8) -> Blocks {
+        let mut memory = Blocks::default();
+        let mut rsdp = b"RSD PTR \0BOCHS ".to_vec();
+        rsdp.push(revision);
+        rsdp.extend(0x2000_u32.to_le_bytes());
+        rsdp.extend([0; 4]);
+        rsdp.extend(0x3000_u64.to_le_bytes());
+        memory.put(0xf_0000, rsdp);
+        memory.put(0x2000, table(b"RSDT", &[0, 0x50, 0, 0, 0, 0x40, 0, 0]));
+        memory.put(0x3000, table(b"XSDT", &0x4000_u64.to_le_bytes()));
+        memory.put(0x4000, madt());
+        memory.put(0x5000, table(b"FACP", &[]));
+        memory
+    }
+
+    #[test]
+    fn finds_tables_in_both_revisions() {
+        for revision in [0, 2] {
+            let memory = platform(revision);
+            assert_eq!(find_table(&memory, 0xf_0000, b"APIC"), Some(&madt()[..]));
+            assert_eq!(find_table(&memory, 0xf_0000, b"MCFG"), None);
+            assert_eq!(find_table(&memory, 0xf_0001, b"APIC"), None);
+        }
+    }
+
+    #[test]
+    fn reads_cores_and_io_apics() {
+        let madt = read_madt(&madt());
+        assert_eq!(madt.cores, 2);
+        let first = IoApic {
+            address: 0xfec0_0000,
+            first_gsi: 0,
+        };
+        let second = IoApic {
+            address: 0xfec1_0000,
+            first_gsi: 24,
+        };
+        assert_eq!(madt.io_apics, [first, second]);
+    }
+
+    #[test]
+    fn survives_every_cut_and_zero_lengths() {
+        let whole = madt();
+        for len in 0..whole.len() {
+            assert!(read_madt(&whole[..len]).cores <= 2);
+        }
+        let mut stuck = whole;
+        stuck[HEADER_BYTES as usize + 9] = 0;
+        assert_eq!(read_madt(&stuck).cores, 0);
+    }
+}
