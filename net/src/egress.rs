@@ -282,13 +282,15 @@ impl<N: Nic> Stack<N> {
                 );
                 Some(address)
             }
+            // smoltcp says so at the start, too.
+            DhcpChange::Lost if self.address.is_none() => return,
             DhcpChange::Lost => {
                 self.output.counters.dhcp_lost += 1;
                 log::warn!("dhcp: no lease");
                 None
             }
         };
-        self.output.port.address().publish(address);
+        self.output.port.publish_address(address);
         self.announces = address.is_some();
         self.follow_address(now);
     }

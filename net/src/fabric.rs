@@ -9,7 +9,7 @@
 //! Invariants: one writer and one reader per ring; a frame is handed over at most once; nothing
 //! here waits.
 
-use crate::address::AddressWord;
+use crate::address::{Address, AddressWord};
 use crate::flow::FlowHasher;
 use crate::limits::{HANDOVER_FRAME_BYTES, HANDOVER_RING_SLOTS, handover_frames};
 use crate::nic::TxMeta;
@@ -179,6 +179,13 @@ impl FabricPort {
 
     pub(crate) fn address(&self) -> &AddressWord {
         &self.shared.address
+    }
+
+    /// Makes the address known to all cores, or withdraws it; they are to be woken.
+    pub(crate) fn publish_address(&mut self, address: Option<Address>) {
+        self.shared.address.publish(address);
+        let others = self.cores.bits() & !CoreMask::only(self.core).bits();
+        self.woken = self.woken.or(CoreMask::from_bits(others));
     }
 
     /// Makes this core the one that runs the DHCP client.

@@ -66,6 +66,22 @@ pub struct NicCounters {
     pub tx_bad_completions: u64,
 }
 
+impl NicCounters {
+    /// Returns every counter with its name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
+            ("nic_rx_frames", self.rx_frames),
+            ("nic_rx_bytes", self.rx_bytes),
+            ("nic_tx_frames", self.tx_frames),
+            ("nic_tx_bytes", self.tx_bytes),
+            ("nic_doorbells", self.doorbells),
+            ("nic_rx_bad_completions", self.rx_bad_completions),
+            ("nic_tx_bad_completions", self.tx_bad_completions),
+        ]
+        .into_iter()
+    }
+}
+
 /// One queue pair of a network device, owned by one core.
 pub trait Nic {
     /// A received frame: owned by whoever took it until it is given back with

@@ -139,7 +139,7 @@ impl<N: Nic> Stack<N> {
         self.now = now;
         match config {
             AddressConfig::Static(address) => {
-                self.output.port.address().publish(Some(address));
+                self.output.port.publish_address(Some(address));
                 self.announces = true;
                 self.follow_address(now);
             }

@@ -25,7 +25,7 @@ impl Peer {
     fn new() -> Self {
         let link = Link::new();
         link.capture("time-wait");
-        let mut world = World::new(&link);
+        let mut world = World::with(&link, World::config(1024, 1024), link.nic(0));
         let listener = world.listen(80, 16);
         world.turn();
         let port = link.client_port();
@@ -154,7 +154,7 @@ fn sixty_thousand_connections_from_one_address_leave_nothing() {
         (0, 0, 0)
     );
     assert!(counters.time_wait_reused > 0, "ports came round");
-    let remembered = net::limits::time_wait_entries(64) as u64;
+    let remembered = net::limits::time_wait_entries(1024) as u64;
     assert_eq!(counters.time_wait_now, remembered.min(u64::from(PORTS)));
     peer.world.now = peer.world.now + Duration::from_secs(21);
     peer.world.turn();

@@ -22,7 +22,8 @@ pub struct Conditions {
     pub duplication: u64,
     /// Frames that take up to three delays longer, and so come after later ones, per mille.
     pub reordering: u64,
-    /// Frames with one bit turned, per mille. Checksums catch them only if they are checked.
+    /// Frames with one bit after the Ethernet header turned, per mille: what only the checksums of
+    /// IP and TCP can catch. (An address turned would be caught by Ethernet's own check.)
     pub corruption: u64,
     /// How long a frame takes.
     pub delay: Duration,
@@ -173,8 +174,11 @@ impl Wire {
             delay += Duration::from_micros(self.random.below(span));
         }
         if self.random.chance(conditions.corruption) {
-            let bit = self.random.below(8 * frame.len() as u64) as usize;
-            frame[bit / 8] ^= 1 << (bit % 8);
+            let bits = 8 * (frame.len() as u64).saturating_sub(14).max(1);
+            let bit = self.random.below(bits) as usize;
+            if let Some(byte) = frame.get_mut(14 + bit / 8) {
+                *byte ^= 1 << (bit % 8);
+            }
         }
         let arrival = self.now + delay;
         let lane = if to_stack {

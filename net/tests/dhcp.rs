@@ -1,0 +1,207 @@
+//! The lease of a tiny DHCP server: taken, announced, known to every core, renewed, and lost.
+
+use kernel::{CoreMask, Instant};
+use net::fabric::fabric;
+use net::testing::{CLIENT_MAC, ClientPort, Link, MemoryNic, STACK_MAC, World};
+use net::{Address, AddressConfig, Stack};
+use smoltcp::wire::{
+    ArpOperation, ArpPacket, ArpRepr, DhcpMessageType, DhcpPacket, DhcpRepr, EthernetAddress,
+};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 7, 0, 2);
+const LEASED: Ipv4Addr = Ipv4Addr::new(10, 7, 3, 4);
+const LEASE_SECONDS: u32 = 600;
+
+/// Answers DHCP until it is told not to, ARP always, and counts what it sees.
+struct Server {
+    port: ClientPort,
+    answers: bool,
+    requests: usize,
+    unicasts: usize,
+    announcements: Vec<Ipv4Addr>,
+}
+
+impl Server {
+    fn poll(&mut self) -> bool {
+        let Some(frame) = self.port.receive() else {
+            return false;
+        };
+        match &frame[12..14] {
+            [8, 6] => self.process_arp(&frame),
+            [8, 0] if frame[23] == 17 && frame[36..38] == [0, 67] => self.process_dhcp(&frame),
+            _ => {}
+        }
+        true
+    }
+
+    fn process_arp(&mut self, frame: &[u8]) {
+        let packet = ArpPacket::new_checked(&frame[14..]).unwrap();
+        let Ok(ArpRepr::EthernetIpv4 {
+            operation: ArpOperation::Request,
+            source_protocol_addr: source,
+            target_protocol_addr: target,
+            ..
+        }) = ArpRepr::parse(&packet)
+        else {
+            panic!("a request");
+        };
+        if source == target {
+            self.announcements.push(target);
+        } else if target == SERVER {
+            let reply = ArpRepr::EthernetIpv4 {
+                operation: ArpOperation::Reply,
+                source_hardware_addr: EthernetAddress(CLIENT_MAC),
+                source_protocol_addr: SERVER,
+                target_hardware_addr: EthernetAddress(STACK_MAC),
+                target_protocol_addr: source,
+            };
+            let mut frame = [STACK_MAC.as_slice(), &CLIENT_MAC, &[8, 6], &[0; 28]].concat();
+            reply.emit(&mut ArpPacket::new_unchecked(&mut frame[14..]));
+            self.port.send(&frame);
+        }
+    }
+
+    fn process_dhcp(&mut self, frame: &[u8]) {
+        let packet = DhcpPacket::new_checked(&frame[42..]).expect("whole");
+        let request = DhcpRepr::parse(&packet).expect("well-formed");
+        self.requests += 1;
+        self.unicasts += usize::from(frame[30..34] == SERVER.octets());
+        if !self.answers {
+            return;
+        }
+        let reply = DhcpRepr {
+            message_type: match request.message_type {
+                DhcpMessageType::Discover => DhcpMessageType::Offer,
+                _ => DhcpMessageType::Ack,
+            },
+            your_ip: LEASED,
+            server_ip: SERVER,
+            server_identifier: Some(SERVER),
+            router: Some(SERVER),
+            subnet_mask: Some(Ipv4Addr::new(255, 255, 0, 0)),
+            lease_duration: Some(LEASE_SECONDS),
+            requested_ip: None,
+            client_identifier: None,
+            parameter_request_list: None,
+            max_size: None,
+            ..request
+        };
+        let mut udp = vec![0; 8 + reply.buffer_len()];
+        reply
+            .emit(&mut DhcpPacket::new_unchecked(&mut udp[8..]))
+            .unwrap();
+        let length = udp.len() as u16;
+        udp[..4].copy_from_slice(&[0, 67, 0, 68]);
+        udp[4..6].copy_from_slice(&length.to_be_bytes());
+        let frame = net::testing::frames::ipv4(17, SERVER, Ipv4Addr::BROADCAST, &udp);
+        self.port.send(&frame);
+    }
+}
+
+struct Network {
+    link: Link,
+    server: Server,
+    stacks: Vec<Stack<MemoryNic>>,
+    now: Instant,
+}
+
+fn network() -> Network {
+    let link = Link::with(net::testing::Conditions::PERFECT, 0, 2);
+    link.capture("dhcp");
+    let nics = [Some(link.nic(0)), Some(link.nic(1)), None];
+    let ports = fabric(&[true, true, false], [1; 16]);
+    let mut stacks: Vec<_> = ports
+        .into_iter()
+        .zip(nics)
+        .map(|(port, nic)| Stack::new(World::config(8, 1024), nic, port, Instant::ZERO))
+        .collect();
+    // Not the core that gets the broadcasts: they have to be handed over.
+    stacks[1].configure_address(AddressConfig::Dhcp, Instant::ZERO);
+    Network {
+        server: Server {
+            port: link.client_port(),
+            answers: true,
+            requests: 0,
+            unicasts: 0,
+            announcements: Vec::new(),
+        },
+        link,
+        stacks,
+        now: Instant::ZERO,
+    }
+}
+
+impl Network {
+    fn run(&mut self, seconds: u64) {
+        let end = self.now + Duration::from_secs(seconds);
+        while self.now < end {
+            self.link.set_now(self.now);
+            let mut is_busy = true;
+            while is_busy {
+                is_busy = self.server.poll();
+                for stack in &mut self.stacks {
+                    is_busy |= stack.handle_frames(self.now) > 0;
+                    stack.handle_timers(self.now);
+                    is_busy |= stack.poll_transmit(self.now) != CoreMask::EMPTY;
+                }
+                let arrival = self.link.next_arrival();
+                is_busy |= arrival.is_some_and(|arrival| arrival <= self.now);
+            }
+            let deadlines = self.stacks.iter().filter_map(Stack::next_deadline);
+            let next = deadlines.min().unwrap_or(end);
+            self.now = next.max(self.now + Duration::from_millis(1)).min(end);
+        }
+    }
+}
+
+#[test]
+fn a_lease_is_taken_announced_and_known_to_every_core() {
+    let mut network = network();
+    network.run(5);
+    let expected = Address {
+        address: LEASED,
+        prefix: 16,
+        gateway: Some(SERVER),
+    };
+    for stack in &network.stacks {
+        assert_eq!(stack.address(), Some(expected));
+    }
+    assert_eq!(network.server.announcements, [LEASED]);
+    assert_eq!(network.stacks[1].counters().dhcp_configured, 1);
+    assert!(network.stacks[0].counters().handovers_out > 0);
+}
+
+#[test]
+fn a_lease_is_renewed_by_unicast_before_it_ends() {
+    let mut network = network();
+    network.run(5);
+    let requests = network.server.requests;
+    network.run(u64::from(LEASE_SECONDS) * 3);
+    assert!(network.server.requests > requests + 2);
+    assert!(network.server.unicasts > 0, "renewal goes to the server");
+    assert_eq!(
+        network.stacks[0].address().map(|address| address.address),
+        Some(LEASED)
+    );
+    assert_eq!(network.stacks[1].counters().dhcp_lost, 0);
+}
+
+#[test]
+fn a_lease_that_is_not_renewed_is_given_up_everywhere_and_taken_again() {
+    let mut network = network();
+    network.run(5);
+    network.server.answers = false;
+    network.run(u64::from(LEASE_SECONDS) + 60);
+    for stack in &network.stacks {
+        assert_eq!(stack.address(), None);
+    }
+    assert_eq!(network.stacks[1].counters().dhcp_lost, 1);
+    network.server.answers = true;
+    network.run(60);
+    assert_eq!(
+        network.stacks[2].address().map(|address| address.address),
+        Some(LEASED)
+    );
+}
