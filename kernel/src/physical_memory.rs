@@ -38,7 +38,7 @@ pub(crate) mod tests {
     use std::vec::Vec;
 
     /// Blocks of memory at chosen addresses.
-    #[derive(Default)]
+    #[derive(Debug, Default)]
     pub(crate) struct Blocks(BTreeMap<u64, Vec<u8>>);
 
     impl Blocks {

@@ -4,7 +4,7 @@
 //! [`Machine`], given to `main`.
 
 use super::exit::fatal;
-use super::memory::BootMemory;
+use super::memory::LOADER_MEMORY;
 use super::protection::{self, Layout, Stage};
 use super::supervisor::{self, Protocol};
 use super::{Machine, clock, console, heap, interrupts, ports, processors};
@@ -123,7 +123,7 @@ fn address_range(bytes: &[u8]) -> Range<u64> {
 
 /// Reads what a PVH loader left; see [`StartInfo`].
 fn read_start_info(address: u64) -> Loaded {
-    let info = match StartInfo::read(&BootMemory, address) {
+    let info = match StartInfo::read(&LOADER_MEMORY, address) {
         Ok(info) => info,
         Err(error) => fatal(format_args!("{error}")),
     };
@@ -138,7 +138,7 @@ fn read_start_info(address: u64) -> Loaded {
         .filter(|module| !module.is_empty())
         .map(|module| {
             frames.reserve(module.clone());
-            let bytes = BootMemory.bytes(module.start, (module.end - module.start) as usize);
+            let bytes = LOADER_MEMORY.bytes(module.start, (module.end - module.start) as usize);
             bytes.unwrap_or_else(|| fatal(format_args!("the site lies above 4 GiB")))
         });
     // The line is in low memory, which nobody touches before it is copied here.
@@ -173,7 +173,7 @@ pub(super) fn keep_command_line(line: &[u8]) -> &'static str {
 
 /// Returns how many cores there are, if that is known, and the I/O APICs.
 fn platform(rsdp: Option<u64>) -> (Option<usize>, heapless::Vec<IoApic, MAX_IO_APICS>) {
-    let madt = rsdp.and_then(|rsdp| acpi::find_table(&BootMemory, rsdp, b"APIC"));
+    let madt = rsdp.and_then(|rsdp| acpi::find_table(&LOADER_MEMORY, rsdp, b"APIC"));
     if let Some(madt) = madt.map(acpi::read_madt).filter(|madt| madt.cores > 0) {
         return (Some(madt.cores), madt.io_apics);
     }

@@ -3,13 +3,20 @@
 use crate::physical_memory::PhysicalMemory;
 use alloc::alloc::{Layout, alloc, alloc_zeroed};
 
-/// The first 4 GiB as the boot tables map them, but for page zero.
-pub(super) struct BootMemory;
+/// The first 4 GiB, one to one, from some address up.
+pub(super) struct LowMemory {
+    first: u64,
+}
 
-impl PhysicalMemory for BootMemory {
+/// All that the boot tables map; loaders use page zero, too.
+pub(super) const LOADER_MEMORY: LowMemory = LowMemory { first: 1 };
+/// What the open tables map: page zero is gone.
+pub(super) const OPEN_MEMORY: LowMemory = LowMemory { first: 0x1000 };
+
+impl PhysicalMemory for LowMemory {
     fn bytes(&self, address: u64, len: usize) -> Option<&[u8]> {
         let end = address.checked_add(len as u64)?;
-        if address < 0x1000 || end > 1 << 32 {
+        if address < self.first || end > 1 << 32 {
             return None;
         }
         // SAFETY: mapped one to one while the machine is open; loaders' and firmware's structures

@@ -23,6 +23,7 @@ mod boot;
 mod clock;
 pub mod console;
 pub mod crash;
+mod devices;
 mod entropy;
 mod exit;
 mod heap;
@@ -111,7 +112,7 @@ impl Machine {
 
     /// Returns the ACPI table with `signature`, its header included.
     pub fn acpi_table(&self, signature: &[u8; 4]) -> Option<&[u8]> {
-        acpi::find_table(&memory::BootMemory, self.rsdp?, signature)
+        acpi::find_table(&memory::OPEN_MEMORY, self.rsdp?, signature)
     }
 
     /// Maps a device's registers, uncached, for good: those below 4 GiB can be reached until the
