@@ -16,12 +16,14 @@ use alloc::vec::Vec;
 use app_http::options::Options;
 use app_http::plan::{BUFFER_BYTES, Plan, RX_BUFFER_BYTES, TX_BUFFER_BYTES};
 use app_http::{Server, ServerConfig};
-use kernel::machine::{self, CoreSeat, ExitStatus, Machine, ThisCore, console};
-use kernel::virtio::{self, DeviceKind, InterruptTarget};
-use kernel::{CoreMask, Processor};
+use kernel::machine::{Machine, Seat, ThisCore, console, crash, fatal};
+use kernel::virtio::entropy::EntropySource;
+use kernel::virtio::{Device, DeviceKind, InterruptTarget, discover};
+use kernel::{CoreId, CoreMask, Processor};
 use megapipe::channel::{Channel, ChannelConfig};
 use megapipe::idle::IdlePolicy;
-use monitor::Monitor;
+use monitor::{Asked, Monitor};
+use net::address::AddressConfig;
 use net::fabric::{FabricPort, fabric};
 use net::stack::{Stack, StackConfig};
 use net::virtio_net::{self, QueuePair};
@@ -32,96 +34,103 @@ kernel::entry!(boot);
 /// The commands that a channel collects before they are flushed: the paper's figure.
 const BATCH: usize = 32;
 
-/// Boots the appliance; runs on the boot core, before the others are started.
+/// Boots the appliance; runs on the boot core, before the others serve.
 fn boot(mut machine: Machine) -> ! {
     // 1. What was asked for.
     let options = or_fatal(Options::parse(machine.command_line()));
     console::set_level(options.log);
+    let crash = options
+        .crash
+        .map(|name| match crash::Kind::from_name(name) {
+            Some(kind) => kind,
+            None => fatal(format_args!("crash={name}: no such kind")),
+        });
 
     // 2. The site, checked once.
-    let image = machine
-        .site()
-        .unwrap_or_else(|| fatal("no site: give a packed site as -initrd"));
+    let Some(image) = machine.site() else {
+        fatal(format_args!("no site: give a packed site as -initrd"));
+    };
     let site = or_fatal(Site::parse(image));
 
-    // 3. Keys, which nobody outside may guess.
-    let mut flow_key = [0; 16];
-    or_fatal(machine.entropy(&mut flow_key));
+    // 3. Devices, and keys that nobody outside may guess.
+    let mut devices = discover(&mut machine);
+    let mut entropy = Entropy::new(&mut devices);
+    let flow_key = entropy.key(&mut machine);
 
     // 4. Memory, shared out between the cores.
-    let cores = options
-        .cores
-        .map_or(machine.cores(), |asked| asked.min(machine.cores()));
-    let plan = or_fatal(Plan::new(machine.memory().free_heap_bytes, cores));
+    let cores = machine.cores();
+    let plan = or_fatal(Plan::new(machine.memory().free as usize, cores));
 
-    // 5. The network device, one queue pair per core as far as it has them.
-    let pairs = open_network(&mut machine, cores, plan.queue_size);
+    // 5. The network device, with a queue pair for each core as far as it has them.
+    let mut pairs = open_network(&machine, devices, plan.queue_size);
     let queues = pairs.len();
     log::info!(
-        "{} pages, {cores} cores, {queues} queue pairs, {plan:?}",
-        site.len()
+        "{} cores, {queues} queue pairs, {} connections per core",
+        cores,
+        plan.connections
     );
 
     // 6. What the cores share.
-    let mut pairs: Vec<Option<QueuePair>> = pairs.into_iter().map(Some).collect();
-    pairs.resize_with(cores, || None);
-    let with_pair: Vec<bool> = pairs.iter().map(Option::is_some).collect();
-    let mut ports = fabric(&with_pair, flow_key);
-    if let Some(port) = ports.first_mut() {
-        port.configure_address(options.address);
-    }
+    let has_pair: Vec<bool> = (0..cores).map(|core| core < queues).collect();
+    let ports = fabric(&has_pair, flow_key);
 
     // 7. A seat for each core; they run from here on.
-    let mut seats: Vec<CoreSeat> = Vec::with_capacity(cores);
-    for (pair, port) in pairs.into_iter().zip(ports) {
-        let mut seed = [0; 32];
-        or_fatal(machine.entropy(&mut seed));
-        let monitor = Monitor::new(&options, cores, queues);
-        let port_number = options.port;
-        seats.push(Box::new(move |this: ThisCore| {
-            serve(
-                this,
-                Seat {
-                    site,
-                    plan,
-                    pair,
-                    port,
-                    seed,
-                    port_number,
-                    monitor,
-                },
-            )
-        }));
+    let asked = Asked {
+        stats: options.stats,
+        crash,
+        port: options.port,
+        cores,
+        queues,
+    };
+    let mut seats: Vec<Seat> = Vec::with_capacity(cores);
+    for port in ports {
+        let parts = Parts {
+            site,
+            plan,
+            pair: if pairs.is_empty() {
+                None
+            } else {
+                Some(pairs.remove(0))
+            },
+            port,
+            seed: entropy.key(&mut machine),
+            address: options.address,
+            asked,
+        };
+        seats.push(Box::new(move |this| serve(this, parts)));
     }
     machine.run(seats)
 }
 
 /// What one core serves with.
-struct Seat {
+struct Parts {
     site: Site<'static>,
     plan: Plan,
     pair: Option<QueuePair>,
     port: FabricPort,
     seed: [u8; 32],
-    port_number: u16,
-    monitor: Monitor,
+    address: AddressConfig,
+    asked: Asked,
 }
 
 /// Serves for ever on the core that calls.
-fn serve(this: ThisCore, seat: Seat) {
+fn serve(this: ThisCore, parts: Parts) {
     let Plan {
         connections,
         buffers,
         ..
-    } = seat.plan;
+    } = parts.plan;
     let now = this.now();
     let config = StackConfig {
         connections,
         rx_buffer_bytes: RX_BUFFER_BYTES,
         tx_buffer_bytes: TX_BUFFER_BYTES,
-        seed: seat.seed,
+        seed: parts.seed,
     };
-    let stack = Stack::new(config, seat.pair, seat.port, now);
+    let mut stack = Stack::new(config, parts.pair, parts.port, now);
+    if this.core() == CoreId::BOOT {
+        stack.configure_address(parts.address, now);
+    }
     let channel = Channel::create(ChannelConfig {
         handles: connections,
         batch: BATCH,
@@ -129,9 +138,9 @@ fn serve(this: ThisCore, seat: Seat) {
         buffer_bytes: BUFFER_BYTES,
     });
     let server = Server::new(
-        seat.site,
+        parts.site,
         ServerConfig {
-            port: seat.port_number,
+            port: parts.asked.port,
             cores: CoreMask::only(this.core()),
             connections: connections as u32,
             unix_seconds_at_boot: this.unix_seconds() - now.as_nanos() / 1_000_000_000,
@@ -141,28 +150,56 @@ fn serve(this: ThisCore, seat: Seat) {
     // Listens, before any core takes a frame in: who answers for a flow must not change later.
     core.turn(this.now());
     this.start_barrier();
-    core.run(this, IdlePolicy::default(), seat.monitor)
+    core.run(this, IdlePolicy::default(), Monitor::new(parts.asked))
 }
 
-/// Opens the one network device with up to `cores` queue pairs.
-fn open_network(machine: &mut Machine, cores: usize, queue_size: u16) -> Vec<QueuePair> {
-    let devices = virtio::discover(machine);
-    let Some(device) = devices
-        .into_iter()
-        .find(|device| device.kind() == DeviceKind::Network)
-    else {
-        fatal("no network: give QEMU a virtio-net device");
+/// Opens the network device with a queue pair for each core, as far as it has them.
+fn open_network(machine: &Machine, devices: Vec<Device>, queue_size: u16) -> Vec<QueuePair> {
+    let mut devices = devices.into_iter();
+    let Some(device) = devices.find(|device| device.kind() == DeviceKind::Network) else {
+        fatal(format_args!("no network: give QEMU a virtio-net device"));
     };
-    let targets: Vec<InterruptTarget> = machine.interrupt_targets().take(cores).collect();
+    let targets: Vec<InterruptTarget> = machine.interrupt_targets().collect();
     or_fatal(virtio_net::open(device, &targets, queue_size))
 }
 
-fn or_fatal<T, E: core::fmt::Display>(result: Result<T, E>) -> T {
-    result.unwrap_or_else(|error| fatal(error))
+/// Random bytes: the processor's, or else those of an entropy device.
+struct Entropy(Option<EntropySource>);
+
+impl Entropy {
+    /// Takes the first entropy device that works out of `devices`.
+    fn new(devices: &mut Vec<Device>) -> Self {
+        let found = devices
+            .iter()
+            .position(|device| device.kind() == DeviceKind::Entropy);
+        Entropy(
+            found.and_then(|index| match EntropySource::open(devices.remove(index)) {
+                Ok(source) => Some(source),
+                Err(error) => {
+                    log::warn!("entropy device: {error}");
+                    None
+                }
+            }),
+        )
+    }
+
+    /// Returns a key, or ends the machine: guessable keys are worse than no service.
+    fn key<const BYTES: usize>(&mut self, machine: &mut Machine) -> [u8; BYTES] {
+        let mut key = [0; BYTES];
+        let Err(error) = machine.entropy(&mut key) else {
+            return key;
+        };
+        match &mut self.0 {
+            Some(source) => or_fatal(source.fill(&mut key)),
+            None => fatal(format_args!("{error}; or give QEMU a virtio-rng device")),
+        }
+        key
+    }
 }
 
-/// Says why the appliance gives up, and ends it.
-fn fatal(reason: impl core::fmt::Display) -> ! {
-    console::say(format_args!("sluice: fatal: {reason}"));
-    machine::exit(ExitStatus::Failure)
+fn or_fatal<T, E: core::fmt::Display>(result: Result<T, E>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => fatal(format_args!("{error}")),
+    }
 }

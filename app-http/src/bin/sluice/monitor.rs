@@ -2,7 +2,7 @@
 //! way of a request: the core calls it when a deadline has passed.
 
 use app_http::Server;
-use app_http::options::{Crash, Options};
+use core::fmt;
 use core::time::Duration;
 use kernel::machine::{console, crash};
 use kernel::{CoreId, Instant};
@@ -12,50 +12,57 @@ use net::Nic;
 /// How often the boot core looks whether its address is known.
 const READY_CHECK: Duration = Duration::from_millis(1);
 
+/// What a monitor is made with.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    /// How often the counters are printed.
+    pub(crate) stats: Option<Duration>,
+    /// How to crash once ready.
+    pub(crate) crash: Option<crash::Kind>,
+    /// The port served.
+    pub(crate) port: u16,
+    /// Cores that serve.
+    pub(crate) cores: usize,
+    /// Queue pairs in use.
+    pub(crate) queues: usize,
+}
+
 /// Watches one core.
 pub(crate) struct Monitor {
-    stats: Option<Duration>,
-    crash: Option<Crash>,
-    port: u16,
-    cores: usize,
-    queues: usize,
+    asked: Asked,
     is_ready: bool,
     due: Option<Instant>,
 }
 
 impl Monitor {
-    pub(crate) fn new(options: &Options, cores: usize, queues: usize) -> Self {
+    /// Makes the monitor of one core; `asked` is what to tell and do when it is ready.
+    pub(crate) fn new(asked: Asked) -> Self {
         Monitor {
-            stats: options.stats,
-            crash: options.crash,
-            port: options.port,
-            cores,
-            queues,
+            asked,
             is_ready: false,
             due: Some(Instant::ZERO),
         }
     }
 
-    /// Says that the appliance is ready, once its address is known.
-    fn check_ready<N: Nic>(&mut self, core: &megapipe::Core<N, Server>) {
+    /// Says that the appliance is ready and returns true, once its address is known.
+    fn check_ready<N: Nic>(&mut self, core: &megapipe::Core<N, Server>) -> bool {
         let Some(address) = core.stack().address() else {
-            return;
+            return false;
         };
-        self.is_ready = true;
-        console::say(format_args!(
-            "sluice: ready http://{}:{} cores={} queues={}",
-            address.address, self.port, self.cores, self.queues
+        let Asked {
+            port,
+            cores,
+            queues,
+            ..
+        } = self.asked;
+        console::print(format_args!(
+            "sluice: ready http://{}:{port} cores={cores} queues={queues}\n",
+            address.address
         ));
-        if let Some(kind) = self.crash {
-            crash::provoke(match kind {
-                Crash::Panic => crash::Kind::Panic,
-                Crash::PageFault => crash::Kind::PageFault,
-                Crash::StackOverflow => crash::Kind::StackOverflow,
-                Crash::WriteText => crash::Kind::WriteText,
-                Crash::ExecuteData => crash::Kind::ExecuteData,
-                Crash::SupervisorWrite => crash::Kind::SupervisorWrite,
-            });
+        if let Some(kind) = self.asked.crash {
+            crash::provoke(kind);
         }
+        true
     }
 }
 
@@ -65,33 +72,34 @@ impl<N: Nic> Observer<N, Server> for Monitor {
     }
 
     fn observe(&mut self, core: &megapipe::Core<N, Server>, now: Instant) {
-        if core.stack().core() != CoreId::BOOT {
-            self.is_ready = true;
-        }
-        if !self.is_ready {
-            self.check_ready(core);
-        }
         if self.is_ready {
-            if let (Some(_), true) = (self.stats, self.due != Some(Instant::ZERO)) {
-                print_stats(core);
-            }
-            self.due = self.stats.map(|period| now + period);
+            console::print(format_args!("{}\n", Stats(core)));
         } else {
-            self.due = Some(now + READY_CHECK);
+            // The boot core speaks for all.
+            self.is_ready = core.stack().port().core() != CoreId::BOOT || self.check_ready(core);
         }
+        self.due = if self.is_ready {
+            self.asked.stats.map(|period| now + period)
+        } else {
+            Some(now + READY_CHECK)
+        };
     }
 }
 
-fn print_stats<N: Nic>(core: &megapipe::Core<N, Server>) {
-    let stack = core.stack();
-    let counters = stack
-        .counters()
-        .iter()
-        .chain(stack.nic_counters().iter())
-        .chain(core.channel().counters().iter())
-        .chain(core.application().counters().iter());
-    console::say(Stats {
-        core: stack.core(),
-        counters,
-    });
+/// The stats line of a core.
+struct Stats<'a, N: Nic>(&'a megapipe::Core<N, Server>);
+
+impl<N: Nic> fmt::Display for Stats<'_, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stack = self.0.stack();
+        let (net, nic) = (stack.counters(), stack.nic_counters().unwrap_or_default());
+        let (channel, server) = (self.0.channel().counters(), self.0.application().counters());
+        let counters = net.iter().chain(nic.iter());
+        let counters = counters.chain(channel.iter()).chain(server.iter());
+        write!(f, "sluice: stats core={}", stack.port().core().index())?;
+        for (name, value) in counters {
+            write!(f, " {name}={value}")?;
+        }
+        Ok(())
+    }
 }
