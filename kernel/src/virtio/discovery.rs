@@ -43,8 +43,8 @@ pub trait Platform {
     /// Returns whether an address is memory according to the memory map.
     fn is_memory(&self, address: u64) -> bool;
 
-    /// Keeps a stretch of device registers mapped for good.
-    fn map_device(&mut self, address: u64, len_bytes: u64);
+    /// Keeps a stretch of device registers mapped for good; false when that cannot be done.
+    fn map_device(&mut self, address: u64, len_bytes: u64) -> bool;
 
     /// Returns the global system interrupt of a window of `microvm`'s row, counted from 0.
     fn row_gsi(&self, index: u32) -> u32;
@@ -114,8 +114,11 @@ fn pci_devices(
         match unsafe { pci::open(access, function, window.as_mut()) } {
             Ok(registers) => {
                 let doorbells = registers.doorbells();
-                platform.map_device(doorbells.address, doorbells.len_bytes);
-                devices.push(Device::new(kind, place, Box::new(registers)));
+                if platform.map_device(doorbells.address, doorbells.len_bytes) {
+                    devices.push(Device::new(kind, place, Box::new(registers)));
+                } else {
+                    log::warn!("virtio: {place}: its doorbells cannot be mapped");
+                }
             }
             Err(refusal) => log::warn!("virtio: {place}: {refusal}"),
         }
@@ -157,7 +160,10 @@ fn mmio_device(window: Window, platform: &mut impl Platform, devices: &mut Vec<D
     // boots; each window is opened once for keeps.
     match unsafe { mmio::open(window) } {
         Ok((kind, mut registers)) => {
-            platform.map_device(window.address, window.len_bytes);
+            if !platform.map_device(window.address, window.len_bytes) {
+                log::warn!("virtio: {place}: its registers cannot be mapped");
+                return;
+            }
             if kind == DeviceKind::Network {
                 registers.set_interrupt(platform.lead_to_boot_core(window.gsi));
             }
