@@ -7,7 +7,8 @@ use std::process::Command;
 
 /// Returns the checkout's top folder.
 pub fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own)
 }
 
 /// Makes the folder for finished files if need be, and returns it.
