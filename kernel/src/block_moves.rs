@@ -247,11 +247,10 @@ mod tests {
     fn compares_at_every_difference() {
         for len in 0..80 {
             let left = pattern(len);
+            let same = left.clone();
             // SAFETY: both have `len` bytes.
-            assert_eq!(
-                unsafe { compare(left.as_ptr(), left.clone().as_ptr(), len) },
-                0
-            );
+            let order = unsafe { compare(left.as_ptr(), same.as_ptr(), len) };
+            assert_eq!(order, 0);
             for at in 0..len {
                 let mut right = left.clone();
                 right[at] ^= 0x80;

@@ -116,7 +116,8 @@ mod tests {
     #[test]
     fn leaves_low_memory_and_broken_pages_alone() {
         let frames = Frames::new([0..0x9_fc00, 0x10_0800..0x20_0801].into_iter()).unwrap();
-        assert_eq!(free(&frames), [0x10_1000..0x20_0000]);
+        assert_eq!(free(&frames).first(), Some(&(0x10_1000..0x20_0000)));
+        assert_eq!(free(&frames).len(), 1);
         assert_eq!(frames.total_bytes(), 0xf_f000);
     }
 

@@ -34,7 +34,7 @@ fn cycles() -> u64 {
 /// Reads the monotonic clock.
 pub(super) fn now() -> Instant {
     let cycles = cycles().wrapping_sub(START.load(Ordering::Relaxed));
-    let ns = u128::from(cycles) * u128::from(NS_PER_CYCLE.load(Ordering::Relaxed)) >> 32;
+    let ns = (u128::from(cycles) * u128::from(NS_PER_CYCLE.load(Ordering::Relaxed))) >> 32;
     Instant::from_nanos(ns as u64)
 }
 
@@ -45,7 +45,7 @@ pub(super) fn unix_seconds() -> u64 {
 
 /// Converts a time to ticks of the local timer, at least 1 and as many as it can count.
 pub(super) fn ticks(ns: u64) -> u32 {
-    let ticks = u128::from(ns) * u128::from(TICKS_PER_NS.load(Ordering::Relaxed)) >> 16;
+    let ticks = (u128::from(ns) * u128::from(TICKS_PER_NS.load(Ordering::Relaxed))) >> 16;
     u32::try_from(ticks).unwrap_or(u32::MAX).max(1)
 }
 
@@ -78,7 +78,7 @@ pub(super) unsafe fn calibrate() {
     NS_PER_CYCLE.store(ns_per_cycle as u64, Ordering::Relaxed);
     // With a stated rate the same measurement tells the local timer's.
     let ticks_per_ns =
-        (u128::from(ticks) * u128::from(hz) << 16) / (u128::from(cycles.max(1)) * 1_000_000_000);
+        ((u128::from(ticks) * u128::from(hz)) << 16) / (u128::from(cycles.max(1)) * 1_000_000_000);
     TICKS_PER_NS.store((ticks_per_ns as u64).max(1), Ordering::Relaxed);
     match read_clock_chip().and_then(ClockRegisters::unix_seconds) {
         Some(seconds) => {

@@ -82,10 +82,11 @@ extern "C" fn sluice_report_fault(frame: &Frame, core: u32) -> ! {
     let stack = processors::stack(core as usize);
     // A jump to nowhere left its return address on top of the stack.
     let top = frame.rsp as usize;
-    let called_from = (!protection::text().contains(&rip) && stack.contains(&top) && top % 8 == 0)
-        // SAFETY: 8 bytes of the core's own stack, aligned; the core stands still.
-        .then(|| unsafe { (top as *const u64).read() })
-        .filter(|address| protection::text().contains(address));
+    let called_from =
+        (!protection::text().contains(&rip) && stack.contains(&top) && top.is_multiple_of(8))
+            // SAFETY: 8 bytes of the core's own stack, aligned; the core stands still.
+            .then(|| unsafe { (top as *const u64).read() })
+            .filter(|address| protection::text().contains(address));
     if let Some(address) = called_from {
         say(out, format_args!("  #1 {address:#x}\n"));
     }
@@ -166,7 +167,7 @@ fn registers(out: &mut Serial, f: &Frame) {
 fn backtrace(out: &mut Serial, mut frame_pointer: usize, core: usize, first: usize) {
     let stack = processors::stack(core);
     for number in first..MAX_BACKTRACE_FRAMES {
-        let is_frame = frame_pointer % 8 == 0
+        let is_frame = frame_pointer.is_multiple_of(8)
             && frame_pointer >= stack.start
             && frame_pointer + 16 <= stack.end;
         if !is_frame {
@@ -219,7 +220,7 @@ pub enum Kind {
     WriteText,
     /// A jump into data.
     ExecuteData,
-    /// A write to the supervisor's memory, which holds once the machine is sealed.
+    /// A write to the page tables: forbidden once the machine is sealed.
     SupervisorWrite,
 }
 
@@ -246,23 +247,23 @@ pub fn provoke(kind: Kind) {
         Kind::StackOverflow => {
             core::hint::black_box(descend(1));
         }
-        // SAFETY (this and the next three): meant to fault; where it does not, a byte of code, of
-        // page zero, or of a table is as before, or a `ret` in data returns.
+        // SAFETY: meant to fault; where it does not, page zero is nobody's.
         Kind::PageFault => unsafe {
             asm!("mov qword ptr [{}], rax", in(reg) 8_usize, options(nostack));
         },
+        // SAFETY: meant to fault; where it does not, the code is as before.
         Kind::WriteText => unsafe {
             let code = sleep_address();
             asm!("mov al, [{0}]", "mov [{0}], al", in(reg) code, out("al") _, options(nostack));
         },
-        // SAFETY: as above.
+        // SAFETY: meant to fault; where it does not, the data is a `ret`.
         Kind::ExecuteData => unsafe {
             asm!("call {}", in(reg) &raw const DATA, clobber_abi("C"));
         },
-        // SAFETY: as above.
+        // SAFETY: meant to fault; where it does not, the table is as before.
         Kind::SupervisorWrite => unsafe {
-            let area = supervisor::boot_area_address();
-            asm!("lock or qword ptr [{}], 0", in(reg) area, options(nostack));
+            let table = protection::installed_tables();
+            asm!("lock or qword ptr [{}], 0", in(reg) table, options(nostack));
         },
     }
 }

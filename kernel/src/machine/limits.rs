@@ -27,4 +27,4 @@ pub const SERIAL_POLLS: u32 = 1_000;
 /// Tries of RDSEED or RDRAND for each word (Intel SDM vol. 1 §7.3.17 recommends 10).
 pub const ENTROPY_TRIES: u32 = 64;
 
-const _: () = assert!(AREA_BYTES == 4 * 4096 && OPEN_PORTS % 8 == 0);
+const _: () = assert!(AREA_BYTES == 4 * 4096 && OPEN_PORTS.is_multiple_of(8));

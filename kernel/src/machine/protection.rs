@@ -14,6 +14,7 @@ use crate::page_tables::{ENTRIES, OutOfTables, PageTables, Rights, TableMemory, 
 use alloc::vec::Vec;
 use core::arch::x86_64::{__cpuid, __cpuid_count};
 use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
 use memory_addresses::PhysAddr;
 
 /// Which of the two sets.
@@ -210,19 +211,24 @@ impl TableMemory for Arena {
     }
 }
 
+/// The tables in use.
+static INSTALLED: AtomicU64 = AtomicU64::new(0);
+
+/// Returns the address of the topmost table in use.
+pub(super) fn installed_tables() -> u64 {
+    INSTALLED.load(Ordering::Relaxed)
+}
+
 /// Installs `tables`; sealed ones for good, with SMEP and UMIP where the processor has them.
 ///
 /// # Safety
 /// They map all that is in use, one to one.
 pub(super) unsafe fn install(tables: &PageTables<Arena>, stage: Stage) {
-    let features = if __cpuid(0).eax >= 7 {
-        __cpuid_count(7, 0)
-    } else {
-        __cpuid(0)
-    };
     let has_features = __cpuid(0).eax >= 7;
+    let features = __cpuid_count(7, 0);
     let smep = u64::from(has_features && features.ebx >> 7 & 1 == 1) << 20;
     let umip = u64::from(has_features && features.ecx >> 2 & 1 == 1) << 11;
+    INSTALLED.store(tables.root().as_u64(), Ordering::Relaxed);
     let bits = if stage == Stage::Sealed {
         smep | umip
     } else {
