@@ -3,10 +3,12 @@
 
 use crate::event::{CloseReason, Pending};
 use crate::flow::FlowKey;
-use crate::tcp::Socket;
+use crate::limits::{ACK_DELAY, CHECK_AFTER_SEND};
+use crate::tcp::{Phase, Socket};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
+use core::time::Duration;
 use kernel::Instant;
 
 /// A connection of one stack: an index into its table and the generation of that slot, so that a
@@ -69,13 +71,43 @@ pub(crate) struct Connection {
     pub(crate) finish_told: bool,
     /// Unread bytes at the last event or `receive`.
     pub(crate) unread_seen: usize,
-    /// When smoltcp wants to be dispatched next.
+    /// The sequence number after everything that was given to the socket to send, FIN included.
+    pub(crate) sequence_end: u32,
+    /// Something came that an acknowledgement may still be owed for.
+    pub(crate) owes_ack: bool,
+    /// When to ask smoltcp for its deadline, or that deadline.
     pub(crate) deadline: Option<Instant>,
+    /// The deadline has passed.
+    pub(crate) is_due: bool,
     /// When it is reset if it is not over by then.
     pub(crate) linger: Option<Instant>,
     /// Our next sequence number and the peer's, from the segment that led into TIME_WAIT.
     pub(crate) final_sequences: (u32, u32),
     generation: u32,
+}
+
+impl Connection {
+    /// Finishes sending, unless it has been finished.
+    pub(crate) fn close(&mut self) {
+        if self.socket.phase() == Phase::Open {
+            self.sequence_end = self.sequence_end.wrapping_add(1);
+        }
+        self.socket.close();
+    }
+
+    /// How long smoltcp's own deadline need not be asked for after a dispatch. It is only asked
+    /// for when it can have passed: to ask costs as much as half a segment.
+    pub(crate) fn check_after(&self, has_sent: bool) -> Option<Duration> {
+        if has_sent {
+            Some(CHECK_AFTER_SEND)
+        } else if self.owes_ack {
+            Some(ACK_DELAY)
+        } else {
+            let is_idle = self.socket.phase() == Phase::Open && self.deadline.is_none();
+            let waits = !is_idle || self.socket.unacknowledged_bytes() > 0;
+            waits.then_some(CHECK_AFTER_SEND)
+        }
+    }
 }
 
 /// The slots.
@@ -108,7 +140,10 @@ impl Connections {
             wants_room: false,
             finish_told: false,
             unread_seen: 0,
+            sequence_end: 0,
+            owes_ack: false,
             deadline: None,
+            is_due: false,
             linger: None,
             final_sequences: (0, 0),
             generation: 0,
@@ -139,7 +174,9 @@ impl Connections {
         slot.wants_room = false;
         slot.finish_told = false;
         slot.unread_seen = 0;
+        slot.owes_ack = false;
         slot.deadline = None;
+        slot.is_due = false;
         slot.linger = None;
         Some(index)
     }

@@ -14,7 +14,8 @@ use core::ops::Range;
 
 /// Bytes of an Ethernet header without tags.
 pub(crate) const ETHERNET_HEADER_BYTES: usize = 14;
-const IPV4_HEADER_BYTES: usize = 20;
+/// Bytes of an IPv4 header without options.
+pub(crate) const IPV4_HEADER_BYTES: usize = 20;
 const TCP_HEADER_BYTES: usize = 20;
 const UDP_HEADER_BYTES: usize = 8;
 

@@ -9,7 +9,7 @@ use crate::address::Address;
 use crate::arp;
 use crate::connection::Role;
 use crate::event::{CloseReason, Pending};
-use crate::limits::{ACK_DELAY, TIME_WAIT};
+use crate::limits::TIME_WAIT;
 use crate::nic::{Nic, TxMeta};
 use crate::stack::Stack;
 use crate::tcp::{DhcpChange, Phase};
@@ -58,6 +58,7 @@ impl<N: Nic> Stack<N> {
             self.output.counters.linger_resets += 1;
             self.reset(index);
         } else if slot.deadline.is_some_and(|deadline| deadline <= now) {
+            slot.is_due = true;
             self.mark_dirty(index);
         } else {
             self.set_timer(index);
@@ -102,23 +103,33 @@ impl<N: Nic> Stack<N> {
             slot.socket.adjust_timeout();
         }
         let mut has_sent = false;
-        let deadline = loop {
+        loop {
             let (socket, output) = (&mut slot.socket, &mut self.output);
-            let sent = self.engine.dispatch(socket, output, slot.peer, now);
-            has_sent |= sent;
-            match self.engine.deadline(socket, now) {
-                Some(deadline) if deadline <= now => {
-                    if !sent && !output.can_transmit() {
-                        return Dispatched::Blocked;
-                    }
-                    if !sent {
-                        break Some(now + RETRY);
-                    }
+            if !self.engine.dispatch(socket, output, slot.peer, now) {
+                if !output.can_transmit() {
+                    return Dispatched::Blocked;
                 }
-                deadline => break deadline,
+                break;
             }
+            has_sent = true;
+            if matches!(slot.role, Role::HalfOpen(_)) {
+                slot.sequence_end = output.sequence_after;
+            }
+            if output.sequence_after == slot.sequence_end {
+                break;
+            }
+        }
+        slot.owes_ack &= !has_sent;
+        let was_due = core::mem::take(&mut slot.is_due);
+        slot.deadline = if was_due {
+            let deadline = self.engine.deadline(&slot.socket, now);
+            deadline.map(|deadline| deadline.max(now + RETRY))
+        } else {
+            earlier(
+                slot.deadline,
+                slot.check_after(has_sent).map(|after| now + after),
+            )
         };
-        slot.deadline = deadline;
         match slot.socket.phase() {
             Phase::Open | Phase::HalfOpen | Phase::Finishing | Phase::Listening => {
                 self.set_timer(index);
@@ -129,7 +140,7 @@ impl<N: Nic> Stack<N> {
             }
             Phase::TimeWait => {
                 // What it still waits for is its own end, unless it owes the ACK of the FIN.
-                if has_sent || deadline.is_none_or(|deadline| deadline > now + ACK_DELAY) {
+                if !slot.owes_ack || was_due {
                     self.dissolve(index, now);
                 } else {
                     self.set_timer(index);
@@ -162,13 +173,9 @@ impl<N: Nic> Stack<N> {
     /// Sets a connection's timer for the earlier of its deadlines, unless it is set for before.
     fn set_timer(&mut self, index: u32) {
         let slot = self.connections.slot(index);
-        let wanted = match (slot.deadline, slot.linger) {
-            (Some(deadline), Some(linger)) => deadline.min(linger),
-            (Some(deadline), None) => deadline,
-            (None, Some(linger)) => linger,
-            (None, None) => return,
-        };
-        self.timers.set_no_later(index, wanted);
+        if let Some(wanted) = earlier(slot.deadline, slot.linger) {
+            self.timers.set_no_later(index, wanted);
+        }
     }
 
     /// Ends a connection past its handshake: counts it, and tells the layer above if it is its
@@ -342,5 +349,13 @@ impl<N: Nic> Stack<N> {
 
     fn time_wait_timer(&self) -> u32 {
         self.connections.indices().end + 1
+    }
+}
+
+/// Returns the earlier of two deadlines, either of which may be never.
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }

@@ -252,6 +252,7 @@ impl<N: Nic> Stack<N> {
     fn process_flow(&mut self, index: u32, arrival: &Arrival<'_>, segment: &Segment) {
         let slot = self.connections.slot(index);
         slot.peer = arrival.sender();
+        slot.owes_ack |= segment.payload_bytes > 0 || segment.flags.has_fin();
         let packet = &arrival.frame[segment.packet.clone()];
         let (socket, output) = (&mut slot.socket, &mut self.output);
         self.engine

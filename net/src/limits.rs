@@ -73,6 +73,10 @@ pub const USER_TIMEOUT: Duration = Duration::from_secs(60);
 /// An acknowledgement waits this long for data to go with (RFC 9293 §3.8.6.3: below 500 ms).
 pub const ACK_DELAY: Duration = Duration::from_millis(10);
 
+/// How long after a segment was sent its connection is asked for its own deadline, instead of at
+/// each segment: below the least retransmission timeout (RFC 6298 §2.4: 1 s), so that none is late.
+pub const CHECK_AFTER_SEND: Duration = Duration::from_millis(200);
+
 /// How long a released connection may take to finish, and one that both sides or only this side
 /// has shut down may wait for the peer's FIN.
 pub const LINGER: Duration = Duration::from_secs(30);
@@ -85,3 +89,4 @@ const _: () = assert!(HANDOVER_FRAME_BYTES >= MTU_WITHOUT_QUEUE_PAIR_BYTES as us
 const _: () = assert!(LISTENERS <= u8::MAX as usize && LISTENERS >= PORTS);
 const _: () = assert!(CONNECTIONS_MAX * 2 <= u32::MAX as usize);
 const _: () = assert!(ACK_DELAY.as_millis() < 500);
+const _: () = assert!(CHECK_AFTER_SEND.as_millis() < 1000);

@@ -8,7 +8,7 @@
 
 use crate::checksum::Sum;
 use crate::counters::{Counters, DropReason};
-use crate::demux::ETHERNET_HEADER_BYTES;
+use crate::demux::{ETHERNET_HEADER_BYTES, Flags, IPV4_HEADER_BYTES};
 use crate::fabric::FabricPort;
 use crate::limits::{HANDOVER_FRAME_BYTES, MTU_MIN_BYTES, MTU_WITHOUT_QUEUE_PAIR_BYTES};
 use crate::nic::{Nic, NicInfo, PartialChecksum, TxMeta};
@@ -24,6 +24,8 @@ pub(crate) struct Output<N: Nic> {
     pub(crate) counters: Counters,
     /// What the device can do; without one, what a plain device could.
     pub(crate) info: NicInfo,
+    /// The sequence number after the last TCP segment composed.
+    pub(crate) sequence_after: u32,
     /// Where a frame is composed that there is no room for, since its author cannot be stopped.
     overflow: Box<[u8]>,
 }
@@ -49,6 +51,7 @@ impl<N: Nic> Output<N> {
             port,
             counters: Counters::default(),
             info,
+            sequence_after: 0,
             overflow: vec![0; largest].into_boxed_slice(),
         }
     }
@@ -106,49 +109,63 @@ impl<N: Nic> Output<N> {
         fill: impl FnOnce(&mut [u8]) -> R,
     ) -> R {
         let (own, in_device) = (self.info.mac, self.info.tx_checksum);
-        self.transmit(ETHERNET_HEADER_BYTES + bytes, |frame| {
+        let (result, after) = self.transmit(ETHERNET_HEADER_BYTES + bytes, |frame| {
             frame[..6].copy_from_slice(&peer);
             frame[6..12].copy_from_slice(&own);
             frame[12..14].copy_from_slice(&[0x08, 0x00]);
             let packet = &mut frame[ETHERNET_HEADER_BYTES..];
             let result = fill(packet);
-            (result, complete(packet, segment_bytes, in_device))
-        })
+            let (meta, after) = complete(packet, segment_bytes, in_device);
+            ((result, after), meta)
+        });
+        self.sequence_after = after;
+        result
     }
 }
 
-/// Completes the checksum of a TCP segment, if `packet` is one, or prepares it for the device.
+/// Completes the IPv4 header's checksum, and that of a TCP segment in it or what of it the device
+/// needs. Returns the sequence number after the segment, 0 for what is none.
 #[inline]
-fn complete(packet: &mut [u8], segment_bytes: Option<NonZeroU16>, in_device: bool) -> TxMeta {
-    let Some(ip) = packet.first_chunk::<20>() else {
-        return TxMeta::default();
+fn complete(
+    packet: &mut [u8],
+    segment_bytes: Option<NonZeroU16>,
+    in_device: bool,
+) -> (TxMeta, u32) {
+    // Nothing here writes IPv4 options.
+    let Some((ip, segment)) = packet.split_first_chunk_mut::<IPV4_HEADER_BYTES>() else {
+        return (TxMeta::default(), 0);
     };
-    let ip_bytes = usize::from(ip[0] & 0x0f) * 4;
-    if ip[9] != 6 || packet.len() < ip_bytes + 20 {
-        return TxMeta::default();
-    }
-    let source = Ipv4Addr::new(ip[12], ip[13], ip[14], ip[15]);
-    let destination = Ipv4Addr::new(ip[16], ip[17], ip[18], ip[19]);
-    let segment = &mut packet[ip_bytes..];
-    let tcp_bytes = usize::from(segment[12] >> 4) * 4;
+    ip[10..12].copy_from_slice(&[0, 0]);
+    let checksum = Sum::default().add(ip).complement();
+    ip[10..12].copy_from_slice(&checksum);
     // The packet is at most 65535 bytes: its total length says so.
     let length = segment.len() as u16;
+    let Some(tcp) = segment.first_chunk_mut::<20>().filter(|_| ip[9] == 6) else {
+        return (TxMeta::default(), 0);
+    };
+    let source = Ipv4Addr::new(ip[12], ip[13], ip[14], ip[15]);
+    let destination = Ipv4Addr::new(ip[16], ip[17], ip[18], ip[19]);
+    let header_bytes = u16::from(tcp[12] >> 4) * 4;
+    let flags = Flags(tcp[13]);
+    let occupied = u32::from(length.saturating_sub(header_bytes))
+        + u32::from(flags.has_syn())
+        + u32::from(flags.has_fin());
+    let after = u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]).wrapping_add(occupied);
     let pseudo = Sum::default().add_pseudo_header(source, destination, 6, length);
-    let mut meta = TxMeta::default();
-    segment[16..18].copy_from_slice(&[0, 0]);
-    if in_device {
-        segment[16..18].copy_from_slice(&pseudo.fold());
-        meta.checksum = Some(PartialChecksum {
-            start: (ETHERNET_HEADER_BYTES + ip_bytes) as u16,
-            offset: 16,
-        });
-        meta.segment_bytes = segment_bytes;
-        meta.header_bytes = (ETHERNET_HEADER_BYTES + ip_bytes + tcp_bytes) as u16;
-    } else {
+    tcp[16..18].copy_from_slice(&[0, 0]);
+    if !in_device {
         let checksum = pseudo.add(segment).complement();
         segment[16..18].copy_from_slice(&checksum);
+        return (TxMeta::default(), after);
     }
-    meta
+    tcp[16..18].copy_from_slice(&pseudo.fold());
+    let start = (ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES) as u16;
+    let meta = TxMeta {
+        checksum: Some(PartialChecksum { start, offset: 16 }),
+        segment_bytes,
+        header_bytes: start + header_bytes,
+    };
+    (meta, after)
 }
 
 /// What a core without a queue pair works with: nothing is left to the device, because the frame

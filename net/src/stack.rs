@@ -314,6 +314,7 @@ impl<N: Nic> Stack<N> {
     ) -> Result<usize, ConnectionError> {
         let (index, slot) = self.owned(connection)?;
         let sent = slot.socket.send(data).ok_or(ConnectionError::Closed)?;
+        slot.sequence_end = slot.sequence_end.wrapping_add(sent as u32);
         if sent < data.len() {
             slot.wants_room = true;
         }
@@ -331,7 +332,7 @@ impl<N: Nic> Stack<N> {
         if slot.end.is_some() {
             return Err(ConnectionError::Closed);
         }
-        slot.socket.close();
+        slot.close();
         self.mark_dirty(index);
         Ok(())
     }
@@ -367,7 +368,7 @@ impl<N: Nic> Stack<N> {
             self.output.counters.linger_resets += 1;
             self.reset(index);
         } else {
-            slot.socket.close();
+            slot.close();
             slot.linger = Some(linger);
             self.mark_dirty(index);
         }

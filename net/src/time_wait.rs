@@ -6,7 +6,6 @@
 //! (RFC 1337), and gives way to a SYN with a sequence number beyond the old connection's
 //! (RFC 9293 §3.10.7.4, RFC 6191 without timestamps, which are not negotiated).
 
-use crate::checksum::Sum;
 use crate::flow::{FlowHasher, FlowKey};
 use crate::flow_table::FlowTable;
 use crate::limits::TIME_WAIT;
@@ -145,15 +144,13 @@ impl Remains {
         (sequence.wrapping_sub(self.next_to_receive) as i32) > 0
     }
 
-    /// Writes the IPv4 packet of an ACK, [`ACK_BYTES`] long; the TCP checksum is left to the
+    /// Writes the IPv4 packet of an ACK, [`ACK_BYTES`] long; the checksums are left to the
     /// output.
     pub(crate) fn emit_ack(&self, packet: &mut [u8]) {
         let [a, b] = (ACK_BYTES as u16).to_be_bytes();
         packet[..12].copy_from_slice(&[0x45, 0, a, b, 0, 0, 0x40, 0, 64, 6, 0, 0]);
         packet[12..16].copy_from_slice(&self.key.local.octets());
         packet[16..20].copy_from_slice(&self.key.remote.octets());
-        let checksum = Sum::default().add(&packet[..20]).complement();
-        packet[10..12].copy_from_slice(&checksum);
         packet[20..22].copy_from_slice(&self.key.local_port.to_be_bytes());
         packet[22..24].copy_from_slice(&self.key.remote_port.to_be_bytes());
         packet[24..28].copy_from_slice(&self.next_to_send.to_be_bytes());

@@ -42,7 +42,8 @@ impl Engine {
         self.interface.update_ip_addrs(|addresses| {
             addresses.clear();
             if let Some(address) = address {
-                let cidr = Ipv4Cidr::new(address.address, address.prefix.min(32));
+                // The network does not matter: nothing is routed here.
+                let cidr = Ipv4Cidr::new(address.address, 32);
                 // An empty list has room for one.
                 let _ = addresses.push(IpCidr::Ipv4(cidr));
             }
