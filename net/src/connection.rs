@@ -9,7 +9,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 use core::time::Duration;
-use kernel::Instant;
+use kernel::{Instant, uncleared};
 
 /// A connection of one stack: an index into its table and the generation of that slot, so that a
 /// stale id is refused and never reaches another connection.
@@ -124,10 +124,12 @@ const NO_FLOW: FlowKey = FlowKey {
 };
 
 impl Connections {
-    /// Makes `count` slots with buffers of these sizes.
+    /// Makes `count` slots with buffers of these sizes, whose memory is theirs for ever and is
+    /// not touched before it is used.
     pub(crate) fn new(count: usize, rx_buffer_bytes: usize, tx_buffer_bytes: usize) -> Self {
-        let slot = |_| Connection {
-            socket: Socket::new(rx_buffer_bytes, tx_buffer_bytes),
+        let buffers = |bytes: usize| uncleared(count * bytes.max(1)).chunks_exact_mut(bytes.max(1));
+        let slot = |(rx_buffer, tx_buffer)| Connection {
+            socket: Socket::new(rx_buffer, tx_buffer),
             key: NO_FLOW,
             hash: 0,
             peer: [0; 6],
@@ -149,7 +151,10 @@ impl Connections {
             generation: 0,
         };
         Connections {
-            slots: (0..count).map(slot).collect(),
+            slots: buffers(rx_buffer_bytes)
+                .zip(buffers(tx_buffer_bytes))
+                .map(slot)
+                .collect(),
             // The lowest index is taken first.
             free: (0..count as u32).rev().collect(),
         }

@@ -167,6 +167,8 @@ impl<N: Nic> Stack<N> {
             };
             self.end(index, reason);
         }
+        // One that was reset in TIME_WAIT is still in the table.
+        self.detach(index);
         self.free_if_done(index);
     }
 

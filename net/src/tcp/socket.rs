@@ -1,7 +1,7 @@
 //! One connection: a smoltcp TCP socket, alone in its set, made once and used again and again.
 
 use crate::limits::{ACK_DELAY, HALF_OPEN_TIMEOUT, USER_TIMEOUT};
-use alloc::vec;
+use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 use smoltcp::iface::{SocketHandle, SocketSet};
@@ -47,14 +47,14 @@ pub(crate) enum Received {
 }
 
 impl Socket {
-    /// Makes a closed socket and takes its buffers' memory.
-    pub(crate) fn new(rx_buffer_bytes: usize, tx_buffer_bytes: usize) -> Self {
-        let rx_buffer = tcp::SocketBuffer::new(vec![0; rx_buffer_bytes]);
-        let tx_buffer = tcp::SocketBuffer::new(vec![0; tx_buffer_bytes]);
+    /// Makes a closed socket over its buffers.
+    pub(crate) fn new(rx_buffer: &'static mut [u8], tx_buffer: &'static mut [u8]) -> Self {
+        let rx_buffer = tcp::SocketBuffer::new(rx_buffer);
+        let tx_buffer = tcp::SocketBuffer::new(tx_buffer);
         let mut socket = tcp::Socket::new(rx_buffer, tx_buffer);
         socket.set_nagle_enabled(false);
         socket.set_ack_delay(Some(duration(ACK_DELAY)));
-        let mut set = SocketSet::new(vec![]);
+        let mut set = SocketSet::new(Vec::with_capacity(1));
         let handle = set.add(socket);
         Socket { set, handle }
     }
