@@ -8,7 +8,7 @@
 //! Upstream: the boot protocol and the devices. Downstream: `net`, and
 //! through it everything else. `kernel` calls nothing above it.
 //!
-//! Reading order: [`limits`], [`time`], [`cores`], [`processor`]; then what boot works with:
+//! Reading order: [`limits`], [`time`], [`cores`], [`processor`], [`mod@uncleared`]; then what boot works with:
 //! [`physical_memory`], [`start_info`], [`frames`], [`page_tables`], [`acpi`], [`wall_clock`]; then
 //! `machine` itself (in the image), and [`virtio`].
 #![no_std]
@@ -33,9 +33,11 @@ pub mod physical_memory;
 pub mod processor;
 pub mod start_info;
 pub mod time;
+pub mod uncleared;
 pub mod virtio;
 pub mod wall_clock;
 
 pub use cores::{CoreId, CoreMask};
 pub use processor::Processor;
 pub use time::Instant;
+pub use uncleared::uncleared;
