@@ -188,6 +188,7 @@ impl<N: Nic> Stack<N> {
             return;
         }
         slot.end = Some(reason);
+        slot.linger = None;
         let counters = &mut self.output.counters;
         counters.established_now -= 1;
         match reason {
