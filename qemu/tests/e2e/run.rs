@@ -133,22 +133,6 @@ fn a_guest_that_fails_is_exit_code_one_with_its_last_words() {
 }
 
 #[test]
-fn a_guest_that_is_not_ready_in_time_is_given_up() {
-    let _turn = guest::turn();
-    let folder = Folder::small();
-    // The network of user networking has no such address, so nothing answers.
-    let output = Command::new(COMMAND)
-        .args(["--port", "0", "--accel", "tcg", "--timeout", "3"])
-        .args(["--append", "ip=192.0.2.2/24"])
-        .arg(folder.path())
-        .output()
-        .unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{errors}");
-    assert!(output.stdout.is_empty());
-}
-
-#[test]
 fn the_readme_line_boots_the_image_by_hand() {
     let _turn = guest::turn();
     guest::image();
