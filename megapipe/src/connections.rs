@@ -22,7 +22,11 @@ pub(crate) trait Connections {
         connection: ConnectionId,
         buf: &mut [u8],
     ) -> Result<Option<usize>, ConnectionError>;
-    fn send(&mut self, connection: ConnectionId, data: &[u8]) -> Result<usize, ConnectionError>;
+    fn send_with(
+        &mut self,
+        connection: ConnectionId,
+        fill: impl FnMut(&mut [u8]) -> usize,
+    ) -> Result<usize, ConnectionError>;
     fn shutdown(&mut self, connection: ConnectionId) -> Result<(), ConnectionError>;
     fn release(&mut self, connection: ConnectionId) -> Result<(), ConnectionError>;
 }
@@ -53,8 +57,13 @@ impl<N: Nic> Connections for Stack<N> {
         Stack::receive(self, connection, buf)
     }
 
-    fn send(&mut self, connection: ConnectionId, data: &[u8]) -> Result<usize, ConnectionError> {
-        Stack::send(self, connection, data)
+    #[inline]
+    fn send_with(
+        &mut self,
+        connection: ConnectionId,
+        fill: impl FnMut(&mut [u8]) -> usize,
+    ) -> Result<usize, ConnectionError> {
+        Stack::send_with(self, connection, fill)
     }
 
     fn shutdown(&mut self, connection: ConnectionId) -> Result<(), ConnectionError> {

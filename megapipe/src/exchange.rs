@@ -247,17 +247,17 @@ impl Channel {
         if slot.write != Operation::UnderWay {
             return Attempt::Nothing;
         }
-        let mut moved = 0;
-        let sent = self.writes.write(slot.pieces).send_with(|rest| {
-            let bytes = stack.send(connection, rest)?;
-            moved += bytes;
-            Ok(bytes)
-        });
-        slot.written += moved;
-        let result = match sent {
-            Ok(true) => Ok(()),
-            // Of an end of the connection the event is on its way, and will end the write.
-            Ok(false) | Err(ConnectionError::Closed) => return Attempt::Waits,
+        let write = self.writes.write(slot.pieces);
+        let result = match stack.send_with(connection, |room| write.fill(room)) {
+            Ok(moved) => {
+                slot.written += moved;
+                if !write.is_done() {
+                    return Attempt::Waits;
+                }
+                Ok(())
+            }
+            // The end of the connection is on its way as an event, and will end the write.
+            Err(ConnectionError::Closed) => return Attempt::Waits,
             Err(ConnectionError::Unknown) => Err(IoError::BrokenPipe),
         };
         slot.finish_write(result);

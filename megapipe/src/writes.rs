@@ -54,30 +54,30 @@ pub(crate) struct Write {
 }
 
 impl Write {
-    /// Offers the rest, piece by piece, to `send`, which says how much it took. True when all is
-    /// sent.
-    ///
-    /// # Errors
-    /// What `send` says.
+    /// Copies as much of the rest into `room` as fits and returns how much.
     #[inline]
-    pub(crate) fn send_with<E>(
-        &mut self,
-        mut send: impl FnMut(&[u8]) -> Result<usize, E>,
-    ) -> Result<bool, E> {
+    pub(crate) fn fill(&mut self, room: &mut [u8]) -> usize {
+        let mut filled = 0;
         while let Some(piece) = self.pieces.get(self.done_pieces) {
             let rest = piece.bytes().get(self.done_bytes..).unwrap_or_default();
-            if !rest.is_empty() {
-                let offered = rest.len();
-                let taken = send(rest)?;
-                if taken < offered {
-                    self.done_bytes += taken;
-                    return Ok(false);
-                }
+            let room = &mut room[filled..];
+            let count = rest.len().min(room.len());
+            room[..count].copy_from_slice(&rest[..count]);
+            filled += count;
+            if count < rest.len() {
+                self.done_bytes += count;
+                break;
             }
             self.done_pieces += 1;
             self.done_bytes = 0;
         }
-        Ok(true)
+        filled
+    }
+
+    /// Returns whether all is in the send queue.
+    #[inline]
+    pub(crate) fn is_done(&self) -> bool {
+        self.done_pieces == self.pieces.len()
     }
 }
 
@@ -129,6 +129,7 @@ impl WriteTable {
 #[cfg(test)]
 mod tests {
     use super::{IoSlice, IoVec, WriteTable};
+    use std::vec;
     use std::vec::Vec;
 
     fn pieces() -> IoVec {
@@ -149,19 +150,12 @@ mod tests {
             table.begin(id, pieces());
             let mut sent = Vec::new();
             let mut tries = 0;
-            let mut room = 0;
-            let mut is_done = false;
-            while !is_done {
+            while !table.write(id).is_done() {
                 tries += 1;
-                room += step;
-                let send = |rest: &[u8]| {
-                    assert!(!rest.is_empty());
-                    let count = rest.len().min(room);
-                    room -= count;
-                    sent.extend_from_slice(&rest[..count]);
-                    Ok::<usize, ()>(count)
-                };
-                is_done = table.write(id).send_with(send).unwrap();
+                let mut room = vec![0; step];
+                let count = table.write(id).fill(&mut room);
+                assert!(count == step || table.write(id).is_done());
+                sent.extend_from_slice(&room[..count]);
             }
             assert_eq!(tries, 12usize.div_ceil(step));
             assert_eq!(sent, b"headdatebody", "in steps of {step}");

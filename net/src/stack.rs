@@ -312,12 +312,33 @@ impl<N: Nic> Stack<N> {
         connection: ConnectionId,
         data: &[u8],
     ) -> Result<usize, ConnectionError> {
+        let mut rest = data;
+        self.send_with(connection, |room| {
+            let count = rest.len().min(room.len());
+            let (now, later) = rest.split_at(count);
+            room[..count].copy_from_slice(now);
+            rest = later;
+            count
+        })
+    }
+
+    /// Lets `fill` write straight into the free room of the send buffer, again and again until it
+    /// writes less than it is offered (it has no more) or no room is left, and returns how many
+    /// bytes it wrote. When it was offered all the room there is, [`Event::Writable`] follows when
+    /// there is more.
+    ///
+    /// # Errors
+    /// [`ConnectionError`].
+    #[inline]
+    pub fn send_with(
+        &mut self,
+        connection: ConnectionId,
+        fill: impl FnMut(&mut [u8]) -> usize,
+    ) -> Result<usize, ConnectionError> {
         let (index, slot) = self.owned(connection)?;
-        let sent = slot.socket.send(data).ok_or(ConnectionError::Closed)?;
+        let (sent, has_room) = slot.socket.send_with(fill).ok_or(ConnectionError::Closed)?;
         slot.sequence_end = slot.sequence_end.wrapping_add(sent as u32);
-        if sent < data.len() {
-            slot.wants_room = true;
-        }
+        slot.wants_room |= !has_room;
         self.mark_dirty(index);
         Ok(sent)
     }

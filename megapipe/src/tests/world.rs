@@ -8,6 +8,7 @@ use net::stack::{
     Accepted, CloseReason, ConnectionError, ConnectionId, Event, ListenError, ListenerId,
 };
 use std::collections::VecDeque;
+use std::vec;
 use std::vec::Vec;
 
 pub(super) const PEER: &str = "10.0.0.2:40000";
@@ -152,16 +153,29 @@ impl Connections for World {
         }
     }
 
-    fn send(&mut self, id: ConnectionId, data: &[u8]) -> Result<usize, ConnectionError> {
+    fn send_with(
+        &mut self,
+        id: ConnectionId,
+        mut fill: impl FnMut(&mut [u8]) -> usize,
+    ) -> Result<usize, ConnectionError> {
         let peer = self.find(id).ok_or(ConnectionError::Unknown)?;
         if peer.is_shut || peer.over.is_some() {
             return Err(ConnectionError::Closed);
         }
-        let count = data.len().min(peer.room);
-        peer.room -= count;
-        peer.wants_room |= count < data.len();
-        peer.sent.extend_from_slice(&data[..count]);
-        Ok(count)
+        // In two parts, as a ring that wraps around has it.
+        let mut total = 0;
+        for part in [peer.room / 2, peer.room - peer.room / 2] {
+            let mut room = vec![0; part];
+            let count = fill(&mut room);
+            peer.sent.extend_from_slice(&room[..count]);
+            total += count;
+            if count < part {
+                break;
+            }
+        }
+        peer.room -= total;
+        peer.wants_room |= peer.room == 0;
+        Ok(total)
     }
 
     fn shutdown(&mut self, id: ConnectionId) -> Result<(), ConnectionError> {

@@ -153,10 +153,29 @@ impl Socket {
         }
     }
 
-    /// Copies as much of `data` as fits into the send buffer; none when this side may not send.
+    /// Lets `fill` write into the send buffer; see [`Stack::send_with`](crate::Stack::send_with).
+    /// Returns how many bytes it wrote, and whether it left room; `None` when this side may not
+    /// send.
     #[inline]
-    pub(crate) fn send(&mut self, data: &[u8]) -> Option<usize> {
-        self.tcp_mut().send_slice(data).ok()
+    pub(crate) fn send_with(
+        &mut self,
+        mut fill: impl FnMut(&mut [u8]) -> usize,
+    ) -> Option<(usize, bool)> {
+        let socket = self.tcp_mut();
+        let mut sent = 0;
+        loop {
+            // Room that wraps around the end of the buffer comes in two parts.
+            let (written, offered) = socket
+                .send(|room| {
+                    let written = fill(room).min(room.len());
+                    (written, (written, room.len()))
+                })
+                .ok()?;
+            sent += written;
+            if written < offered || offered == 0 {
+                return Some((sent, offered > 0));
+            }
+        }
     }
 
     /// Finishes sending.
