@@ -82,8 +82,13 @@ impl<N: Nic, A: Application> Core<N, A> {
     }
 
     /// Runs one turn, wakes who is to be woken, and sleeps when it is time to.
-    fn step<P, O>(&mut self, processor: &P, policy: &IdlePolicy, observer: &mut O, idle: &mut u32)
-    where
+    pub(crate) fn step<P, O>(
+        &mut self,
+        processor: &P,
+        policy: &IdlePolicy,
+        observer: &mut O,
+        idle: &mut u32,
+    ) where
         P: Processor,
         O: Observer<N, A>,
     {

@@ -7,6 +7,7 @@
 
 mod batching;
 mod closing;
+mod idle;
 mod listening;
 mod random;
 mod reading;
