@@ -13,8 +13,8 @@
 //! and the machine's entropy.
 //! Specification: VirtIO 1.2, §2.7 (split virtqueues), §3.1 (initialisation), §4.1, §4.2 (buses).
 //!
-//! Reading order: [`notification`], [`limits`], `memory`, `ring`, [`rx`], [`tx`], [`exchange`],
-//! [`doorbell`], [`device`], `mmio`, `pci`, `discovery` (in the image only), [`entropy`].
+//! Reading order: [`notification`], [`limits`], `memory`, `ring_layout`, `ring`, [`rx`], [`tx`],
+//! [`exchange`], [`doorbell`], [`device`], `mmio`, `pci`, `discovery` (in the image only), [`entropy`].
 
 pub mod device;
 #[cfg(any(test, feature = "machine"))]
@@ -32,6 +32,7 @@ pub mod notification;
 #[cfg(any(test, feature = "machine"))]
 mod pci;
 mod ring;
+mod ring_layout;
 pub mod rx;
 pub mod tx;
 

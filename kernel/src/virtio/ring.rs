@@ -11,6 +11,7 @@ use super::doorbell::Doorbell;
 use super::limits::{MAX_QUEUE_SIZE, MIN_QUEUE_SIZE, QUIET_DISTANCE, QUIET_MARGIN};
 use super::memory::{SharedMemory, device_address};
 use super::notification::event_was_passed;
+use super::ring_layout::{Descriptor, ENTRIES, INDEX, RingLayout, UsedEntry};
 use alloc::boxed::Box;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU16, Ordering, fence};
@@ -23,51 +24,6 @@ pub(super) const DESCRIPTOR_WRITE: u16 = 2;
 const NO_INTERRUPT: u16 = 1;
 /// Used-ring flag: no doorbells, please. Of meaning without EVENT_IDX only.
 const NO_NOTIFY: u16 = 1;
-
-/// Offset of the index in both rings, in bytes.
-const INDEX: usize = 2;
-/// Offset of the first entry in both rings, in bytes.
-const ENTRIES: usize = 4;
-
-/// A descriptor as the device reads it.
-#[repr(C)]
-struct Descriptor {
-    address: u64,
-    len_bytes: u32,
-    flags: u16,
-    next: u16,
-}
-
-/// An entry of the used ring as the device writes it.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct UsedEntry {
-    id: u32,
-    len_bytes: u32,
-}
-
-/// Where the three parts lie in one block of memory, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct RingLayout {
-    available: usize,
-    used: usize,
-    end: usize,
-}
-
-impl RingLayout {
-    /// Lays out a ring of `size` descriptors. The used ring starts a cache line of its own, since
-    /// the other side writes it.
-    const fn new(size: u16) -> Self {
-        let size = size as usize;
-        let available = size_of::<Descriptor>() * size;
-        let used = (available + ENTRIES + 2 * size + 2).next_multiple_of(64);
-        RingLayout {
-            available,
-            used,
-            end: used + ENTRIES + size_of::<UsedEntry>() * size + 2,
-        }
-    }
-}
 
 /// What the used ring holds next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -389,22 +345,5 @@ impl Ring {
     fn used_word(&self, offset: usize) -> &AtomicU16 {
         // SAFETY: as in `available_word`.
         unsafe { AtomicU16::from_ptr(self.used.add(offset).cast().as_ptr()) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_are_aligned_and_do_not_overlap() {
-        for size in (2..=8).map(|power| 1 << power) {
-            let layout = RingLayout::new(size);
-            let size = usize::from(size);
-            assert!(layout.available.is_multiple_of(2) && layout.used.is_multiple_of(4));
-            assert_eq!(layout.available, 16 * size);
-            assert!(layout.used >= layout.available + 6 + 2 * size);
-            assert_eq!(layout.end, layout.used + 6 + 8 * size);
-        }
     }
 }
