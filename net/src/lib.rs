@@ -11,9 +11,9 @@
 //!
 //! Upstream: [`kernel`]. Downstream: `megapipe`.
 //!
-//! Reading order: [`nic`], [`stack`], `ingress`, `egress`, `demux`, `connection`, `listener`,
-//! `time_wait`, `tcp`, `output`, then [`fabric`] with `port_table` and [`address`]; the rest are
-//! tables. [`limits`] and [`counters`] say what is bounded and what is counted.
+//! Reading order: [`nic`], [`stack`], `ingress`, `commands`, `egress`, `demux`, `connection`,
+//! `listener`, `time_wait`, `tcp`, `output`, then [`fabric`] with `port_table` and [`address`]; the
+//! rest are tables. [`limits`] and [`counters`] say what is bounded and what is counted.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -25,6 +25,7 @@ extern crate alloc;
 pub mod address;
 mod arp;
 mod checksum;
+mod commands;
 mod connection;
 pub mod counters;
 mod demux;

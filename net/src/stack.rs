@@ -5,14 +5,14 @@
 //! [`handle_frames`](Stack::handle_frames), [`handle_timers`](Stack::handle_timers),
 //! [`poll_event`](Stack::poll_event) with the commands that follow from it, and
 //! [`poll_transmit`](Stack::poll_transmit). What these do inside is in `ingress` and
-//! `egress`.
+//! `egress`; the commands on a connection are in `commands`.
 
 pub use crate::connection::ConnectionId;
 pub use crate::event::{CloseReason, Event};
 pub use crate::listener::{ListenError, ListenerId};
 
 use crate::address::{Address, AddressConfig, AddressSeen};
-use crate::connection::{Connection, Connections, Role};
+use crate::connection::{Connections, Role};
 use crate::counters::Counters;
 use crate::demux::Station;
 use crate::event::Pending;
@@ -23,7 +23,7 @@ use crate::listener::Listener;
 use crate::nic::{Nic, NicCounters};
 use crate::output::Output;
 use crate::port_table::ClaimError;
-use crate::tcp::{DhcpClient, Engine, Received};
+use crate::tcp::{DhcpClient, Engine};
 use crate::time_wait::TimeWaitTable;
 use crate::timers::Timers;
 use alloc::collections::VecDeque;
@@ -274,136 +274,6 @@ impl<N: Nic> Stack<N> {
         })
     }
 
-    /// Copies received bytes into `buf` and returns how many; `Ok(Some(0))` means that the peer
-    /// has finished sending, and `Ok(None)` that nothing is there yet, or that `buf` is empty.
-    ///
-    /// # Errors
-    /// [`ConnectionError`]; bytes that came before the connection broke are received first.
-    pub fn receive(
-        &mut self,
-        connection: ConnectionId,
-        buf: &mut [u8],
-    ) -> Result<Option<usize>, ConnectionError> {
-        let (index, slot) = self.owned(connection)?;
-        if buf.is_empty() {
-            return Ok(None);
-        }
-        let received = slot.socket.receive(buf);
-        slot.unread_seen = slot.socket.unread_bytes();
-        match received {
-            Received::Bytes(bytes) => {
-                // The window has grown, and the peer may have to be told.
-                self.mark_dirty(index);
-                Ok(Some(bytes))
-            }
-            Received::Nothing => Ok(None),
-            Received::Finished => Ok(Some(0)),
-            Received::Broken => Err(ConnectionError::Closed),
-        }
-    }
-
-    /// Copies as much of `data` as fits into the send buffer and returns how much, 0 when it is
-    /// full. After less than all, [`Event::Writable`] follows when there is room.
-    ///
-    /// # Errors
-    /// [`ConnectionError`].
-    pub fn send(
-        &mut self,
-        connection: ConnectionId,
-        data: &[u8],
-    ) -> Result<usize, ConnectionError> {
-        let mut rest = data;
-        self.send_with(connection, |room| {
-            let count = rest.len().min(room.len());
-            let (now, later) = rest.split_at(count);
-            room[..count].copy_from_slice(now);
-            rest = later;
-            count
-        })
-    }
-
-    /// Lets `fill` write straight into the free room of the send buffer, again and again until it
-    /// writes less than it is offered (it has no more) or no room is left, and returns how many
-    /// bytes it wrote. When it was offered all the room there is, [`Event::Writable`] follows when
-    /// there is more.
-    ///
-    /// # Errors
-    /// [`ConnectionError`].
-    #[inline]
-    pub fn send_with(
-        &mut self,
-        connection: ConnectionId,
-        fill: impl FnMut(&mut [u8]) -> usize,
-    ) -> Result<usize, ConnectionError> {
-        let (index, slot) = self.owned(connection)?;
-        let (sent, has_room) = slot.socket.send_with(fill).ok_or(ConnectionError::Closed)?;
-        slot.sequence_end = slot.sequence_end.wrapping_add(sent as u32);
-        slot.wants_room |= !has_room;
-        self.mark_dirty(index);
-        Ok(sent)
-    }
-
-    /// Finishes sending: FIN after what is in the send buffer. Receiving goes on, for at most
-    /// [`Self::LINGER`] after the peer has acknowledged the FIN.
-    ///
-    /// # Errors
-    /// [`ConnectionError`].
-    pub fn shutdown(&mut self, connection: ConnectionId) -> Result<(), ConnectionError> {
-        let (index, slot) = self.owned(connection)?;
-        if slot.end.is_some() {
-            return Err(ConnectionError::Closed);
-        }
-        slot.close();
-        self.mark_dirty(index);
-        Ok(())
-    }
-
-    /// Ends the connection at once with RST.
-    ///
-    /// # Errors
-    /// [`ConnectionError`].
-    pub fn abort(&mut self, connection: ConnectionId) -> Result<(), ConnectionError> {
-        let (index, slot) = self.owned(connection)?;
-        if slot.end.is_some() {
-            return Err(ConnectionError::Closed);
-        }
-        self.reset(index);
-        Ok(())
-    }
-
-    /// Gives the connection back: the id is stale from now on, no event of it follows, and the
-    /// slot is used again. One that is still open is finished in the background: FIN after its
-    /// send buffer when nothing unread waits, else RST (RFC 2525 §2.17), within
-    /// [`Self::LINGER`].
-    ///
-    /// # Errors
-    /// [`ConnectionError::Unknown`].
-    pub fn release(&mut self, connection: ConnectionId) -> Result<(), ConnectionError> {
-        let linger = self.now + Self::LINGER;
-        let (index, slot) = self.owned(connection)?;
-        slot.role = Role::Released;
-        slot.pending = Pending::default();
-        if slot.end.is_some() {
-            self.free_if_done(index);
-        } else if slot.socket.unread_bytes() > 0 {
-            self.output.counters.linger_resets += 1;
-            self.reset(index);
-        } else {
-            slot.close();
-            slot.linger = Some(linger);
-            self.mark_dirty(index);
-        }
-        Ok(())
-    }
-
     /// How long a released connection may take to finish before it is reset.
     pub const LINGER: Duration = limits::LINGER;
-
-    fn owned(
-        &mut self,
-        connection: ConnectionId,
-    ) -> Result<(u32, &mut Connection), ConnectionError> {
-        let found = self.connections.owned(connection);
-        found.ok_or(ConnectionError::Unknown)
-    }
 }
