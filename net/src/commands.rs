@@ -40,10 +40,12 @@ impl<N: Nic> Stack<N> {
     }
 
     /// Copies as much of `data` as fits into the send buffer and returns how much, 0 when it is
-    /// full. After less than all, [`Event::Writable`](crate::stack::Event::Writable) follows when there is room.
+    /// full. After less than all, [`Event::Writable`] follows when there is room.
     ///
     /// # Errors
     /// [`ConnectionError`].
+    ///
+    /// [`Event::Writable`]: crate::stack::Event::Writable
     pub fn send(
         &mut self,
         connection: ConnectionId,
@@ -61,11 +63,13 @@ impl<N: Nic> Stack<N> {
 
     /// Lets `fill` write straight into the free room of the send buffer, again and again until it
     /// writes less than it is offered (it has no more) or no room is left, and returns how many
-    /// bytes it wrote. When it was offered all the room there is, [`Event::Writable`](crate::stack::Event::Writable) follows when
+    /// bytes it wrote. When it was offered all the room there is, [`Event::Writable`] follows when
     /// there is more.
     ///
     /// # Errors
     /// [`ConnectionError`].
+    ///
+    /// [`Event::Writable`]: crate::stack::Event::Writable
     #[inline]
     pub fn send_with(
         &mut self,

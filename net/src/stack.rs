@@ -96,9 +96,9 @@ pub struct Stack<N: Nic> {
 }
 
 impl<N: Nic> Stack<N> {
-    /// Makes the stack and takes all the memory it will ever use but that of its listeners and its
-    /// DHCP client, which [`listen`](Self::listen) and [`configure_address`](Self::configure_address)
-    /// take.
+    /// Makes the stack and takes all the memory it will ever use but that of its listeners, which
+    /// [`listen`](Self::listen) takes, and of its DHCP client, which
+    /// [`configure_address`](Self::configure_address) takes.
     pub fn new(config: StackConfig, nic: Option<N>, port: FabricPort, now: Instant) -> Self {
         let count = config.connections.clamp(1, limits::CONNECTIONS_MAX);
         let hasher = port.hasher();

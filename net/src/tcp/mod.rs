@@ -8,8 +8,8 @@
 //!
 //! The DHCP client ([`DhcpClient`]) lives here for the same reason: it is a smoltcp socket.
 //!
-//! Known limits of smoltcp 0.14: after a retransmission timeout its pure ACKs carry rewound sequence
-//! numbers, so that two smoltcp ends that lose data both ways at once can stall (other stacks
+//! Known limits of smoltcp 0.14: after a retransmission timeout its pure ACKs carry rewound
+//! sequence numbers, so that two smoltcp ends that lose data both ways at once can stall (other stacks
 //! answer properly, and it goes on); initial sequence numbers come from a seeded generator that is
 //! not cryptographic; the congestion window begins at 2 KiB, not the ten segments of RFC 6928.
 //!
