@@ -35,12 +35,7 @@ const STEPS: [(&[&str], &str); 6] = [
         "clippy has something to say about the image; see above",
     ),
     (
-        &[
-            "doc",
-            "--workspace",
-            "--no-deps",
-            "--document-private-items",
-        ],
+        &["doc", "--workspace", "--no-deps"],
         "the documentation has warnings; see above",
     ),
     (
