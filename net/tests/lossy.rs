@@ -1,6 +1,6 @@
 //! Bytes both ways over a link that loses, doubles, reorders and damages frames, from many seeds.
 //!
-//! With loss, one direction goes after the other, as requests and responses do: two smoltcp ends
+//! With loss or reordering, one direction goes after the other, as requests and responses do: two smoltcp ends
 //! that lose data in both directions at once can wait for each other until the user timeout. After
 //! a retransmission timeout smoltcp puts old sequence numbers on its pure ACKs too (RFC 9293
 //! §3.10.7.4 has SND.NXT there), which the other end, doing the same at the same moment, drops
@@ -60,7 +60,7 @@ fn transfer(conditions: Conditions, seed: u64, bytes: usize) -> Duration {
     let (mut is_closed, mut stack_saw_end) = (false, false);
     let mut buf = [0; 3000];
     while !(stack_saw_end && got_down.len() == bytes) {
-        if conditions.loss == 0 || stack_saw_end {
+        if conditions.loss + conditions.reordering == 0 || stack_saw_end {
             sent_down += world
                 .stack
                 .send(connection, &down[sent_down..])
