@@ -8,11 +8,18 @@ extern crate alloc;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
-use kernel::machine::{ExitStatus, Machine, Seat, ThisCore, crash, exit};
+use kernel::limits::MAX_CORES;
+use kernel::machine::{ExitStatus, Machine, Seat, ThisCore, crash, exit, fatal};
 use kernel::{CoreId, Processor};
 
 kernel::entry!(main);
+
+/// Calls to each of the other cores, both of which sleep between them.
+const CALLS: u32 = 2_000;
+static CALL: [AtomicU32; MAX_CORES] = [const { AtomicU32::new(0) }; MAX_CORES];
+static ANSWER: [AtomicU32; MAX_CORES] = [const { AtomicU32::new(0) }; MAX_CORES];
 
 fn main(mut machine: Machine) -> ! {
     kernel::machine::console::set_level(log::LevelFilter::Debug);
@@ -48,14 +55,15 @@ fn run(core: ThisCore, index: usize, last: usize, line: &str) {
         }
         sleep_and_stop(core);
     }
-    // Passes the baton: woken by the last core, wakes the one before.
-    core.clear_wake();
-    core.sleep_until(None);
-    log::info!("core {index} woken");
-    core.wake(CoreId::new(last).unwrap_or(CoreId::BOOT));
+    // Answers each call once, however often it is woken.
     loop {
         core.clear_wake();
-        core.sleep_until(None);
+        let call = CALL[index].load(Ordering::Acquire);
+        if ANSWER[index].swap(call, Ordering::AcqRel) == call {
+            core.sleep_until(None);
+        } else {
+            core.wake(CoreId::new(last).unwrap_or(CoreId::BOOT));
+        }
     }
 }
 
@@ -73,11 +81,28 @@ fn sleep_and_stop(core: ThisCore) -> ! {
     }
     for index in 0..core.core().index() {
         let start = core.now();
-        core.clear_wake();
-        core.wake(CoreId::new(index).unwrap_or(CoreId::BOOT));
-        core.sleep_until(Some(core.now() + Duration::from_secs(1)));
-        log::info!("core {index} answered after {:?}", core.now() - start);
+        let slowest = (1..=CALLS).map(|call| time_call(&core, index, call)).max();
+        let each = (core.now() - start) / CALLS;
+        log::info!("core {index} answered {CALLS} calls: {each:?} each, {slowest:?} at most");
+        if slowest >= Some(Duration::from_secs(1)) {
+            fatal(format_args!("a wake-up was lost"));
+        }
     }
     log::info!("done");
     exit(ExitStatus::Success)
+}
+
+/// Calls a core and sleeps until it has answered; a second means that a wake-up was lost.
+fn time_call(core: &ThisCore, index: usize, call: u32) -> Duration {
+    let start = core.now();
+    let patience = start + Duration::from_secs(1);
+    CALL[index].store(call, Ordering::Release);
+    core.wake(CoreId::new(index).unwrap_or(CoreId::BOOT));
+    loop {
+        core.clear_wake();
+        if ANSWER[index].load(Ordering::Acquire) == call || core.now() >= patience {
+            return core.now() - start;
+        }
+        core.sleep_until(Some(patience));
+    }
 }
