@@ -9,9 +9,11 @@
 //! The DHCP client ([`DhcpClient`]) lives here for the same reason: it is a smoltcp socket.
 //!
 //! Known limits of smoltcp 0.14: after a retransmission timeout its pure ACKs carry rewound
-//! sequence numbers, so that two smoltcp ends that lose data both ways at once can stall (other stacks
-//! answer properly, and it goes on); initial sequence numbers come from a seeded generator that is
-//! not cryptographic; the congestion window begins at 2 KiB, not the ten segments of RFC 6928.
+//! sequence numbers, so that two smoltcp ends that lose data both ways at once can stall (other
+//! stacks answer properly, and it goes on); three duplicate ACKs while only a FIN is outstanding
+//! stop its retransmission, so that the user timeout or the linger time has to end the connection;
+//! initial sequence numbers come from a seeded generator that is not cryptographic; the congestion
+//! window begins at 2 KiB, not the ten segments of RFC 6928.
 //!
 //! Reading order: [`engine`], [`socket`], [`phy`], [`dhcp`].
 
