@@ -104,16 +104,22 @@ pub(crate) fn build(work: &Path, site: &Path) -> Result<LinuxGuest, Error> {
         place(&file.path(), &root.join("www").join(file.file_name()))?;
     }
     let initrd = work.join("linux.cpio.gz");
+    archive(&root, &initrd)?;
+    Ok(LinuxGuest { kernel, initrd })
+}
+
+/// Packs the folder `root` as an initramfs.
+fn archive(root: &Path, initrd: &Path) -> Result<(), Error> {
     let packed = Command::new("sh")
         .arg("-c")
         .arg("cd \"$0\" && find . | cpio -o -H newc --quiet -R 0:0 | gzip -1 > \"$1\"")
-        .arg(&root)
-        .arg(&initrd)
+        .arg(root)
+        .arg(initrd)
         .status()?;
     if !packed.success() {
         return Err("packing the Linux guest's initramfs failed".into());
     }
-    Ok(LinuxGuest { kernel, initrd })
+    Ok(())
 }
 
 fn place(from: &Path, to: &Path) -> Result<(), Error> {
