@@ -92,6 +92,8 @@ pub struct Machine {
     pub transport: Transport,
     /// How the instructions are run.
     pub accel: Accel,
+    /// QEMU's model of a processor; `None` for all that the accelerator has.
+    pub processor: Option<&'static str>,
     /// Processors.
     pub cores: u32,
     /// Memory in MiB.
@@ -117,6 +119,7 @@ impl Machine {
             kind: MachineKind::Microvm,
             transport: Transport::Mmio,
             accel: Accel::Tcg,
+            processor: None,
             cores: 1,
             memory_mib: 128,
             net: Net::None,
@@ -147,11 +150,14 @@ impl Machine {
     pub fn arguments(&self) -> Vec<OsString> {
         let mut words = Words::default();
         words.add("-M", self.machine_option());
-        match (self.accel, self.cores) {
-            (Accel::Kvm, _) => words.add("-accel", "kvm").add("-cpu", "host"),
-            (Accel::Tcg, 1) => words.add("-accel", "tcg").add("-cpu", "max"),
-            (Accel::Tcg, _) => words.add("-accel", "tcg,thread=multi").add("-cpu", "max"),
+        let (accel, all) = match (self.accel, self.cores) {
+            (Accel::Kvm, _) => ("kvm", "host"),
+            (Accel::Tcg, 1) => ("tcg", "max"),
+            (Accel::Tcg, _) => ("tcg,thread=multi", "max"),
         };
+        words
+            .add("-accel", accel)
+            .add("-cpu", self.processor.unwrap_or(all));
         words
             .add("-smp", self.cores.to_string())
             .add("-m", format!("{}M", self.memory_mib))

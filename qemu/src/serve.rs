@@ -110,6 +110,7 @@ fn prepare(options: &RunOptions, gdb_port: Option<u16>) -> Result<Prepared, Fail
         kind: options.machine,
         transport: Transport::Mmio,
         accel,
+        processor: None,
         cores: options.cores,
         memory_mib,
         net,

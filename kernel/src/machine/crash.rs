@@ -225,6 +225,10 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What the kernel option `crash=` may say.
+    pub const NAMES: &str =
+        "one of panic, page-fault, stack-overflow, write-text, execute-data, supervisor-write";
+
     /// Reads a kind as the kernel option `crash=` has it.
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {

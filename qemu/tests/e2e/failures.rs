@@ -61,6 +61,22 @@ fn no_site_is_a_failure_that_says_so() {
 }
 
 #[test]
+fn without_a_source_of_entropy_it_refuses_to_boot() {
+    let _turn = guest::turn();
+    let packed = small();
+    // It has neither RDRAND nor RDSEED.
+    let mut machine = guest::machine(&packed);
+    machine.processor = Some("qemu64");
+    let text = fatal(&machine);
+    assert!(text.contains("entropy"), "{text}");
+
+    machine.has_entropy_device = true;
+    // Past that, it misses the network device, which it was not given.
+    let text = fatal(&machine);
+    assert!(text.contains("network"), "{text}");
+}
+
+#[test]
 fn too_little_memory_ends_in_words() {
     let _turn = guest::turn();
     let packed = small();

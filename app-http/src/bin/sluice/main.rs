@@ -43,7 +43,7 @@ fn boot(mut machine: Machine) -> ! {
         .crash
         .map(|name| match crash::Kind::from_name(name) {
             Some(kind) => kind,
-            None => fatal(format_args!("crash={name}: no such kind")),
+            None => fatal(format_args!("crash={name}: wanted {}", crash::Kind::NAMES)),
         });
 
     // 2. The site, checked once.
@@ -62,7 +62,7 @@ fn boot(mut machine: Machine) -> ! {
     let plan = or_fatal(Plan::new(machine.memory().free as usize, cores));
 
     // 5. The network device, with a queue pair for each core as far as it has them.
-    let mut pairs = open_network(&machine, devices, plan.queue_size);
+    let pairs = open_network(&machine, devices, plan.queue_size);
     let queues = pairs.len();
     log::info!(
         "{} cores, {queues} queue pairs, {} connections per core",
@@ -82,16 +82,13 @@ fn boot(mut machine: Machine) -> ! {
         cores,
         queues,
     };
+    let mut pairs = pairs.into_iter();
     let mut seats: Vec<Seat> = Vec::with_capacity(cores);
     for port in ports {
         let parts = Parts {
             site,
             plan,
-            pair: if pairs.is_empty() {
-                None
-            } else {
-                Some(pairs.remove(0))
-            },
+            pair: pairs.next(),
             port,
             seed: entropy.key(&mut machine),
             address: options.address,
@@ -186,12 +183,11 @@ impl Entropy {
     /// Returns a key, or ends the machine: guessable keys are worse than no service.
     fn key<const BYTES: usize>(&mut self, machine: &mut Machine) -> [u8; BYTES] {
         let mut key = [0; BYTES];
-        let Err(error) = machine.entropy(&mut key) else {
-            return key;
-        };
-        match &mut self.0 {
-            Some(source) => or_fatal(source.fill(&mut key)),
-            None => fatal(format_args!("{error}; or give QEMU a virtio-rng device")),
+        if let Err(error) = machine.entropy(&mut key) {
+            match &mut self.0 {
+                Some(source) => or_fatal(source.fill(&mut key)),
+                None => fatal(format_args!("{error}")),
+            }
         }
         key
     }
