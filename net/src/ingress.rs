@@ -208,7 +208,7 @@ impl<N: Nic> Stack<N> {
             }
             let peer = arrival.sender();
             self.output
-                .transmit_ipv4(peer, ACK_BYTES, None, |packet| remains.emit_ack(packet));
+                .transmit_ipv4(peer, ACK_BYTES, |packet| remains.emit_ack(packet));
         }
         true
     }

@@ -15,7 +15,6 @@ use crate::nic::{Nic, NicInfo, PartialChecksum, TxMeta};
 use alloc::boxed::Box;
 use alloc::vec;
 use core::net::Ipv4Addr;
-use core::num::NonZeroU16;
 
 /// This core's queue pair, or its lane to the core that has one.
 pub(crate) struct Output<N: Nic> {
@@ -98,14 +97,12 @@ impl<N: Nic> Output<N> {
     }
 
     /// Composes a frame around an IPv4 packet of `bytes` bytes that `fill` writes, addressed to
-    /// the station `peer`. A TCP checksum is completed, or left to the device. `segment_bytes`
-    /// asks the device to cut the payload.
+    /// the station `peer`. A TCP checksum is completed, or left to the device.
     #[inline]
     pub(crate) fn transmit_ipv4<R>(
         &mut self,
         peer: [u8; 6],
         bytes: usize,
-        segment_bytes: Option<NonZeroU16>,
         fill: impl FnOnce(&mut [u8]) -> R,
     ) -> R {
         let (own, in_device) = (self.info.mac, self.info.tx_checksum);
@@ -115,7 +112,7 @@ impl<N: Nic> Output<N> {
             frame[12..14].copy_from_slice(&[0x08, 0x00]);
             let packet = &mut frame[ETHERNET_HEADER_BYTES..];
             let result = fill(packet);
-            let (meta, after) = complete(packet, segment_bytes, in_device);
+            let (meta, after) = complete(packet, in_device);
             ((result, after), meta)
         });
         self.sequence_after = after;
@@ -126,11 +123,7 @@ impl<N: Nic> Output<N> {
 /// Completes the IPv4 header's checksum, and that of a TCP segment in it or what of it the device
 /// needs. Returns the sequence number after the segment, 0 for what is none.
 #[inline]
-fn complete(
-    packet: &mut [u8],
-    segment_bytes: Option<NonZeroU16>,
-    in_device: bool,
-) -> (TxMeta, u32) {
+fn complete(packet: &mut [u8], in_device: bool) -> (TxMeta, u32) {
     // Nothing here writes IPv4 options.
     let Some((ip, segment)) = packet.split_first_chunk_mut::<IPV4_HEADER_BYTES>() else {
         return (TxMeta::default(), 0);
@@ -162,8 +155,7 @@ fn complete(
     let start = (ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES) as u16;
     let meta = TxMeta {
         checksum: Some(PartialChecksum { start, offset: 16 }),
-        segment_bytes,
-        header_bytes: start + header_bytes,
+        ..TxMeta::default()
     };
     (meta, after)
 }

@@ -4,14 +4,8 @@
 
 use crate::nic::{Nic, TxMeta};
 use crate::output::Output;
-use core::num::{NonZeroU16, NonZeroUsize};
-use smoltcp::phy::{
-    Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken as Rx, TxToken as Tx,
-};
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken as Rx, TxToken as Tx};
 use smoltcp::time::Instant;
-
-/// Largest IPv4 packet, in bytes.
-const IPV4_PACKET_MAX: usize = 65_535;
 
 /// A device over one core's output, as an interface for IP packets sees it, or (`ethernet`) as one
 /// for Ethernet frames does.
@@ -33,7 +27,6 @@ pub(super) struct TxToken<'a, N: Nic> {
     output: &'a mut Output<N>,
     peer: [u8; 6],
     ethernet: bool,
-    segment_bytes: Option<NonZeroU16>,
 }
 
 impl<N: Nic> Device for Phy<'_, N> {
@@ -52,7 +45,6 @@ impl<N: Nic> Device for Phy<'_, N> {
             output: self.output,
             peer: self.peer,
             ethernet: self.ethernet,
-            segment_bytes: None,
         };
         Some((RxToken(packet), token))
     }
@@ -62,7 +54,6 @@ impl<N: Nic> Device for Phy<'_, N> {
             output: self.output,
             peer: self.peer,
             ethernet: self.ethernet,
-            segment_bytes: None,
         })
     }
 
@@ -79,11 +70,6 @@ impl<N: Nic> Device for Phy<'_, N> {
         // The demux verifies, and `Output` completes.
         capabilities.checksum.ipv4 = Checksum::None;
         capabilities.checksum.tcp = Checksum::None;
-        if info.tx_checksum {
-            let largest = (info.tso4_max_bytes as usize).saturating_sub(14);
-            capabilities.segmentation.tcpv4 = NonZeroUsize::new(largest.min(IPV4_PACKET_MAX))
-                .filter(|largest| largest.get() > usize::from(info.mtu));
-        }
         capabilities
     }
 }
@@ -102,12 +88,7 @@ impl<N: Nic> Tx for TxToken<'_, N> {
             self.output
                 .transmit(bytes, |frame| (fill(frame), TxMeta::default()))
         } else {
-            self.output
-                .transmit_ipv4(self.peer, bytes, self.segment_bytes, fill)
+            self.output.transmit_ipv4(self.peer, bytes, fill)
         }
-    }
-
-    fn set_meta(&mut self, meta: PacketMeta) {
-        self.segment_bytes = meta.segmentation_offload_size;
     }
 }
