@@ -1,4 +1,8 @@
-//! How the example image is linked (the appliance's image: app-http/build.rs).
+//! How an image is linked: told to Cargo for the example here, and as metadata
+//! (`DEP_SLUICE_KERNEL_LINK_ARGS`) to the build script of every crate that makes an image.
+
+/// Between arguments in the metadata: no path has it.
+const SEPARATOR: &str = "\u{1f}";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -24,4 +28,5 @@ fn main() {
     for argument in arguments {
         println!("cargo::rustc-link-arg-examples={argument}");
     }
+    println!("cargo::metadata=LINK_ARGS={}", arguments.join(SEPARATOR));
 }
