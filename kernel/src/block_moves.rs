@@ -60,31 +60,53 @@ unsafe fn copy_small(to: *mut u8, from: *const u8, len: usize) {
     }
 }
 
+/// Copies `BLOCKS` times 16 bytes, each read before any that lies above it is written.
+///
+/// # Safety
+/// As many bytes are readable at `from` and writable at `to`.
+#[inline(always)]
+unsafe fn copy_blocks<const BLOCKS: usize>(to: *mut u8, from: *const u8) {
+    for block in 0..BLOCKS {
+        // SAFETY: inside of what the caller says.
+        unsafe { store(to.add(16 * block), load(from.add(16 * block))) };
+    }
+}
+
 /// Copies `len` bytes upwards: right when `to` is not inside of `from..from + len`.
 ///
 /// # Safety
 /// `len` bytes are readable at `from` and writable at `to`; no overlap, or `to` below `from`.
 #[inline(always)]
 pub(crate) unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
-    // SAFETY: offsets stay below `len`. The last 16 bytes are read before anything is written over
-    // them, and each block before the stores that may reach it from below.
+    // SAFETY: at each step `left` bytes or more are there, from `at` on. The last 16 bytes are read
+    // before anything is written over them, and each block before the stores that may reach it from
+    // below.
     unsafe {
         if len <= 16 {
             return copy_small(to, from, len);
         }
         let last = load(from.add(len - 16));
-        let mut at = 0;
-        while at + 64 <= len {
-            let blocks = [0, 16, 32, 48].map(|block| load(from.add(at + block)));
-            store(to.add(at), blocks[0]);
-            store(to.add(at + 16), blocks[1]);
-            store(to.add(at + 32), blocks[2]);
-            store(to.add(at + 48), blocks[3]);
+        if len <= 32 {
+            let first = load(from);
+            store(to, first);
+            return store(to.add(len - 16), last);
+        }
+        let (mut at, mut left) = (0, len);
+        while left >= 128 {
+            copy_blocks::<8>(to.add(at), from.add(at));
+            at += 128;
+            left -= 128;
+        }
+        if left & 64 != 0 {
+            copy_blocks::<4>(to.add(at), from.add(at));
             at += 64;
         }
-        while at + 16 < len {
-            store(to.add(at), load(from.add(at)));
-            at += 16;
+        if left & 32 != 0 {
+            copy_blocks::<2>(to.add(at), from.add(at));
+            at += 32;
+        }
+        if left & 16 != 0 {
+            copy_blocks::<1>(to.add(at), from.add(at));
         }
         store(to.add(len - 16), last);
     }
@@ -179,6 +201,46 @@ pub(crate) unsafe fn compare(left: *const u8, right: *const u8, len: usize) -> i
     0
 }
 
+/// Returns whether any of `len` bytes differ.
+///
+/// # Safety
+/// `len` bytes are readable at both.
+#[inline(always)]
+pub(crate) unsafe fn differ(left: *const u8, right: *const u8, len: usize) -> bool {
+    // SAFETY: each arm stays in the first or the last bytes of `len`, at least as many as it reads;
+    // `at` stays below `len - 16`; SSE2 is part of x86-64.
+    unsafe {
+        if len >= 16 {
+            let differ_at = |at| {
+                let equal = _mm_cmpeq_epi8(load(left.add(at)), load(right.add(at)));
+                _mm_movemask_epi8(equal) != 0xffff
+            };
+            let mut at = 0;
+            while at + 16 < len {
+                if differ_at(at) {
+                    return true;
+                }
+                at += 16;
+            }
+            differ_at(len - 16)
+        } else if len >= 8 {
+            let word = |at| {
+                let [left, right] = [left, right].map(|from| from.add(at).cast::<u64>());
+                left.read_unaligned() ^ right.read_unaligned()
+            };
+            word(0) | word(len - 8) != 0
+        } else if len >= 4 {
+            let word = |at| {
+                let [left, right] = [left, right].map(|from| from.add(at).cast::<u32>());
+                left.read_unaligned() ^ right.read_unaligned()
+            };
+            word(0) | word(len - 4) != 0
+        } else {
+            (0..len).any(|at| left.add(at).read_volatile() != right.add(at).read_volatile())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,10 +254,10 @@ mod tests {
 
     #[test]
     fn copies_every_size_at_every_alignment() {
-        let source = pattern(400);
-        for len in 0..300 {
+        let source = pattern(410);
+        for len in (0..300).chain(380..390) {
             for (to, from) in (0..17).flat_map(|to| [0, 1, 7, 15].map(|from| (to, from))) {
-                let mut target = std::vec![0xee; 340];
+                let mut target = std::vec![0xee; 420];
                 // SAFETY: both are long enough.
                 unsafe { copy(target.as_mut_ptr().add(to), source.as_ptr().add(from), len) };
                 assert_eq!(&target[to..to + len], &source[from..from + len]);
@@ -211,9 +273,9 @@ mod tests {
 
     #[test]
     fn copies_every_overlap() {
-        for len in 0..150 {
+        for len in 0..300 {
             for (to, from) in (0..80).map(|distance| (distance, 40)) {
-                let mut bytes = pattern(240);
+                let mut bytes = pattern(400);
                 let expected = bytes[from..from + len].to_vec();
                 let mut whole = bytes.clone();
                 whole[to..to + len].copy_from_slice(&expected);
@@ -251,12 +313,16 @@ mod tests {
             // SAFETY: both have `len` bytes.
             let order = unsafe { compare(left.as_ptr(), same.as_ptr(), len) };
             assert_eq!(order, 0);
+            // SAFETY: both have `len` bytes.
+            assert!(!unsafe { differ(left.as_ptr(), same.as_ptr(), len) });
             for at in 0..len {
                 let mut right = left.clone();
                 right[at] ^= 0x80;
                 // SAFETY: both have `len` bytes.
                 let order = unsafe { compare(left.as_ptr(), right.as_ptr(), len) };
                 assert_eq!(order.signum(), if left[at] > right[at] { 1 } else { -1 });
+                // SAFETY: both have `len` bytes.
+                assert!(unsafe { differ(left.as_ptr(), right.as_ptr(), len) });
             }
         }
     }

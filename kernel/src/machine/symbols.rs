@@ -52,7 +52,7 @@ unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, len: usize) -> i3
 #[unsafe(no_mangle)]
 unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, len: usize) -> i32 {
     // SAFETY: the caller's.
-    unsafe { block_moves::compare(left, right, len) }
+    i32::from(unsafe { block_moves::differ(left, right, len) })
 }
 
 /// C `strlen`.
