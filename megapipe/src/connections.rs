@@ -22,6 +22,7 @@ pub(crate) trait Connections {
         connection: ConnectionId,
         buf: &mut [u8],
     ) -> Result<Option<usize>, ConnectionError>;
+    fn is_readable(&mut self, connection: ConnectionId) -> bool;
     fn send_with(
         &mut self,
         connection: ConnectionId,
@@ -55,6 +56,11 @@ impl<N: Nic> Connections for Stack<N> {
         buf: &mut [u8],
     ) -> Result<Option<usize>, ConnectionError> {
         Stack::receive(self, connection, buf)
+    }
+
+    #[inline]
+    fn is_readable(&mut self, connection: ConnectionId) -> bool {
+        Stack::is_readable(self, connection)
     }
 
     #[inline]

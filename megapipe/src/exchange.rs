@@ -206,6 +206,8 @@ impl Channel {
             Ok(Some(bytes)) => {
                 buffer.advance(bytes);
                 slot.finish_read(Ok(bytes));
+                // The next read need not try in vain.
+                slot.is_readable = stack.is_readable(connection);
                 slot.buffer = (is_given || bytes > 0).then_some(buffer);
                 Attempt::Complete
             }

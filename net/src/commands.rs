@@ -16,6 +16,7 @@ impl<N: Nic> Stack<N> {
     ///
     /// # Errors
     /// [`ConnectionError`]; bytes that came before the connection broke are received first.
+    #[inline]
     pub fn receive(
         &mut self,
         connection: ConnectionId,
@@ -25,8 +26,8 @@ impl<N: Nic> Stack<N> {
         if buf.is_empty() {
             return Ok(None);
         }
-        let received = slot.socket.receive(buf);
-        slot.unread_seen = slot.socket.unread_bytes();
+        let (received, unread) = slot.socket.receive(buf);
+        slot.unread_seen = unread;
         match received {
             Received::Bytes(bytes) => {
                 // The window has grown, and the peer may have to be told.
@@ -37,6 +38,17 @@ impl<N: Nic> Stack<N> {
             Received::Finished => Ok(Some(0)),
             Received::Broken => Err(ConnectionError::Closed),
         }
+    }
+
+    /// Returns whether [`receive`](Self::receive) would have something: bytes, or the peer's finish.
+    /// If not, [`Event::Readable`] follows when it has.
+    ///
+    /// [`Event::Readable`]: crate::stack::Event::Readable
+    #[inline]
+    pub fn is_readable(&mut self, connection: ConnectionId) -> bool {
+        self.owned(connection).is_ok_and(|(_, slot)| {
+            slot.socket.unread_bytes() > 0 || slot.socket.peer_has_finished()
+        })
     }
 
     /// Copies as much of `data` as fits into the send buffer and returns how much, 0 when it is

@@ -153,6 +153,11 @@ impl Connections for World {
         }
     }
 
+    fn is_readable(&mut self, id: ConnectionId) -> bool {
+        self.find(id)
+            .is_some_and(|peer| !peer.incoming.is_empty() || peer.is_finished)
+    }
+
     fn send_with(
         &mut self,
         id: ConnectionId,

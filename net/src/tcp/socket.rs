@@ -142,14 +142,30 @@ impl Socket {
         (socket.send_capacity() - socket.send_queue()) * 4 >= socket.send_capacity()
     }
 
-    /// Copies received bytes into `buf`, which is not empty.
+    /// Copies received bytes into `buf`, which is not empty. Returns what was found, and how many
+    /// bytes are left.
     #[inline]
-    pub(crate) fn receive(&mut self, buf: &mut [u8]) -> Received {
-        match self.tcp_mut().recv_slice(buf) {
-            Ok(0) => Received::Nothing,
-            Ok(bytes) => Received::Bytes(bytes),
-            Err(tcp::RecvError::Finished) => Received::Finished,
-            Err(tcp::RecvError::InvalidState) => Received::Broken,
+    pub(crate) fn receive(&mut self, buf: &mut [u8]) -> (Received, usize) {
+        let socket = self.tcp_mut();
+        let mut copied = 0;
+        loop {
+            // Bytes that wrap around the end of the buffer come in two parts.
+            let rest = &mut buf[copied..];
+            let part = socket.recv(|bytes| {
+                let count = bytes.len().min(rest.len());
+                rest[..count].copy_from_slice(&bytes[..count]);
+                (count, count)
+            });
+            let left = socket.recv_queue();
+            copied += match part {
+                Ok(0) => return (Received::Nothing, left),
+                Ok(count) => count,
+                Err(tcp::RecvError::Finished) => return (Received::Finished, left),
+                Err(tcp::RecvError::InvalidState) => return (Received::Broken, left),
+            };
+            if left == 0 || copied == buf.len() {
+                return (Received::Bytes(copied), left);
+            }
         }
     }
 
@@ -193,13 +209,14 @@ impl Socket {
     /// handshake.
     #[inline]
     pub(crate) fn adjust_timeout(&mut self) {
-        let waits = match self.tcp().state() {
-            tcp::State::Established | tcp::State::CloseWait => self.unacknowledged_bytes() > 0,
+        let socket = self.tcp_mut();
+        let waits = match socket.state() {
+            tcp::State::Established | tcp::State::CloseWait => socket.send_queue() > 0,
             tcp::State::FinWait1 | tcp::State::Closing | tcp::State::LastAck => true,
             _ => false,
         };
         let timeout = waits.then_some(duration(USER_TIMEOUT));
-        self.tcp_mut().set_timeout(timeout);
+        socket.set_timeout(timeout);
     }
 }
 
