@@ -221,14 +221,14 @@ impl Server {
         if !pieces.is_empty() {
             buffer.consume(batch.consumed);
             let rest = (!buffer.filled().is_empty()).then_some(buffer);
-            self.write(channel, slot, pieces, batch.next, rest);
+            self.write(channel, slot, &mut pieces, batch.next, rest);
         } else if buffer.spare() > 0 {
             self.read_on(channel, slot, buffer);
         } else {
             let refusal = answer_to_overlong_head(buffer.filled());
             drop(buffer);
             self.answering().push(&refusal, &mut pieces);
-            self.write(channel, slot, pieces, refusal.next, None);
+            self.write(channel, slot, &mut pieces, refusal.next, None);
         }
     }
 
@@ -246,7 +246,7 @@ impl Server {
         &mut self,
         channel: &mut Channel,
         slot: Slot,
-        pieces: IoVec,
+        pieces: &mut IoVec,
         next: Next,
         rest: Option<Buffer>,
     ) {
@@ -256,7 +256,7 @@ impl Server {
         connection.state = State::Writing(next);
         connection.held = rest;
         let result = channel.writev(connection.handle, pieces);
-        self.check(channel, slot, result.map_err(|refused| refused.error));
+        self.check(channel, slot, result);
     }
 
     fn handle_write(&mut self, channel: &mut Channel, slot: Slot, result: Result<usize, IoError>) {

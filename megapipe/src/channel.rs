@@ -21,7 +21,7 @@ use crate::listener::{AcceptedSocket, Listener};
 use crate::lwsocket::Orphans;
 use crate::ring::Ring;
 use crate::submissions::{Command, Submissions};
-use crate::writes::{WriteId, WriteTable};
+use crate::writes::WriteTable;
 use alloc::rc::Rc;
 use core::time::Duration;
 use kernel::Instant;
@@ -204,28 +204,13 @@ impl Channel {
         Ok(slot)
     }
 
-    /// Writes the pieces in order (`mp_write`, `mp_writev`). Completes when all is in the send
-    /// queue, not when it is acknowledged.
+    /// Writes the pieces in order (`mp_write`, `mp_writev`) and takes them out of `pieces`.
+    /// Completes when all is in the send queue, not when it is acknowledged.
     ///
     /// # Errors
-    /// [`SubmitError`], with the pieces.
-    #[expect(clippy::result_large_err, reason = "gives back what it was to send")]
-    pub fn writev(&mut self, handle: Handle, pieces: IoVec) -> Result<(), Refused<IoVec>> {
-        match self.begin_write(handle, &pieces) {
-            Ok(id) => {
-                self.writes.begin(id, pieces);
-                Ok(())
-            }
-            Err(error) => Err(Refused {
-                error,
-                payload: pieces,
-            }),
-        }
-    }
-
-    /// Checks a write, submits it, and finds it a place.
+    /// [`SubmitError`]; then the pieces stay where they are.
     #[inline]
-    fn begin_write(&mut self, handle: Handle, pieces: &IoVec) -> Result<WriteId, SubmitError> {
+    pub fn writev(&mut self, handle: Handle, pieces: &mut IoVec) -> Result<(), SubmitError> {
         let slot = registered(&mut self.table, &mut self.counters, handle)?;
         if slot.sending != Sending::Open || slot.closed.is_some() {
             return Err(SubmitError::BrokenPipe);
@@ -242,7 +227,8 @@ impl Channel {
         slot.pieces = id;
         slot.written = 0;
         slot.write = Operation::UnderWay;
-        Ok(id)
+        self.writes.begin(id, pieces);
+        Ok(())
     }
 
     /// Finishes sending after what is under way (`mp_disconnect`); reads go on until the peer

@@ -64,7 +64,8 @@
 //!                 }
 //!                 Completion::Read { cookie, buffer: Some(bytes), .. } => {
 //!                     if let Some(handle) = self.handles[cookie.0 as usize] {
-//!                         let _ = channel.writev(handle, IoVec::from_iter([IoSlice::Buffer(bytes)]));
+//!                         let mut pieces = IoVec::from_iter([IoSlice::Buffer(bytes)]);
+//!                         let _ = channel.writev(handle, &mut pieces);
 //!                     }
 //!                 }
 //!                 Completion::Write { cookie, result: Ok(_) } => {

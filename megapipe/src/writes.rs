@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 pub enum IoSlice {
     /// Memory that outlives everything, such as the packed site: sent by reference.
     Static(&'static [u8]),
-    /// A buffer of the pool, returned there when the write is complete.
+    /// A buffer of the pool, returned there when it is in the send queue as a whole.
     Buffer(Buffer),
     /// A few bytes carried in the command itself.
     Inline(heapless::Vec<u8, { IoSlice::INLINE_BYTES }>),
@@ -46,9 +46,8 @@ pub(crate) struct WriteId(u32);
 /// One write and how far it has come.
 #[derive(Default)]
 pub(crate) struct Write {
+    /// What is not in the send queue as a whole; the next piece is the last here.
     pieces: IoVec,
-    /// Pieces that are in the send queue as a whole.
-    done_pieces: usize,
     /// Bytes of the next piece that are in the send queue.
     done_bytes: usize,
 }
@@ -58,7 +57,7 @@ impl Write {
     #[inline]
     pub(crate) fn fill(&mut self, room: &mut [u8]) -> usize {
         let mut filled = 0;
-        while let Some(piece) = self.pieces.get(self.done_pieces) {
+        while let Some(piece) = self.pieces.last() {
             let rest = piece.bytes().get(self.done_bytes..).unwrap_or_default();
             let room = &mut room[filled..];
             let count = rest.len().min(room.len());
@@ -68,7 +67,7 @@ impl Write {
                 self.done_bytes += count;
                 break;
             }
-            self.done_pieces += 1;
+            self.pieces.pop();
             self.done_bytes = 0;
         }
         filled
@@ -77,7 +76,7 @@ impl Write {
     /// Returns whether all is in the send queue.
     #[inline]
     pub(crate) fn is_done(&self) -> bool {
-        self.done_pieces == self.pieces.len()
+        self.pieces.is_empty()
     }
 }
 
@@ -101,11 +100,14 @@ impl WriteTable {
         self.free.pop()
     }
 
-    /// Begins a write in a place that was reserved.
-    pub(crate) fn begin(&mut self, id: WriteId, pieces: IoVec) {
+    /// Begins a write in a place that was reserved; `pieces` is empty then.
+    #[inline]
+    pub(crate) fn begin(&mut self, id: WriteId, pieces: &mut IoVec) {
         let write = &mut self.places[id.0 as usize];
-        write.pieces = pieces;
-        write.done_pieces = 0;
+        while let Some(piece) = pieces.pop() {
+            // A place that is free is empty, and so has room for all.
+            let _ = write.pieces.push(piece);
+        }
         write.done_bytes = 0;
     }
 
@@ -147,7 +149,7 @@ mod tests {
         for step in 1..12 {
             let mut table = WriteTable::new(1);
             let id = table.reserve().unwrap();
-            table.begin(id, pieces());
+            table.begin(id, &mut pieces());
             let mut sent = Vec::new();
             let mut tries = 0;
             while !table.write(id).is_done() {
@@ -166,7 +168,7 @@ mod tests {
     fn a_place_is_free_again_after_its_write() {
         let mut table = WriteTable::new(1);
         let id = table.reserve().unwrap();
-        table.begin(id, pieces());
+        table.begin(id, &mut pieces());
         assert_eq!((table.reserve(), table.len()), (None, 1));
         table.remove(id);
         assert_eq!((table.len(), table.reserve()), (0, Some(id)));

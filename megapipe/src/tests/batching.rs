@@ -69,12 +69,10 @@ fn the_commands_of_one_completion_always_fit() {
         bench.run(|channel| {
             while let Some(Completion::Read { cookie, .. }) = channel.dispatch(None) {
                 let handle = handles[cookie.0 as usize];
-                let pieces = crate::IoVec::from_iter([crate::IoSlice::Static(b"y")]);
+                let mut pieces = crate::IoVec::from_iter([crate::IoSlice::Static(b"y")]);
                 let commands: [Result<(), SubmitError>; Channel::COMMANDS_PER_COMPLETION] = [
                     channel.read(handle),
-                    channel
-                        .writev(handle, pieces)
-                        .map_err(|refused| refused.error),
+                    channel.writev(handle, &mut pieces),
                     channel.disconnect(handle),
                     channel.unregister(handle),
                 ];

@@ -21,12 +21,12 @@ fn disconnect_waits_for_the_write_under_way_and_reads_go_on() {
     bench.world.send_room = 2;
     let (id, handle) = bench.open(Cookie(7));
     bench.run(|channel| {
-        channel.writev(handle, hello()).unwrap();
+        channel.writev(handle, &mut hello()).unwrap();
         channel.disconnect(handle).unwrap();
         channel.read(handle).unwrap();
         assert_eq!(channel.disconnect(handle), Err(SubmitError::BrokenPipe));
         assert_eq!(
-            channel.writev(handle, hello()).unwrap_err().error,
+            channel.writev(handle, &mut hello()).unwrap_err(),
             SubmitError::BrokenPipe
         );
     });
@@ -108,7 +108,7 @@ fn what_is_under_way_fails_before_the_disconnect() {
         let buffer = bench.channel.buffer().unwrap();
         bench.run(|channel| {
             channel.read_into(handle, buffer).unwrap();
-            channel.writev(handle, hello()).unwrap();
+            channel.writev(handle, &mut hello()).unwrap();
         });
         bench.world.end(id, reason);
         let completions = bench.completions();
@@ -126,8 +126,8 @@ fn what_is_under_way_fails_before_the_disconnect() {
             bench.channel.disconnect(handle),
             Err(SubmitError::BrokenPipe)
         );
-        let write = bench.channel.writev(handle, hello());
-        assert_eq!(write.unwrap_err().error, SubmitError::BrokenPipe);
+        let write = bench.channel.writev(handle, &mut hello());
+        assert_eq!(write.unwrap_err(), SubmitError::BrokenPipe);
         drop(completions);
         bench.run(|channel| channel.unregister(handle)).unwrap();
         assert_eq!(bench.channel.in_use(), IDLE);
@@ -172,8 +172,10 @@ fn unregister_cancels_what_is_ready_and_what_is_under_way() {
     bench.run(|channel| channel.read(handle)).unwrap();
     let mut buffer = bench.channel.buffer().unwrap();
     buffer.append(b"more than fits");
-    let pieces = IoVec::from_iter([IoSlice::Buffer(buffer)]);
-    bench.run(|channel| channel.writev(handle, pieces)).unwrap();
+    let mut pieces = IoVec::from_iter([IoSlice::Buffer(buffer)]);
+    bench
+        .run(|channel| channel.writev(handle, &mut pieces))
+        .unwrap();
     assert_eq!(bench.channel.in_use().free_buffers, 2);
     bench.run(|channel| channel.unregister(handle)).unwrap();
     assert_eq!(bench.channel.in_use(), IDLE);
@@ -189,7 +191,7 @@ fn commands_of_a_handle_that_is_unregistered_in_the_same_batch_do_nothing() {
     bench.world.arrive(id, b"data");
     bench.run(|channel| {
         channel.read(handle).unwrap();
-        channel.writev(handle, hello()).unwrap();
+        channel.writev(handle, &mut hello()).unwrap();
         channel.disconnect(handle).unwrap();
         channel.unregister(handle).unwrap();
     });
@@ -213,7 +215,7 @@ fn a_stale_handle_reaches_nothing() {
         bench.channel.read_into(old, buffer).unwrap_err().error,
         stale
     );
-    assert_eq!(bench.channel.writev(old, hello()).unwrap_err().error, stale);
+    assert_eq!(bench.channel.writev(old, &mut hello()).unwrap_err(), stale);
     assert_eq!(bench.channel.disconnect(old), Err(stale));
     assert_eq!(bench.channel.unregister(old), Err(stale));
     assert_eq!(bench.channel.counters().commands_refused_stale, 5);

@@ -132,13 +132,13 @@ impl Model {
                 }
                 let _ = pieces.push(IoSlice::Static(&OUT[half..length]));
                 let bytes: Vec<u8> = pieces.iter().flat_map(IoSlice::bytes).copied().collect();
-                match channel.writev(known.handle, pieces) {
+                match channel.writev(known.handle, &mut pieces) {
                     Ok(()) => {
                         assert!(known.writing.is_none());
                         known.writing = Some(bytes.len());
                         known.written.extend(bytes);
                     }
-                    Err(refused) if refused.error == SubmitError::Busy => {
+                    Err(SubmitError::Busy) => {
                         assert!(known.writing.is_some());
                     }
                     Err(_) => {}

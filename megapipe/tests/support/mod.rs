@@ -124,7 +124,8 @@ impl PingPong {
                     ..
                 } => {
                     if let Some(handle) = self.handles[cookie.0 as usize] {
-                        let _ = channel.writev(handle, IoVec::from_iter([IoSlice::Buffer(bytes)]));
+                        let mut pieces = IoVec::from_iter([IoSlice::Buffer(bytes)]);
+                        let _ = channel.writev(handle, &mut pieces);
                     }
                 }
                 Completion::Write {
@@ -190,7 +191,7 @@ impl Application for Sender {
                     self.handles[index] = Some(handle);
                     let halves = self.body.split_at(self.body.len() / 2);
                     let pieces = [IoSlice::Static(halves.0), IoSlice::Static(halves.1)];
-                    let _ = channel.writev(handle, IoVec::from_iter(pieces));
+                    let _ = channel.writev(handle, &mut IoVec::from_iter(pieces));
                     let _ = channel.disconnect(handle);
                     let _ = channel.read(handle);
                 }
