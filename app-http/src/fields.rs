@@ -35,16 +35,18 @@ impl Fields {
     pub fn read(headers: &[Header<'_>]) -> Result<Self, Refusal> {
         let mut fields = Fields::default();
         for header in headers {
-            let is = |name: &str| header.name.eq_ignore_ascii_case(name);
-            match header.name.len() {
-                4 if is("host") => fields.read_host(header.value)?,
-                6 if is("expect") => {
+            let name = header.name.as_bytes();
+            match name.len() {
+                4 if is(name, b"host") => fields.read_host(header.value)?,
+                6 if is(name, b"expect") => {
                     fields.expects_continue |= header.value.eq_ignore_ascii_case(b"100-continue");
                 }
-                10 if is("connection") => fields.read_connection(header.value),
-                13 if is("if-none-match") => fields.has_if_none_match = true,
-                14 if is("content-length") => fields.read_content_length(header.value)?,
-                17 if is("transfer-encoding") => fields.read_transfer_encoding(header.value)?,
+                10 if is(name, b"connection") => fields.read_connection(header.value),
+                13 if is(name, b"if-none-match") => fields.has_if_none_match = true,
+                14 if is(name, b"content-length") => fields.read_content_length(header.value)?,
+                17 if is(name, b"transfer-encoding") => {
+                    fields.read_transfer_encoding(header.value)?
+                }
                 _ => {}
             }
         }
@@ -100,6 +102,17 @@ impl Fields {
             Err(Refusal::TransferCoding)
         }
     }
+}
+
+/// Compares a field name with one in lower case, whatever the case of its letters. Bit 5 is all
+/// that tells the cases apart, and no other byte that httparse lets into a name differs from a
+/// letter or a hyphen by it alone.
+#[inline]
+fn is<const BYTES: usize>(name: &[u8], lower_case: &[u8; BYTES]) -> bool {
+    name.first_chunk::<BYTES>().is_some_and(|name| {
+        let mut pairs = name.iter().zip(lower_case);
+        pairs.all(|(byte, lower)| byte | 0x20 == *lower)
+    })
 }
 
 /// Returns whether the If-None-Match lines hold `*` or a tag that is weakly equal to `etag`, which

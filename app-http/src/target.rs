@@ -80,7 +80,9 @@ fn without_authority(target: &[u8]) -> Option<&[u8]> {
 /// RFC 9110 §4.2.4.
 #[inline]
 pub fn is_authority(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| AUTHORITY[usize::from(*byte)])
+    // To the end in any case: the loop is shorter, and the end is near.
+    let allowed = bytes.iter().map(|byte| AUTHORITY[usize::from(*byte)]);
+    allowed.fold(true, |all, this| all & this)
 }
 
 static AUTHORITY: [bool; 256] = {
