@@ -64,11 +64,11 @@ impl Sum {
     /// Returns the 16-bit sum, in the order in which it lies in memory.
     #[inline]
     pub(crate) fn fold(self) -> [u8; 2] {
-        let sum = (self.0 >> 32) + (self.0 & 0xffff_ffff);
-        let sum = (sum >> 32) + (sum & 0xffff_ffff);
-        let sum = (sum >> 16) + (sum & 0xffff);
-        let sum = (sum >> 16) + (sum & 0xffff);
-        ((sum >> 16) as u16 + sum as u16).to_ne_bytes()
+        let (sum, carry) = (self.0 as u32).overflowing_add((self.0 >> 32) as u32);
+        let sum = sum.wrapping_add(u32::from(carry));
+        // The upper half becomes both halves' sum and the carry of the lower half's.
+        let sum = sum.wrapping_add(sum.rotate_left(16));
+        ((sum >> 16) as u16).to_ne_bytes()
     }
 
     /// Returns the checksum, which is the complement of the sum.
