@@ -6,6 +6,7 @@
 //! Upstream: the heap. Downstream: whoever keeps large buffers for as long as the program runs.
 
 use alloc::alloc::{Layout, alloc, handle_alloc_error};
+#[cfg(not(miri))]
 use core::arch::asm;
 
 /// A cache line, so that no two buffers share one.
@@ -23,13 +24,18 @@ pub fn uncleared(len: usize) -> &'static mut [u8] {
         panic!("{len} bytes are more than an address space has");
     };
     // SAFETY: the size is not zero.
+    #[cfg_attr(miri, expect(unused_mut))]
     let mut bytes = unsafe { alloc(layout) };
     if bytes.is_null() {
         handle_alloc_error(layout);
     }
     // SAFETY: no instruction at all. To the compiler it may have written to the memory, which is
-    // what makes reading it defined: memory of a machine always holds something.
-    unsafe { asm!("/* {0} */", inout(reg) bytes, options(nostack, preserves_flags)) };
+    // what makes reading it defined: memory of a machine always holds something. (Miri knows no
+    // assembly, and keeps watch over reads before writes.)
+    #[cfg(not(miri))]
+    unsafe {
+        asm!("/* {0} */", inout(reg) bytes, options(nostack, preserves_flags))
+    };
     // SAFETY: (1) `len` bytes, allocated just now and never freed, so valid for ever and nobody
     // else's; (2) they hold some value, see above, and any value is a `u8`.
     unsafe { core::slice::from_raw_parts_mut(bytes, len) }

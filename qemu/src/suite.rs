@@ -3,7 +3,7 @@
 use crate::prerequisites::{self, CHROMIUM, CURL, IP, Program, QEMU};
 use crate::{Failure, build, workspace};
 use std::io::{self, BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 /// Where the tests find the image; without it they build one.
 pub const IMAGE_VARIABLE: &str = "SLUICE_ELF";
@@ -68,15 +68,11 @@ pub fn test(filter: Option<&str>) -> Result<(), Failure> {
             .args(threads)
             .args(filter)
             .env(IMAGE_VARIABLE, &image.elf)
-            .env(DEBUG_IMAGE_VARIABLE, &image.debug_elf)
-            .stdout(Stdio::piped());
-        let mut child = cargo
-            .spawn()
-            .map_err(|error| Failure::Failed(format!("cannot run cargo: {error}")))?;
-        if let Some(stdout) = child.stdout.take() {
-            pass_on(BufReader::new(stdout), io::stdout(), &mut tally);
-        }
-        is_good &= child.wait().is_ok_and(|status| status.success());
+            .env(DEBUG_IMAGE_VARIABLE, &image.debug_elf);
+        is_good &= run(&mut cargo, &mut tally)?;
+    }
+    if filter.is_none() {
+        is_good &= run_under_miri(&mut tally)?;
     }
     let Tally {
         passed,
@@ -91,6 +87,58 @@ pub fn test(filter: Option<&str>) -> Result<(), Failure> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// Runs the tests of what is unsafe and builds on the host under Miri, which only nightly
+/// toolchains have: without one they are left out. What is a machine's alone (assembly, ports)
+/// cannot be run by it.
+fn run_under_miri(tally: &mut Tally) -> Result<bool, Failure> {
+    let mut setup = workspace::cargo();
+    setup.args(["+nightly", "miri", "setup"]);
+    let is_there = setup
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !is_there {
+        println!("sluice: no Miri, so what is unsafe is not run under it; it comes with");
+        println!("    rustup toolchain install nightly --component miri,rust-src");
+        return Ok(true);
+    }
+    println!("sluice: what is unsafe, under Miri");
+    let mut cargo = workspace::cargo();
+    cargo
+        .args([
+            "+nightly",
+            "miri",
+            "test",
+            "-p",
+            "kernel",
+            "--lib",
+            "--target-dir",
+        ])
+        .arg(workspace::target_dir().join("miri"))
+        .args(["--", "virtio", "pci", "block_moves", "uncleared"])
+        // Addresses of devices and rings are numbers by nature, and their memory is for ever.
+        .env(
+            "MIRIFLAGS",
+            "-Zmiri-permissive-provenance -Zmiri-ignore-leaks",
+        )
+        .env_remove("RUSTUP_TOOLCHAIN");
+    run(&mut cargo, tally)
+}
+
+/// Runs test runners, shows and counts what they say, and returns whether all went well.
+fn run(cargo: &mut Command, tally: &mut Tally) -> Result<bool, Failure> {
+    let mut child = cargo
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| Failure::Failed(format!("cannot run cargo: {error}")))?;
+    if let Some(stdout) = child.stdout.take() {
+        pass_on(BufReader::new(stdout), io::stdout(), tally);
+    }
+    Ok(child.wait().is_ok_and(|status| status.success()))
 }
 
 /// Shows the runners' output as it comes, and counts.
