@@ -66,8 +66,8 @@ impl Application for Server {
         // No timeout: a deadline for idle and slow connections would be given here.
         while let Some(completion) = channel.dispatch(None) {
             self.handle_completion(channel, completion);
-            self.ask_for_connections(channel);
         }
+        self.ask_for_connections(channel);
     }
 }
 

@@ -120,6 +120,7 @@ impl<N: Nic> Stack<N> {
             }
         }
         slot.owes_ack &= !has_sent;
+        let deadline_before = slot.deadline;
         let was_due = core::mem::take(&mut slot.is_due);
         slot.deadline = if was_due {
             let deadline = self.engine.deadline(&slot.socket, now);
@@ -131,6 +132,8 @@ impl<N: Nic> Stack<N> {
             )
         };
         match slot.socket.phase() {
+            // The timer is set for this, or for before.
+            Phase::Open if slot.deadline == deadline_before && slot.linger.is_none() => {}
             Phase::Open | Phase::HalfOpen | Phase::Finishing | Phase::Listening => {
                 self.set_timer(index);
             }
