@@ -85,6 +85,15 @@ pub(crate) enum HandOverError {
     TooLarge,
 }
 
+/// Returns the bytes of memory that the fabric of `cores` cores takes, rounded up.
+pub const fn memory_bytes(cores: usize) -> usize {
+    // What the heap keeps beside each box.
+    const BOX_OVERHEAD: usize = 64;
+    let lanes = cores * cores.saturating_sub(1);
+    let rings = HANDOVER_RING_SLOTS * (size_of::<Parcel>() + size_of::<Box<[u8]>>());
+    lanes * (rings + handover_frames(cores) * (HANDOVER_FRAME_BYTES + BOX_OVERHEAD))
+}
+
 /// Makes the fabric for `cores` cores (1..=[`kernel::limits::MAX_CORES`]) and returns one port per
 /// core, in core order. `with_queue_pair[i]` says whether core `i` has a queue pair of its own:
 /// one that has none sends through the first that has. `flow_key` is the key of the flow hash,

@@ -24,7 +24,7 @@ use megapipe::channel::{Channel, ChannelConfig};
 use megapipe::idle::IdlePolicy;
 use monitor::{Asked, Monitor};
 use net::address::AddressConfig;
-use net::fabric::{FabricPort, fabric};
+use net::fabric::{FabricPort, fabric, memory_bytes};
 use net::stack::{Stack, StackConfig};
 use net::virtio_net::{self, QueuePair};
 use site::Site;
@@ -59,7 +59,8 @@ fn boot(mut machine: Machine) -> ! {
 
     // 4. Memory, shared out between the cores.
     let cores = machine.cores();
-    let plan = or_fatal(Plan::new(machine.memory().free as usize, cores));
+    let free = (machine.memory().free as usize).saturating_sub(memory_bytes(cores));
+    let plan = or_fatal(Plan::new(free, cores));
 
     // 5. The network device, with a queue pair for each core as far as it has them.
     let pairs = open_network(&machine, devices, plan.queue_size);
