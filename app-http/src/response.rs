@@ -58,13 +58,13 @@ impl DateLine {
     /// Returns the line with its line end, and the blank line if it is to end the head.
     #[inline]
     fn inline(&self, ends_head: bool) -> IoSlice {
-        let bytes = if ends_head {
-            &self.line[..]
+        // Two copies of a known length each. They fit, by the assertion above.
+        let line = if ends_head {
+            heapless::Vec::from_slice(&self.line)
         } else {
-            &self.line[..LINE_BYTES]
+            heapless::Vec::from_slice(&self.line[..LINE_BYTES])
         };
-        // It fits, by the assertion above.
-        IoSlice::Inline(heapless::Vec::from_slice(bytes).unwrap_or_default())
+        IoSlice::Inline(line.unwrap_or_default())
     }
 }
 

@@ -16,7 +16,7 @@ use crate::response::DateLine;
 use crate::target::Scratch;
 use alloc::boxed::Box;
 use kernel::{CoreMask, Instant};
-use megapipe::channel::{Buffer, IoError, IoVec, ListenHandle, SubmitError};
+use megapipe::channel::{Buffer, IoError, ListenHandle, SubmitError};
 use megapipe::{Application, Channel, Completion, Cookie, Lwsocket};
 use site::Site;
 
@@ -216,47 +216,50 @@ impl Server {
 
     /// Answers what is complete in `buffer`, or reads on.
     fn handle_requests(&mut self, channel: &mut Channel, slot: Slot, mut buffer: Buffer) {
-        let mut pieces = IoVec::new();
-        let batch = self.answering().answer_all(buffer.filled(), &mut pieces);
-        if !pieces.is_empty() {
-            buffer.consume(batch.consumed);
-            let rest = (!buffer.filled().is_empty()).then_some(buffer);
-            self.write(channel, slot, &mut pieces, batch.next, rest);
-        } else if buffer.spare() > 0 {
-            self.read_on(channel, slot, buffer);
-        } else {
-            let refusal = answer_to_overlong_head(buffer.filled());
-            drop(buffer);
-            self.answering().push(&refusal, &mut pieces);
-            self.write(channel, slot, &mut pieces, refusal.next, None);
-        }
-    }
-
-    fn answering(&mut self) -> Answering<'_> {
-        Answering {
+        let Some(connection) = self.connections.connection(slot) else {
+            return;
+        };
+        let mut answering = Answering {
             site: &self.site,
             date: &self.date,
             scratch: &mut self.scratch,
             counters: &mut self.counters,
+        };
+        let written = channel.writev_with(connection.handle, |pieces| {
+            answering.answer_all(buffer.filled(), pieces)
+        });
+        match written {
+            Ok(batch) => {
+                buffer.consume(batch.consumed);
+                connection.state = State::Writing(batch.next);
+                // Requests behind those answered.
+                connection.held = (!buffer.filled().is_empty()).then_some(buffer);
+            }
+            Err(SubmitError::Empty) if buffer.spare() > 0 => self.read_on(channel, slot, buffer),
+            Err(SubmitError::Empty) => self.refuse_overlong_head(channel, slot, buffer),
+            Err(error) => self.check(channel, slot, Err(error)),
         }
     }
 
-    /// Sends the pieces; `rest` are the requests behind those answered.
-    fn write(
-        &mut self,
-        channel: &mut Channel,
-        slot: Slot,
-        pieces: &mut IoVec,
-        next: Next,
-        rest: Option<Buffer>,
-    ) {
+    /// Refuses a request whose head fills the buffer and goes on.
+    #[cold]
+    fn refuse_overlong_head(&mut self, channel: &mut Channel, slot: Slot, buffer: Buffer) {
         let Some(connection) = self.connections.connection(slot) else {
             return;
         };
-        connection.state = State::Writing(next);
-        connection.held = rest;
-        let result = channel.writev(connection.handle, pieces);
-        self.check(channel, slot, result);
+        let refusal = answer_to_overlong_head(buffer.filled());
+        drop(buffer);
+        let mut answering = Answering {
+            site: &self.site,
+            date: &self.date,
+            scratch: &mut self.scratch,
+            counters: &mut self.counters,
+        };
+        connection.state = State::Writing(refusal.next);
+        let written = channel.writev_with(connection.handle, |pieces| {
+            answering.push(&refusal, pieces);
+        });
+        self.check(channel, slot, written);
     }
 
     fn handle_write(&mut self, channel: &mut Channel, slot: Slot, result: Result<usize, IoError>) {

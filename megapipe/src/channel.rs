@@ -208,9 +208,23 @@ impl Channel {
     /// Completes when all is in the send queue, not when it is acknowledged.
     ///
     /// # Errors
-    /// [`SubmitError`]; then the pieces stay where they are.
-    #[inline]
+    /// [`SubmitError`]; then the pieces stay where they are, unless they hold no bytes.
     pub fn writev(&mut self, handle: Handle, pieces: &mut IoVec) -> Result<(), SubmitError> {
+        self.writev_with(handle, |place| core::mem::swap(place, pieces))
+    }
+
+    /// Writes like [`writev`](Self::writev) the pieces that `build` puts into an empty list: where
+    /// the write keeps them, so that they are not moved again.
+    ///
+    /// # Errors
+    /// [`SubmitError`]; `build` was not called unless it is [`SubmitError::Empty`], which says that
+    /// it made no bytes.
+    #[inline]
+    pub fn writev_with<R>(
+        &mut self,
+        handle: Handle,
+        build: impl FnOnce(&mut IoVec) -> R,
+    ) -> Result<R, SubmitError> {
         let slot = registered(&mut self.table, &mut self.counters, handle)?;
         if slot.sending != Sending::Open || slot.closed.is_some() {
             return Err(SubmitError::BrokenPipe);
@@ -218,17 +232,19 @@ impl Channel {
         if slot.write != Operation::Idle {
             return Err(SubmitError::Busy);
         }
+        self.commands.check_room()?;
+        // There is a place per handle, and this handle has none: the table cannot be full.
+        let (id, pieces) = self.writes.begin().ok_or(SubmitError::RingFull)?;
+        let built = build(pieces);
         if pieces.iter().all(|piece| piece.bytes().is_empty()) {
+            self.writes.remove(id);
             return Err(SubmitError::Empty);
         }
         self.commands.push(Command::Write(handle))?;
-        // There is a place per handle, and this handle has none: the table cannot be full.
-        let id = self.writes.reserve().ok_or(SubmitError::RingFull)?;
         slot.pieces = id;
         slot.written = 0;
         slot.write = Operation::UnderWay;
-        self.writes.begin(id, pieces);
-        Ok(())
+        Ok(built)
     }
 
     /// Finishes sending after what is under way (`mp_disconnect`); reads go on until the peer

@@ -53,12 +53,24 @@ impl Submissions {
     /// [`SubmitError::RingFull`]; then the application is called again after the flush.
     #[inline]
     pub(crate) fn push(&mut self, command: Command) -> Result<(), SubmitError> {
-        if self.ring.push(command).is_err() {
+        self.check_room()?;
+        // There is room.
+        let _ = self.ring.push(command);
+        self.taken += 1;
+        Ok(())
+    }
+
+    /// Refuses a command if there is no room for it.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    #[inline]
+    pub(crate) fn check_room(&mut self) -> Result<(), SubmitError> {
+        if self.ring.is_full() {
             self.refused += 1;
             self.is_flush_wanted = true;
             return Err(SubmitError::RingFull);
         }
-        self.taken += 1;
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 pub enum IoSlice {
     /// Memory that outlives everything, such as the packed site: sent by reference.
     Static(&'static [u8]),
-    /// A buffer of the pool, returned there when it is in the send queue as a whole.
+    /// A buffer of the pool, returned there when the write is complete.
     Buffer(Buffer),
     /// A few bytes carried in the command itself.
     Inline(heapless::Vec<u8, { IoSlice::INLINE_BYTES }>),
@@ -46,8 +46,9 @@ pub(crate) struct WriteId(u32);
 /// One write and how far it has come.
 #[derive(Default)]
 pub(crate) struct Write {
-    /// What is not in the send queue as a whole; the next piece is the last here.
     pieces: IoVec,
+    /// Pieces that are in the send queue as a whole.
+    done_pieces: usize,
     /// Bytes of the next piece that are in the send queue.
     done_bytes: usize,
 }
@@ -57,7 +58,7 @@ impl Write {
     #[inline]
     pub(crate) fn fill(&mut self, room: &mut [u8]) -> usize {
         let mut filled = 0;
-        while let Some(piece) = self.pieces.last() {
+        while let Some(piece) = self.pieces.get(self.done_pieces) {
             let rest = piece.bytes().get(self.done_bytes..).unwrap_or_default();
             let room = &mut room[filled..];
             let count = rest.len().min(room.len());
@@ -67,7 +68,7 @@ impl Write {
                 self.done_bytes += count;
                 break;
             }
-            self.pieces.pop();
+            self.done_pieces += 1;
             self.done_bytes = 0;
         }
         filled
@@ -76,7 +77,7 @@ impl Write {
     /// Returns whether all is in the send queue.
     #[inline]
     pub(crate) fn is_done(&self) -> bool {
-        self.pieces.is_empty()
+        self.done_pieces == self.pieces.len()
     }
 }
 
@@ -95,20 +96,15 @@ impl WriteTable {
         }
     }
 
-    /// Takes a free place, `None` when there is none.
-    pub(crate) fn reserve(&mut self) -> Option<WriteId> {
-        self.free.pop()
-    }
-
-    /// Begins a write in a place that was reserved; `pieces` is empty then.
+    /// Begins a write in a free place, and lends its pieces, none yet, to be put there; `None` when
+    /// all places are taken.
     #[inline]
-    pub(crate) fn begin(&mut self, id: WriteId, pieces: &mut IoVec) {
+    pub(crate) fn begin(&mut self) -> Option<(WriteId, &mut IoVec)> {
+        let id = self.free.pop()?;
         let write = &mut self.places[id.0 as usize];
-        while let Some(piece) = pieces.pop() {
-            // A place that is free is empty, and so has room for all.
-            let _ = write.pieces.push(piece);
-        }
+        write.done_pieces = 0;
         write.done_bytes = 0;
+        Some((id, &mut write.pieces))
     }
 
     /// Lends a write.
@@ -130,7 +126,7 @@ impl WriteTable {
 
 #[cfg(test)]
 mod tests {
-    use super::{IoSlice, IoVec, WriteTable};
+    use super::{IoSlice, IoVec, WriteId, WriteTable};
     use std::vec;
     use std::vec::Vec;
 
@@ -144,12 +140,17 @@ mod tests {
         ])
     }
 
+    fn begin(table: &mut WriteTable) -> WriteId {
+        let (id, place) = table.begin().unwrap();
+        *place = pieces();
+        id
+    }
+
     #[test]
     fn a_write_walks_over_its_pieces_in_any_steps() {
         for step in 1..12 {
             let mut table = WriteTable::new(1);
-            let id = table.reserve().unwrap();
-            table.begin(id, &mut pieces());
+            let id = begin(&mut table);
             let mut sent = Vec::new();
             let mut tries = 0;
             while !table.write(id).is_done() {
@@ -167,10 +168,11 @@ mod tests {
     #[test]
     fn a_place_is_free_again_after_its_write() {
         let mut table = WriteTable::new(1);
-        let id = table.reserve().unwrap();
-        table.begin(id, &mut pieces());
-        assert_eq!((table.reserve(), table.len()), (None, 1));
+        let id = begin(&mut table);
+        assert!(table.begin().is_none() && table.len() == 1);
         table.remove(id);
-        assert_eq!((table.len(), table.reserve()), (0, Some(id)));
+        assert_eq!(table.len(), 0);
+        let (again, pieces) = table.begin().unwrap();
+        assert_eq!((again, pieces.len()), (id, 0));
     }
 }
