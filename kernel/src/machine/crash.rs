@@ -222,12 +222,14 @@ pub enum Kind {
     ExecuteData,
     /// A write to the page tables: forbidden once the machine is sealed.
     SupervisorWrite,
+    /// An allocation: forbidden once the heap is sealed.
+    Allocate,
 }
 
 impl Kind {
     /// What the kernel option `crash=` may say.
-    pub const NAMES: &str =
-        "one of panic, page-fault, stack-overflow, write-text, execute-data, supervisor-write";
+    pub const NAMES: &str = "one of panic, page-fault, stack-overflow, write-text, execute-data, \
+        supervisor-write, allocate";
 
     /// Reads a kind as the kernel option `crash=` has it.
     pub fn from_name(name: &str) -> Option<Self> {
@@ -238,6 +240,7 @@ impl Kind {
             "write-text" => Kind::WriteText,
             "execute-data" => Kind::ExecuteData,
             "supervisor-write" => Kind::SupervisorWrite,
+            "allocate" => Kind::Allocate,
             _ => return None,
         })
     }
@@ -248,6 +251,9 @@ pub fn provoke(kind: Kind) {
     static mut DATA: [u8; 16] = [0xc3; 16];
     match kind {
         Kind::Panic => panic!("asked for by crash=panic"),
+        Kind::Allocate => {
+            core::hint::black_box(alloc::boxed::Box::new(kind));
+        }
         Kind::StackOverflow => {
             core::hint::black_box(descend(1));
         }

@@ -178,6 +178,14 @@ fn a_page_fault_is_reported_with_its_address_and_registers() {
 }
 
 #[test]
+fn the_heap_is_sealed_once_it_serves() {
+    assert_reported(
+        "allocate",
+        &["allocation of 1 bytes after the heap was sealed"],
+    );
+}
+
+#[test]
 fn a_stack_overflow_is_reported() {
     assert_reported("stack-overflow", &["stack overflow", "descend"]);
 }
