@@ -8,7 +8,7 @@ use megapipe::channel::{Channel, ChannelConfig};
 use net::address::{Address, AddressConfig};
 use net::fabric::fabric;
 use net::stack::{Stack, StackConfig};
-use net::testing::{Client, Link, MemoryNic, STACK_ADDRESS, SocketHandle};
+use net::testing::{Client, Link, MemoryNic, STACK_ADDRESS, SocketHandle, next_event};
 use std::time::Duration;
 
 pub(crate) const PORT: u16 = 80;
@@ -98,15 +98,10 @@ impl Appliance {
         let end = self.now + Duration::from_millis(ms);
         loop {
             self.settle();
-            let deadlines = [
-                self.core.stack().next_deadline(),
-                self.client.next_deadline(self.now),
-                self.link.next_arrival(),
-            ];
-            let least = self.now + Duration::from_micros(10);
-            match deadlines.into_iter().flatten().min() {
-                Some(next) if next.max(least) < end => self.now = next.max(least),
-                _ => break,
+            let stack = self.core.stack().next_deadline();
+            match next_event(&self.link, &mut self.client, stack, self.now, end) {
+                Some(next) => self.now = next,
+                None => break,
             }
         }
         self.now = end;

@@ -7,7 +7,7 @@ use megapipe::{
     Application, Channel, ChannelConfig, Completion, Cookie, Core, Handle, IoSlice, IoVec,
     SubmitError,
 };
-use net::testing::{Client, Link, MemoryNic, World};
+use net::testing::{Client, Link, MemoryNic, World, next_event};
 use std::time::Duration;
 
 pub(crate) const PORT: u16 = 7;
@@ -59,20 +59,10 @@ impl<A: Application> Rig<A> {
         let end = self.now + Duration::from_millis(ms);
         loop {
             self.settle();
-            let deadlines = [
-                self.core.stack().next_deadline(),
-                self.client.next_deadline(self.now),
-                self.link.next_arrival(),
-            ];
-            let least = self.now + Duration::from_micros(10);
-            match deadlines
-                .into_iter()
-                .flatten()
-                .min()
-                .map(|next| next.max(least))
-            {
-                Some(next) if next < end => self.now = next,
-                _ => break,
+            let stack = self.core.stack().next_deadline();
+            match next_event(&self.link, &mut self.client, stack, self.now, end) {
+                Some(next) => self.now = next,
+                None => break,
             }
         }
         self.now = end;

@@ -38,7 +38,7 @@ impl DhcpClient {
         let mut set = SocketSet::new(vec![]);
         let handle = set.add(dhcpv4::Socket::new());
         DhcpClient {
-            interface: Interface::new(config, &mut phy(output, None), at(now)),
+            interface: Interface::new(config, &mut Phy::of_frames(output, None), at(now)),
             set,
             handle,
         }
@@ -46,14 +46,14 @@ impl DhcpClient {
 
     /// Takes in a frame: a DHCP datagram or an ARP reply.
     pub(crate) fn process<N: Nic>(&mut self, frame: &[u8], output: &mut Output<N>, now: Instant) {
-        let mut phy = phy(output, Some(frame));
+        let mut phy = Phy::of_frames(output, Some(frame));
         self.interface
             .poll_ingress_single(at(now), &mut phy, &mut self.set);
     }
 
     /// Sends what is due.
     pub(crate) fn dispatch<N: Nic>(&mut self, output: &mut Output<N>, now: Instant) {
-        let mut phy = phy(output, None);
+        let mut phy = Phy::of_frames(output, None);
         self.interface.poll_egress(at(now), &mut phy, &mut self.set);
     }
 
@@ -89,14 +89,5 @@ impl DhcpClient {
         // Without room for one route there is none, and renewal falls back to broadcast.
         let _ = router.map(|router| routes.add_default_ipv4_route(router));
         Some(change)
-    }
-}
-
-fn phy<'a, N: Nic>(output: &'a mut Output<N>, packet: Option<&'a [u8]>) -> Phy<'a, N> {
-    Phy {
-        output,
-        peer: [0; 6],
-        packet,
-        ethernet: true,
     }
 }

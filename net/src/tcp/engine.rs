@@ -60,12 +60,7 @@ impl Engine {
         peer: [u8; 6],
         now: Instant,
     ) {
-        let mut phy = Phy {
-            output,
-            peer,
-            packet: Some(packet),
-            ethernet: false,
-        };
+        let mut phy = Phy::of_packets(output, peer, Some(packet));
         self.interface
             .poll_ingress_single(at(now), &mut phy, socket.set_mut());
     }
@@ -79,12 +74,7 @@ impl Engine {
         peer: [u8; 6],
         now: Instant,
     ) {
-        let mut phy = Phy {
-            output,
-            peer,
-            packet: Some(packet),
-            ethernet: false,
-        };
+        let mut phy = Phy::of_packets(output, peer, Some(packet));
         self.interface
             .poll_ingress_single(at(now), &mut phy, &mut self.nobody);
     }
@@ -98,12 +88,7 @@ impl Engine {
         peer: [u8; 6],
         now: Instant,
     ) -> bool {
-        let mut phy = Phy {
-            output,
-            peer,
-            packet: None,
-            ethernet: false,
-        };
+        let mut phy = Phy::of_packets(output, peer, None);
         let result = self
             .interface
             .poll_egress(at(now), &mut phy, socket.set_mut());
@@ -122,12 +107,7 @@ impl Engine {
 fn interface<N: Nic>(seed: u64, output: &mut Output<N>, now: Instant) -> Interface {
     let mut config = Config::new(HardwareAddress::Ip);
     config.random_seed = seed;
-    let mut phy = Phy {
-        output,
-        peer: [0; 6],
-        packet: None,
-        ethernet: false,
-    };
+    let mut phy = Phy::of_packets(output, [0; 6], None);
     Interface::new(config, &mut phy, at(now))
 }
 

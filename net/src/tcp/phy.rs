@@ -10,13 +10,40 @@ use smoltcp::time::Instant;
 /// A device over one core's output, as an interface for IP packets sees it, or (`ethernet`) as one
 /// for Ethernet frames does.
 pub(super) struct Phy<'a, N: Nic> {
-    pub(super) output: &'a mut Output<N>,
+    output: &'a mut Output<N>,
     /// Where answers go; of no meaning for Ethernet frames, which say so themselves.
-    pub(super) peer: [u8; 6],
+    peer: [u8; 6],
     /// The packet that is received.
-    pub(super) packet: Option<&'a [u8]>,
+    packet: Option<&'a [u8]>,
     /// Packets are whole Ethernet frames.
-    pub(super) ethernet: bool,
+    ethernet: bool,
+}
+
+impl<'a, N: Nic> Phy<'a, N> {
+    /// Makes a device for IP packets, with one to be received or none.
+    #[inline]
+    pub(super) fn of_packets(
+        output: &'a mut Output<N>,
+        peer: [u8; 6],
+        packet: Option<&'a [u8]>,
+    ) -> Self {
+        Phy {
+            output,
+            peer,
+            packet,
+            ethernet: false,
+        }
+    }
+
+    /// Makes a device for Ethernet frames, with one to be received or none.
+    pub(super) fn of_frames(output: &'a mut Output<N>, frame: Option<&'a [u8]>) -> Self {
+        Phy {
+            output,
+            peer: [0; 6],
+            packet: frame,
+            ethernet: true,
+        }
+    }
 }
 
 /// The packet that is received.

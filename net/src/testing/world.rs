@@ -10,6 +10,20 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use kernel::{CoreMask, Instant};
 
+/// Returns when something happens next on a link, at its client or at its stack (whose deadline is
+/// `stack`), if that is before `end`: in 10 us at the earliest, so that virtual time goes on.
+pub fn next_event(
+    link: &Link,
+    client: &mut Client,
+    stack: Option<Instant>,
+    now: Instant,
+    end: Instant,
+) -> Option<Instant> {
+    let deadlines = [stack, client.next_deadline(now), link.next_arrival()];
+    let next = deadlines.into_iter().flatten().min()?;
+    Some(next.max(now + Duration::from_micros(10))).filter(|next| *next < end)
+}
+
 /// A stack at the end of a link.
 pub struct World {
     /// The stack.
@@ -101,16 +115,10 @@ impl World {
         let end = self.now + Duration::from_millis(ms);
         loop {
             self.settle(client);
-            let deadlines = [
-                self.stack.next_deadline(),
-                client.next_deadline(self.now),
-                self.link.next_arrival(),
-            ];
-            let next = deadlines.into_iter().flatten().min();
-            let least = self.now + Duration::from_micros(10);
-            match next.map(|next| next.max(least)) {
-                Some(next) if next < end => self.now = next,
-                _ => break,
+            let stack = self.stack.next_deadline();
+            match next_event(&self.link, client, stack, self.now, end) {
+                Some(next) => self.now = next,
+                None => break,
             }
         }
         self.now = end;

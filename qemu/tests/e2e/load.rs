@@ -2,7 +2,7 @@
 
 use crate::client::{Client, get_and_close};
 use crate::folder::Folder;
-use crate::guest::{self, Appliance};
+use crate::guest::{self, Appliance, Packed};
 use crate::hostile::assert_all_closed;
 use crate::namespace::Namespace;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -17,16 +17,21 @@ fn open_many_files() {
     setrlimit(Resource::Nofile, limit).unwrap();
 }
 
+/// Boots a guest with so many cores on the namespace's tap, that tells its counters.
+fn counting(namespace: &Namespace, cores: u32) -> (Appliance, Packed) {
+    let packed = guest::packed(Folder::small().path());
+    let mut machine = guest::machine(&packed);
+    machine.cores = cores;
+    machine.append = "log=warn stats=1".to_owned();
+    (guest::boot_on_tap(machine, namespace), packed)
+}
+
 #[test]
 fn a_thousand_connections_at_once() {
     let _turn = guest::turn();
     open_many_files();
     Namespace::with(1, |namespace| {
-        let folder = Folder::small();
-        let packed = guest::packed(folder.path());
-        let mut machine = guest::machine(&packed);
-        machine.append = "log=warn stats=1".to_owned();
-        let mut appliance = guest::boot_on_tap(machine, namespace);
+        let (mut appliance, _packed) = counting(namespace, 1);
         let mut clients: Vec<Client> = (0..1000).map(|_| appliance.client()).collect();
         for _ in 0..3 {
             for client in &mut clients {
@@ -59,11 +64,7 @@ fn sixty_thousand_connections_from_one_address() {
     let _turn = guest::turn();
     Namespace::with(1, |namespace| {
         namespace.set_client_ports(*PORTS.start(), *PORTS.end());
-        let folder = Folder::small();
-        let packed = guest::packed(folder.path());
-        let mut machine = guest::machine(&packed);
-        machine.append = "log=warn stats=1".to_owned();
-        let mut appliance = guest::boot_on_tap(machine, namespace);
+        let (mut appliance, _packed) = counting(namespace, 1);
         let address = appliance.address;
         let (next, stalls) = (AtomicU64::new(0), AtomicU64::new(0));
         let started = Instant::now();
@@ -102,12 +103,7 @@ fn sixty_thousand_connections_from_one_address() {
 fn both_queues_of_a_tap_carry_traffic() {
     let _turn = guest::turn();
     Namespace::with(2, |namespace| {
-        let folder = Folder::small();
-        let packed = guest::packed(folder.path());
-        let mut machine = guest::machine(&packed);
-        machine.cores = 2;
-        machine.append = "log=warn stats=1".to_owned();
-        let mut appliance = guest::boot_on_tap(machine, namespace);
+        let (mut appliance, _packed) = counting(namespace, 2);
         assert_eq!((appliance.ready.cores, appliance.ready.queues), (2, 2));
         let mut clients: Vec<Client> = (0..32).map(|_| appliance.client()).collect();
         for _ in 0..20 {
@@ -132,12 +128,7 @@ fn both_queues_of_a_tap_carry_traffic() {
 fn two_cores_share_one_queue() {
     let _turn = guest::turn();
     Namespace::with(1, |namespace| {
-        let folder = Folder::small();
-        let packed = guest::packed(folder.path());
-        let mut machine = guest::machine(&packed);
-        machine.cores = 2;
-        machine.append = "log=warn stats=1".to_owned();
-        let mut appliance = guest::boot_on_tap(machine, namespace);
+        let (mut appliance, _packed) = counting(namespace, 2);
         let mut clients: Vec<Client> = (0..32).map(|_| appliance.client()).collect();
         for client in &mut clients {
             assert_eq!(client.get("/deep/er/data.bin").unwrap().body.len(), 300_000);
