@@ -25,7 +25,6 @@ pub mod connections;
 pub mod counters;
 pub mod fields;
 pub mod limits;
-pub mod options;
 pub mod plan;
 pub mod refusal;
 pub mod request;

@@ -69,6 +69,12 @@ impl Application for Server {
         }
         self.ask_for_connections(channel);
     }
+
+    fn tell_counters(&self, tell: &mut dyn FnMut(&'static str, u64)) {
+        self.counters
+            .iter()
+            .for_each(|(name, value)| tell(name, value));
+    }
 }
 
 impl Server {

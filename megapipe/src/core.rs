@@ -19,6 +19,10 @@ pub trait Application {
     /// commands. Called once at the start, and then only when completions wait, when a flush has
     /// made room, or when the timeout given to `dispatch` has passed.
     fn run(&mut self, channel: &mut Channel, now: Instant);
+
+    /// Tells the application's own counters, each by its name, to whoever prints them. They only
+    /// grow, but those whose name ends in `_now`.
+    fn tell_counters(&self, _tell: &mut dyn FnMut(&'static str, u64)) {}
 }
 
 /// What a turn came to.

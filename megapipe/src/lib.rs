@@ -90,7 +90,7 @@
 //! sees a frame, and the application never sees a connection of the stack.
 //!
 //! Reading order: [`core`], [`channel`], [`completion`], [`lwsocket`], [`writes`], then `exchange`
-//! and `handle_table`, which are the inside.
+//! and `handle_table`, which are the inside; [`appliance`] boots all of it.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -99,6 +99,7 @@ extern crate std;
 
 extern crate alloc;
 
+pub mod appliance;
 pub mod buffer;
 pub mod channel;
 pub mod completion;

@@ -107,6 +107,7 @@ fn a_wrong_kernel_option_is_named() {
         ("port=99999", "port"),
         ("log=loud", "log"),
         ("crash=gently", "crash"),
+        ("prot=8080", "prot=8080: no such option"),
     ] {
         let machine = Machine {
             append: append.to_owned(),

@@ -1,24 +1,26 @@
 //! What a core tells on the console beside its log: that it is ready, and its counters. Off the
 //! way of a request: the core calls it when a deadline has passed.
 
-use app_http::Server;
+use crate::core::{Application, Core};
+use crate::idle::Observer;
 use core::fmt;
 use core::time::Duration;
 use kernel::machine::{console, crash};
 use kernel::{CoreId, Instant};
-use megapipe::idle::Observer;
-use net::Nic;
+use net::{Nic, Stack};
 
 /// How often the boot core looks whether its address is known.
 const READY_CHECK: Duration = Duration::from_millis(1);
 
 /// What a monitor is made with.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
     /// How often the counters are printed.
     pub(crate) stats: Option<Duration>,
     /// How to crash once ready.
     pub(crate) crash: Option<crash::Kind>,
+    /// What stands before the address in the ready line.
+    pub(crate) scheme: &'static str,
     /// The port served.
     pub(crate) port: u16,
     /// Cores that serve.
@@ -28,7 +30,8 @@ pub(crate) struct Asked {
 }
 
 /// Watches one core.
-pub(crate) struct Monitor {
+#[derive(Debug)]
+pub struct Monitor {
     asked: Asked,
     is_ready: bool,
     due: Option<Instant>,
@@ -45,18 +48,19 @@ impl Monitor {
     }
 
     /// Says that the appliance is ready and returns true, once its address is known.
-    fn check_ready<N: Nic>(&mut self, core: &megapipe::Core<N, Server>) -> bool {
-        let Some(address) = core.stack().address() else {
+    fn check_ready<N: Nic>(&mut self, stack: &Stack<N>) -> bool {
+        let Some(address) = stack.address() else {
             return false;
         };
         let Asked {
+            scheme,
             port,
             cores,
             queues,
             ..
         } = self.asked;
         console::print(format_args!(
-            "sluice: ready http://{}:{port} cores={cores} queues={queues}\n",
+            "sluice: ready {scheme}://{}:{port} cores={cores} queues={queues}\n",
             address.address
         ));
         if let Some(kind) = self.asked.crash {
@@ -66,17 +70,18 @@ impl Monitor {
     }
 }
 
-impl<N: Nic> Observer<N, Server> for Monitor {
+impl<N: Nic, A: Application> Observer<N, A> for Monitor {
     fn deadline(&self) -> Option<Instant> {
         self.due
     }
 
-    fn observe(&mut self, core: &megapipe::Core<N, Server>, now: Instant) {
+    fn observe(&mut self, core: &Core<N, A>, now: Instant) {
         if self.is_ready {
             console::print(format_args!("{}\n", Stats(core)));
         } else {
             // The boot core speaks for all.
-            self.is_ready = core.stack().port().core() != CoreId::BOOT || self.check_ready(core);
+            let stack = core.stack();
+            self.is_ready = stack.port().core() != CoreId::BOOT || self.check_ready(stack);
         }
         self.due = if self.is_ready {
             self.asked.stats.map(|period| now + period)
@@ -87,19 +92,21 @@ impl<N: Nic> Observer<N, Server> for Monitor {
 }
 
 /// The stats line of a core.
-struct Stats<'a, N: Nic>(&'a megapipe::Core<N, Server>);
+struct Stats<'a, N: Nic, A: Application>(&'a Core<N, A>);
 
-impl<N: Nic> fmt::Display for Stats<'_, N> {
+impl<N: Nic, A: Application> fmt::Display for Stats<'_, N, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stack = self.0.stack();
         let (net, nic) = (stack.counters(), stack.nic_counters().unwrap_or_default());
-        let (channel, server) = (self.0.channel().counters(), self.0.application().counters());
-        let counters = net.iter().chain(nic.iter());
-        let counters = counters.chain(channel.iter()).chain(server.iter());
+        let channel = self.0.channel().counters();
         write!(f, "sluice: stats core={}", stack.port().core().index())?;
-        for (name, value) in counters {
+        for (name, value) in net.iter().chain(nic.iter()).chain(channel.iter()) {
             write!(f, " {name}={value}")?;
         }
-        Ok(())
+        let mut result = Ok(());
+        self.0.application().tell_counters(&mut |name, value| {
+            result = result.and_then(|()| write!(f, " {name}={value}"));
+        });
+        result
     }
 }

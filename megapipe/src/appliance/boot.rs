@@ -1,0 +1,312 @@
+//! The boot story: from the machine to one seat per core.
+//!
+//! What it says on the console for others to read: `sluice: ready SCHEME://ADDR:PORT cores=C
+//! queues=Q` when the first connection would be answered, `sluice: stats core=N NAME=VALUE …` when
+//! asked for, and `sluice: fatal: TEXT` before it gives up.
+
+use super::command_line::CommandLine;
+use super::memory_plan::{Footprint, Plan};
+use super::monitor::{Asked, Monitor};
+use super::settings::{Settings, take_port};
+use crate::channel::{Channel, ChannelConfig};
+use crate::core::{Application, Core};
+use crate::idle::IdlePolicy;
+use crate::limits::DEFAULT_BATCH_COMMANDS;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt::Display;
+use kernel::machine::{Machine, Seat, ThisCore, console, crash, fatal};
+use kernel::virtio::entropy::EntropySource;
+use kernel::virtio::{Device, DeviceKind, InterruptTarget, discover};
+use kernel::{CoreId, Instant, Processor};
+use net::fabric::{FabricPort, fabric, memory_bytes};
+use net::stack::{Stack, StackConfig};
+use net::virtio_net::{self, QueuePair};
+
+/// What an appliance serves, and with how much.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// What is said before the address in the ready line: `http`, or `tcp`.
+    pub scheme: &'static str,
+    /// The port that the ready line names.
+    pub port: u16,
+    /// What its connections take.
+    pub footprint: Footprint,
+    /// Commands that a channel collects before they are flushed.
+    pub batch: usize,
+    /// When a core goes to sleep.
+    pub idle: IdlePolicy,
+}
+
+impl Service {
+    /// Returns a service over TCP with the defaults.
+    pub fn tcp(port: u16) -> Self {
+        Service {
+            scheme: "tcp",
+            port,
+            footprint: Footprint::default(),
+            batch: DEFAULT_BATCH_COMMANDS,
+            idle: IdlePolicy::default(),
+        }
+    }
+}
+
+/// Where an application runs, and with how much.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// The core.
+    pub core: CoreId,
+    /// Cores of the appliance.
+    pub cores: usize,
+    /// Connections at once on this core.
+    pub connections: usize,
+    /// Buffers in the core's pool.
+    pub buffers: usize,
+    /// Unix time when the monotonic clock was zero, in seconds.
+    pub unix_seconds_at_boot: u64,
+}
+
+/// One core with its stack, before it serves.
+pub struct Seated {
+    /// The core that runs the caller.
+    pub processor: ThisCore,
+    /// Its stack.
+    pub stack: Stack<QueuePair>,
+    /// Its place.
+    pub place: Place,
+    /// What tells on the console that it is ready, and its counters.
+    pub monitor: Monitor,
+}
+
+/// An appliance that boots.
+#[derive(Debug)]
+pub struct Appliance {
+    machine: Machine,
+    line: CommandLine<'static>,
+    settings: Settings<'static>,
+    crash: Option<crash::Kind>,
+}
+
+impl Appliance {
+    /// Begins to boot: takes the words of every appliance out of the command line. A word that
+    /// cannot be ends the machine, with an error that names it.
+    pub fn new(machine: Machine) -> Self {
+        let mut line = CommandLine::new(machine.command_line());
+        let settings = or_fatal(Settings::take_from(&mut line));
+        console::set_level(settings.log);
+        let crash = settings
+            .crash
+            .map(|name| match crash::Kind::from_name(name) {
+                Some(kind) => kind,
+                None => fatal(format_args!("crash={name}: wanted {}", crash::Kind::NAMES)),
+            });
+        Appliance {
+            machine,
+            line,
+            settings,
+            crash,
+        }
+    }
+
+    /// Returns the machine: its memory, its clock, the loader's module.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Takes the word `port=` out of the command line.
+    pub fn port(&mut self, default: u16) -> u16 {
+        or_fatal(take_port(&mut self.line, default))
+    }
+
+    /// Takes the words `name=VALUE` out of the command line: one of the appliance's own. Returns
+    /// what `parse` makes of the last one's value, and ends the machine with an error that says
+    /// what was `wanted` when it makes nothing of one.
+    pub fn word<T>(
+        &mut self,
+        name: &'static str,
+        wanted: &'static str,
+        parse: impl Fn(&'static str) -> Option<T>,
+    ) -> Option<T> {
+        or_fatal(self.line.take(name, wanted, parse))
+    }
+
+    /// Boots, and serves for ever: on every core, over its own channel, the application that
+    /// `build` makes there. Each listens before any core takes a frame in, in its first
+    /// [`run`](Application::run).
+    pub fn serve<A, F>(self, service: Service, build: F) -> !
+    where
+        A: Application + 'static,
+        F: FnOnce(Place) -> A + Clone + Send + 'static,
+    {
+        let (batch, idle) = (service.batch, service.idle);
+        let buffer_bytes = service.footprint.buffer_bytes;
+        self.run(service, move |seated: Seated| {
+            let (processor, place) = (seated.processor, seated.place);
+            let channel = Channel::create(ChannelConfig {
+                handles: place.connections,
+                batch,
+                buffers: place.buffers,
+                buffer_bytes,
+            });
+            let mut core = Core::new(seated.stack, channel, build(place));
+            // Listens: who answers for a flow must not change later.
+            core.turn(processor.now());
+            processor.start_barrier();
+            core.run(processor, idle, seated.monitor)
+        })
+    }
+
+    /// Boots, and runs `seat` on every core with the core's stack; for what is not an application
+    /// over a channel. The seat never returns, and calls
+    /// [`start_barrier`](ThisCore::start_barrier) once it has all the memory it will use.
+    pub fn run<F>(mut self, service: Service, seat: F) -> !
+    where
+        F: FnOnce(Seated) + Clone + Send + 'static,
+    {
+        // 1. Nothing was asked for that nobody knows.
+        or_fatal(core::mem::replace(&mut self.line, CommandLine::new("")).finish());
+        let machine = &mut self.machine;
+
+        // 2. Devices, and keys that nobody outside may guess.
+        let mut devices = discover(machine);
+        let mut entropy = Entropy::new(&mut devices);
+        let flow_key = entropy.key(machine);
+
+        // 3. Memory, shared out between the cores.
+        let cores = machine.cores();
+        let free = (machine.memory().free as usize).saturating_sub(memory_bytes(cores));
+        let plan = or_fatal(Plan::new(free, cores, &service.footprint));
+
+        // 4. The network device, with a queue pair for each core as far as it has them.
+        let pairs = open_network(machine, devices, plan.queue_size);
+        let queues = pairs.len();
+        log::info!(
+            "{cores} cores, {queues} queue pairs, {} connections per core",
+            plan.connections
+        );
+
+        // 5. What the cores share.
+        let has_pair: Vec<bool> = (0..cores).map(|core| core < queues).collect();
+        let ports = fabric(&has_pair, flow_key);
+
+        // 6. A seat for each core; they run from here on.
+        let asked = Asked {
+            stats: self.settings.stats,
+            crash: self.crash,
+            scheme: service.scheme,
+            port: service.port,
+            cores,
+            queues,
+        };
+        let mut pairs = pairs.into_iter();
+        let mut seats: Vec<Seat> = Vec::with_capacity(cores);
+        for port in ports {
+            let parts = Parts {
+                footprint: service.footprint,
+                plan,
+                pair: pairs.next(),
+                port,
+                seed: entropy.key(machine),
+                settings: self.settings.clone(),
+                asked,
+            };
+            let seat = seat.clone();
+            seats.push(Box::new(move |this| seat(parts.seated(this))));
+        }
+        self.machine.run(seats)
+    }
+}
+
+/// What the boot core gives to each.
+struct Parts {
+    footprint: Footprint,
+    plan: Plan,
+    pair: Option<QueuePair>,
+    port: FabricPort,
+    seed: [u8; 32],
+    settings: Settings<'static>,
+    asked: Asked,
+}
+
+impl Parts {
+    /// Makes the core's stack, on the core.
+    fn seated(self, this: ThisCore) -> Seated {
+        let now = this.now();
+        let config = StackConfig {
+            connections: self.plan.connections,
+            rx_buffer_bytes: self.footprint.rx_buffer_bytes,
+            tx_buffer_bytes: self.footprint.tx_buffer_bytes,
+            seed: self.seed,
+        };
+        let mut stack = Stack::new(config, self.pair, self.port, now);
+        if this.core() == CoreId::BOOT {
+            stack.configure_address(self.settings.address, now);
+        }
+        Seated {
+            place: Place {
+                core: this.core(),
+                cores: self.asked.cores,
+                connections: self.plan.connections,
+                buffers: self.plan.buffers,
+                unix_seconds_at_boot: this.unix_seconds() - seconds(now),
+            },
+            processor: this,
+            stack,
+            monitor: Monitor::new(self.asked),
+        }
+    }
+}
+
+fn seconds(now: Instant) -> u64 {
+    now.as_nanos() / 1_000_000_000
+}
+
+/// Opens the network device with a queue pair for each core, as far as it has them.
+fn open_network(machine: &Machine, devices: Vec<Device>, queue_size: u16) -> Vec<QueuePair> {
+    let mut devices = devices.into_iter();
+    let Some(device) = devices.find(|device| device.kind() == DeviceKind::Network) else {
+        fatal(format_args!("no network: give QEMU a virtio-net device"));
+    };
+    let targets: Vec<InterruptTarget> = machine.interrupt_targets().collect();
+    or_fatal(virtio_net::open(device, &targets, queue_size))
+}
+
+/// Random bytes: the processor's, or else those of an entropy device.
+struct Entropy(Option<EntropySource>);
+
+impl Entropy {
+    /// Takes the first entropy device that works out of `devices`.
+    fn new(devices: &mut Vec<Device>) -> Self {
+        let found = devices
+            .iter()
+            .position(|device| device.kind() == DeviceKind::Entropy);
+        Entropy(
+            found.and_then(|index| match EntropySource::open(devices.remove(index)) {
+                Ok(source) => Some(source),
+                Err(error) => {
+                    log::warn!("entropy device: {error}");
+                    None
+                }
+            }),
+        )
+    }
+
+    /// Returns a key, or ends the machine: guessable keys are worse than no service.
+    fn key<const BYTES: usize>(&mut self, machine: &mut Machine) -> [u8; BYTES] {
+        let mut key = [0; BYTES];
+        if let Err(error) = machine.entropy(&mut key) {
+            match &mut self.0 {
+                Some(source) => or_fatal(source.fill(&mut key)),
+                None => fatal(format_args!("{error}")),
+            }
+        }
+        key
+    }
+}
+
+fn or_fatal<T, E: Display>(result: Result<T, E>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => fatal(format_args!("{error}")),
+    }
+}
