@@ -65,6 +65,19 @@ pub enum Completion {
     },
 }
 
+impl Completion {
+    /// Returns the cookie of the handle or listener.
+    pub fn cookie(&self) -> Cookie {
+        match self {
+            Completion::Accept { cookie, .. }
+            | Completion::Read { cookie, .. }
+            | Completion::Write { cookie, .. }
+            | Completion::Disconnect { cookie, .. }
+            | Completion::ListenFailed { cookie, .. } => *cookie,
+        }
+    }
+}
+
 /// Why a read or write failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IoError {

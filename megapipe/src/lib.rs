@@ -124,5 +124,6 @@ pub use channel::{Channel, ChannelConfig};
 pub use completion::{Completion, Cookie, IoError, Refused, SubmitError};
 pub use counters::ChannelCounters;
 pub use idle::{Every, IdlePolicy, Observer};
+pub use kernel::{CoreId, CoreMask, Instant};
 pub use lwsocket::{Handle, ListenHandle, Lwsocket};
 pub use writes::{IoSlice, IoVec};

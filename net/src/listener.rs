@@ -2,6 +2,7 @@
 //! those that are still shaking hands.
 
 use alloc::collections::VecDeque;
+use core::fmt;
 
 /// A listener of one stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,6 +26,18 @@ pub enum ListenError {
     /// No room for another listener, or port 0, which is none.
     Full,
 }
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ListenError::BadMask => "the mask names no core, or one that does not run",
+            ListenError::CoreTaken => "another listener of this port has one of these cores",
+            ListenError::Full => "no room for another listener, or not a port",
+        })
+    }
+}
+
+impl core::error::Error for ListenError {}
 
 /// One listener.
 pub(crate) struct Listener {

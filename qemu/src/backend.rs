@@ -115,13 +115,7 @@ fn word<'a>(append: &'a str, name: &str) -> Option<&'a str> {
 
 /// Asks for `/` once, and returns whether an HTTP answer came.
 pub fn is_answering(host: SocketAddrV4) -> bool {
-    // A guest bound to every address answers on the loopback one.
-    let ip = match host.ip().is_unspecified() {
-        true => Ipv4Addr::LOCALHOST,
-        false => *host.ip(),
-    };
-    let address = SocketAddr::from((ip, host.port()));
-    let Ok(mut stream) = TcpStream::connect_timeout(&address, ANSWER_TIMEOUT) else {
+    let Some(mut stream) = connect(host) else {
         return false;
     };
     let request = format!("HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
@@ -131,6 +125,21 @@ pub fn is_answering(host: SocketAddrV4) -> bool {
         .and_then(|()| stream.write_all(request.as_bytes()))
         .and_then(|()| stream.read_exact(&mut start));
     is_read.is_ok() && &start == b"HTTP/1."
+}
+
+/// Connects once, and returns whether that was possible.
+pub fn is_accepting(host: SocketAddrV4) -> bool {
+    connect(host).is_some()
+}
+
+fn connect(host: SocketAddrV4) -> Option<TcpStream> {
+    // A guest bound to every address answers on the loopback one.
+    let ip = match host.ip().is_unspecified() {
+        true => Ipv4Addr::LOCALHOST,
+        false => *host.ip(),
+    };
+    let address = SocketAddr::from((ip, host.port()));
+    TcpStream::connect_timeout(&address, ANSWER_TIMEOUT).ok()
 }
 
 #[cfg(test)]

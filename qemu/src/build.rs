@@ -1,4 +1,4 @@
-//! Building the image: cargo compiles it, then it is copied to `out/` twice, stripped to boot and
+//! Building an image: cargo compiles it, then it is copied to `out/` twice, stripped to boot and
 //! whole for debuggers and crash reports.
 
 use crate::prerequisites::{self, STRIP};
@@ -17,40 +17,69 @@ pub struct Image {
     pub debug_elf: PathBuf,
 }
 
-/// Cargo's arguments that make the image.
-pub const CARGO_WORDS: [&str; 9] = [
-    "build",
-    "-p",
-    "app-http",
-    "--bin",
-    "sluice",
-    "--features",
-    "image",
-    "--profile",
-    "image",
-];
+/// What an image is built from: a binary of a crate of this checkout, with its feature `image`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipe {
+    package: &'static str,
+    binary: String,
+    /// The name in `out/`, without its ending.
+    output: String,
+}
+
+impl Recipe {
+    /// Returns that of the server.
+    pub fn sluice() -> Self {
+        Recipe {
+            package: "app-http",
+            binary: "sluice".to_owned(),
+            output: "sluice".to_owned(),
+        }
+    }
+
+    /// Returns that of an example appliance.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn example(name: &str) -> Result<Self, Failure> {
+        let names = workspace::examples();
+        if !names.iter().any(|known| known == name) {
+            return Err(Failure::Usage(format!(
+                "example {name}: no such example; there are: {}",
+                names.join(", ")
+            )));
+        }
+        Ok(Recipe {
+            package: "examples",
+            binary: name.to_owned(),
+            output: format!("example-{name}"),
+        })
+    }
+}
 
 /// Builds what changed and returns where the image is.
 ///
 /// # Errors
 /// The build failed, or a program for it is missing.
-pub fn image(is_verbose: bool) -> Result<Image, Failure> {
+pub fn image(recipe: &Recipe, is_verbose: bool) -> Result<Image, Failure> {
     prerequisites::ensure(&[STRIP])?;
     let out = workspace::out_dir()?;
     let image = Image {
-        elf: out.join("sluice.elf"),
-        debug_elf: out.join("sluice.debug.elf"),
+        elf: out.join(format!("{}.elf", recipe.output)),
+        debug_elf: out.join(format!("{}.debug.elf", recipe.output)),
     };
     let target = workspace::target_dir();
     let mut cargo = workspace::cargo();
-    cargo.args(CARGO_WORDS).arg("--target-dir").arg(&target);
+    cargo
+        .args(["build", "-p", recipe.package, "--bin", &recipe.binary])
+        .args(["--features", "image", "--profile", "image", "--target-dir"])
+        .arg(&target);
     if !image.elf.exists() {
         eprintln!("sluice: building the image (about half a minute the first time)");
     } else if !is_verbose {
         cargo.arg("--quiet");
     }
     run(&mut cargo, "the image does not build; see above")?;
-    let built = target.join("image/sluice");
+    let built = target.join("image").join(&recipe.binary);
     replace(&image.debug_elf, |partial| {
         fs::copy(&built, partial).map(|_| ())
     })?;

@@ -1,8 +1,9 @@
 //! The command behind `run.sh`.
 #![forbid(unsafe_code)]
 
+use qemu::build::{self, Recipe};
 use qemu::options::{self, Command, USAGE};
-use qemu::{Failure, build, check, pack, serve, suite, workspace};
+use qemu::{Failure, check, pack, serve, suite, workspace};
 use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -21,9 +22,10 @@ fn obey() -> Result<(), Failure> {
     match options::parse(env::args_os().skip(1)).map_err(Failure::Usage)? {
         Command::Help => print!("{USAGE}"),
         Command::Run(options) => serve::run(&options)?,
+        Command::Example { name, options } => serve::example(&name, &options)?,
         Command::Gdb(options) => serve::gdb(&options)?,
         Command::Build => {
-            let image = build::image(true)?;
+            let image = build::image(&Recipe::sluice(), true)?;
             println!("{}", image.elf.display());
         }
         Command::Pack { site, output } => println!("{}", pack::pack(&site, &output)?.describe()),
@@ -36,7 +38,7 @@ fn obey() -> Result<(), Failure> {
 
 /// Hands the words to the `bench` crate.
 fn bench(words: &[OsString]) -> Result<(), Failure> {
-    let image = build::image(false)?;
+    let image = build::image(&Recipe::sluice(), false)?;
     let mut cargo = workspace::cargo();
     cargo
         .args(["run", "--quiet", "--release", "-p", "bench", "--target-dir"])

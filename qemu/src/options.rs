@@ -18,6 +18,7 @@ pub const USAGE: &str = "\
 Sluice serves a folder over HTTP from a unikernel in QEMU.
 
 usage: ./run.sh [run] [SITE_DIR] [FLAGS]   build, pack, boot and serve (default: a site of our own)
+       ./run.sh example NAME [FLAGS]       build and boot an appliance of examples/
        ./run.sh build                      build the image: out/sluice.elf
        ./run.sh pack SITE_DIR -o FILE      pack a folder, to be given to QEMU as -initrd
        ./run.sh test [FILTER]              host tests, then tests that boot the image
@@ -25,7 +26,7 @@ usage: ./run.sh [run] [SITE_DIR] [FLAGS]   build, pack, boot and serve (default:
        ./run.sh gdb [SITE_DIR] [FLAGS]     boot stopped, and print the gdb line
        ./run.sh bench [ARGUMENTS]          measurements beside a Linux guest
 
-flags of run and gdb:
+flags of run, example and gdb:
   --port P              port on this machine, 0 for any free one       (default 8080)
   --bind ADDR           IPv4 address on this machine                   (default 127.0.0.1)
   --cores N             processors of the guest, 1 to 32               (default 1)
@@ -51,7 +52,14 @@ pub enum Command {
     Help,
     /// Build, pack, boot, serve.
     Run(RunOptions),
-    /// The same, stopped before the first instruction for a debugger.
+    /// Build and boot an example appliance.
+    Example {
+        /// Its name.
+        name: String,
+        /// The flags of `run`; no folder.
+        options: RunOptions,
+    },
+    /// Like `run`, stopped before the first instruction for a debugger.
     Gdb(RunOptions),
     /// Build the image.
     Build,
@@ -169,6 +177,7 @@ where
         Some(Value(word)) => match word.to_str() {
             Some("run") => Command::Run(run_flags(&mut parser, options)?),
             Some("gdb") => Command::Gdb(run_flags(&mut parser, options)?),
+            Some("example") => example_words(&mut parser, options)?,
             Some("build") => finish(parser, Command::Build)?,
             Some("check") => finish(parser, Command::Check)?,
             Some("test") => test_words(&mut parser)?,
@@ -186,7 +195,9 @@ where
             Command::Run(run_flags(&mut parser, options)?)
         }
     };
-    if let Command::Run(options) | Command::Gdb(options) = &command {
+    if let Command::Run(options) | Command::Gdb(options) | Command::Example { options, .. } =
+        &command
+    {
         fit_together(options)?;
     }
     Ok(command)
@@ -274,6 +285,16 @@ fn fit_together(options: &RunOptions) -> Result<(), String> {
         ),
         _ => Ok(()),
     }
+}
+
+/// Reads what is left of an `example` command: the name stands where `run` has the folder.
+fn example_words(parser: &mut lexopt::Parser, options: RunOptions) -> Result<Command, String> {
+    let mut options = run_flags(parser, options)?;
+    let Some(name) = options.site.take() else {
+        return Err("example needs a name: ./run.sh example NAME [FLAGS]".to_owned());
+    };
+    let name = utf8(name.into_os_string())?;
+    Ok(Command::Example { name, options })
 }
 
 fn test_words(parser: &mut lexopt::Parser) -> Result<Command, String> {

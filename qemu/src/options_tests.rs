@@ -46,6 +46,25 @@ fn every_flag_is_understood_before_and_behind_the_folder() {
 }
 
 #[test]
+fn an_example_has_a_name_and_the_flags_of_run() {
+    let parsed = parse(["example", "ping-pong", "--cores", "2", "--port", "0"]);
+    let expected = Command::Example {
+        name: "ping-pong".to_owned(),
+        options: RunOptions {
+            cores: 2,
+            port: Some(0),
+            ..RunOptions::default()
+        },
+    };
+    assert_eq!(parsed, Ok(expected));
+    assert!(parse(["example"]).unwrap_err().contains("needs a name"));
+    let error = parse(["example", "a", "b"]).unwrap_err();
+    assert!(error.starts_with("one word too many: b"), "{error}");
+    let error = parse(["example", "a", "--queues", "2"]).unwrap_err();
+    assert!(error.contains("--net tap"), "{error}");
+}
+
+#[test]
 fn a_tap_takes_queues_and_no_port() {
     let options = run(&["--net", "tap=tap0", "--queues", "2"]);
     assert_eq!(options.net, NetChoice::Tap("tap0".to_owned()));

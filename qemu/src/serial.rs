@@ -2,7 +2,7 @@
 //!
 //! | line | meaning |
 //! |---|---|
-//! | `sluice: ready http://ADDR:PORT cores=C queues=Q` | the first request would be answered |
+//! | `sluice: ready SCHEME://ADDR:PORT cores=C queues=Q` | the first request or connection would be answered |
 //! | `sluice: stats core=N NAME=VALUE …` | counters of one core, every `stats=` seconds |
 //! | `sluice: fatal: TEXT` | the guest gives up |
 //! | `sluice: CRASH …` to `sluice: END` | a crash report; `  #N 0xADDR` are its backtrace |
@@ -19,6 +19,8 @@ pub const CRASH_END: &str = "sluice: END";
 /// What the ready line says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ready {
+    /// It speaks HTTP there (the scheme is `http`); else, TCP is all that is known.
+    pub is_http: bool,
     /// Where the guest listens, as the guest sees it.
     pub address: SocketAddr,
     /// Cores that serve.
@@ -30,9 +32,8 @@ pub struct Ready {
 impl Ready {
     /// Reads a ready line, `None` for any other.
     pub fn parse(line: &str) -> Option<Self> {
-        let (url, rest) = line
-            .strip_prefix("sluice: ready http://")?
-            .split_once(' ')?;
+        let (url, rest) = line.strip_prefix("sluice: ready ")?.split_once(' ')?;
+        let (scheme, address) = url.split_once("://")?;
         let field = |name: &str| {
             rest.split_whitespace()
                 .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))?
@@ -40,7 +41,8 @@ impl Ready {
                 .ok()
         };
         Some(Ready {
-            address: url.parse().ok()?,
+            is_http: scheme == "http",
+            address: address.parse().ok()?,
             cores: field("cores")?,
             queues: field("queues")?,
         })
@@ -99,9 +101,16 @@ mod tests {
     fn a_ready_line_names_address_cores_and_queues() {
         let ready = Ready::parse("sluice: ready http://10.0.2.15:80 cores=2 queues=1");
         let expected = Ready {
+            is_http: true,
             address: ([10, 0, 2, 15], 80).into(),
             cores: 2,
             queues: 1,
+        };
+        assert_eq!(ready, Some(expected));
+        let ready = Ready::parse("sluice: ready tcp://10.0.2.15:80 cores=2 queues=1");
+        let expected = Ready {
+            is_http: false,
+            ..expected
         };
         assert_eq!(ready, Some(expected));
     }

@@ -1,9 +1,9 @@
-//! The `run` and `gdb` commands: folder in, running appliance out.
+//! The `run`, `example` and `gdb` commands: folder or name in, running appliance out.
 //!
 //! The steps are in the order in which they can refuse: what can be seen at once (the folder, the
 //! port, the tap), then what is to be installed, packed, built, probed, and booted.
 
-use crate::build::{self, Image};
+use crate::build::{self, Image, Recipe};
 use crate::crash::Annotator;
 use crate::guest::{Exit, Guest, NotReady};
 use crate::limits::{APPLIANCE_MEMORY_MIB, SPARE_MEMORY_MIB};
@@ -14,7 +14,7 @@ use crate::prerequisites::{self, QEMU};
 use crate::{Failure, accel, backend, workspace};
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -30,20 +30,31 @@ const ASK_AGAIN: Duration = Duration::from_millis(5);
 /// # Errors
 /// Wrong use, a failed guest, or something missing.
 pub fn run(options: &RunOptions) -> Result<(), Failure> {
-    let prepared = prepare(options, None)?;
+    boot(&prepare(options, None)?, options)
+}
+
+/// The same for an example appliance.
+///
+/// # Errors
+/// Wrong use, a failed guest, or something missing.
+pub fn example(name: &str, options: &RunOptions) -> Result<(), Failure> {
+    boot(&prepare_example(name, options)?, options)
+}
+
+fn boot(prepared: &Prepared, options: &RunOptions) -> Result<(), Failure> {
     if options.is_dry_run {
         println!("{}", prepared.machine.shell_line());
         return Ok(());
     }
     let stop = stop_flag()?;
-    let mut guest = start(&prepared, options)?;
-    let ready = wait_ready(&mut guest, &prepared, options, &stop)?;
+    let mut guest = start(prepared, options)?;
+    let ready = wait_ready(&mut guest, prepared, options, &stop)?;
     let Some((address, cores, waited)) = ready else {
         return stopped(&mut guest);
     };
     say(&format!(
-        "serving {} at http://{address} (ready in {} ms, {cores} cores, {}, {})",
-        prepared.folder.display(),
+        "serving {} at {address} (ready in {} ms, {cores} cores, {}, {})",
+        prepared.subject,
         waited.as_millis(),
         prepared.machine.accel.name(),
         prepared.machine.kind.name()
@@ -79,7 +90,8 @@ pub fn gdb(options: &RunOptions) -> Result<(), Failure> {
 
 /// Everything there is before QEMU starts.
 struct Prepared {
-    folder: PathBuf,
+    /// What is served: a folder, or the name of an example.
+    subject: String,
     image: Image,
     machine: Machine,
     _site: Option<Transient>,
@@ -88,10 +100,7 @@ struct Prepared {
 fn prepare(options: &RunOptions, gdb_port: Option<u16>) -> Result<Prepared, Failure> {
     let folder = options.site.clone().unwrap_or_else(workspace::default_site);
     look_at(&folder)?;
-    let net = match &options.net {
-        NetChoice::User => backend::user(options)?,
-        NetChoice::Tap(interface) => backend::tap(interface, options)?,
-    };
+    let net = network(options)?;
     prerequisites::ensure(&[QEMU])?;
     // A dry run's command is to work afterwards too.
     let keep = match options.is_dry_run {
@@ -104,27 +113,63 @@ fn prepare(options: &RunOptions, gdb_port: Option<u16>) -> Result<Prepared, Fail
         eprintln!("sluice: {}", site.describe());
     }
     let memory_mib = fit_memory(&site, options.memory_mib)?;
-    let image = build::image(options.is_verbose)?;
-    let accel = accel::choose(options.accel, &image)?;
+    let image = build::image(&Recipe::sluice(), options.is_verbose)?;
     let machine = Machine {
-        kind: options.machine,
-        transport: Transport::Mmio,
-        accel,
-        processor: None,
-        cores: options.cores,
         memory_mib,
         net,
-        has_entropy_device: accel == Accel::Kvm && !has_rdrand(),
-        kernel: image.elf.clone(),
         site: Some(site.file),
-        append: options.append.clone(),
         gdb_port,
+        ..machine(options, &image)?
     };
     Ok(Prepared {
-        folder,
+        subject: folder.display().to_string(),
         image,
         machine,
         _site: transient,
+    })
+}
+
+fn prepare_example(name: &str, options: &RunOptions) -> Result<Prepared, Failure> {
+    let recipe = Recipe::example(name)?;
+    let net = network(options)?;
+    prerequisites::ensure(&[QEMU])?;
+    let image = build::image(&recipe, options.is_verbose)?;
+    let mut machine = Machine {
+        memory_mib: options.memory_mib.unwrap_or(SPARE_MEMORY_MIB),
+        net,
+        ..machine(options, &image)?
+    };
+    if let Net::User { guest_port, .. } = machine.net {
+        // Each has a port of its own otherwise; the last word counts.
+        let words = format!("{} port={guest_port}", machine.append);
+        machine.append = words.trim_start().to_owned();
+    }
+    Ok(Prepared {
+        subject: name.to_owned(),
+        image,
+        machine,
+        _site: None,
+    })
+}
+
+fn network(options: &RunOptions) -> Result<Net, Failure> {
+    match &options.net {
+        NetChoice::User => backend::user(options),
+        NetChoice::Tap(interface) => backend::tap(interface, options),
+    }
+}
+
+/// Returns the machine as far as the flags alone say what it is.
+fn machine(options: &RunOptions, image: &Image) -> Result<Machine, Failure> {
+    let accel = accel::choose(options.accel, image)?;
+    Ok(Machine {
+        kind: options.machine,
+        transport: Transport::Mmio,
+        accel,
+        cores: options.cores,
+        has_entropy_device: accel == Accel::Kvm && !has_rdrand(),
+        append: options.append.clone(),
+        ..Machine::new(&image.elf)
     })
 }
 
@@ -210,7 +255,11 @@ fn wait_ready(
     };
     let address = match &prepared.machine.net {
         Net::User { host, .. } => {
-            while !backend::is_answering(*host) {
+            let is_there = match ready.is_http {
+                true => backend::is_answering,
+                false => backend::is_accepting,
+            };
+            while !is_there(*host) {
                 if stop.load(Ordering::Relaxed) {
                     return Ok(None);
                 }
@@ -220,7 +269,7 @@ fn wait_ready(
                 }
                 if Instant::now() >= deadline {
                     return Err(Failure::Failed(format!(
-                        "the guest says it is ready, but http://{host} does not answer"
+                        "the guest says it is ready, but {host} does not answer"
                     )));
                 }
             }
@@ -229,7 +278,8 @@ fn wait_ready(
         }
         Net::Tap { .. } | Net::None => ready.address.to_string(),
     };
-    Ok(Some((address, ready.cores, waited)))
+    let scheme = if ready.is_http { "http://" } else { "" };
+    Ok(Some((format!("{scheme}{address}"), ready.cores, waited)))
 }
 
 /// Shows the guest's last words and says in one line why it is not running.

@@ -1,7 +1,8 @@
 //! The `test` command: host tests first, then those that boot the image.
 
+use crate::build::{self, Recipe};
 use crate::prerequisites::{self, CHROMIUM, CURL, IP, Program, QEMU};
-use crate::{Failure, build, workspace};
+use crate::{Failure, workspace};
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
@@ -49,7 +50,7 @@ impl Tally {
 /// A test failed, nothing matched the filter, or something is missing.
 pub fn test(filter: Option<&str>) -> Result<(), Failure> {
     prerequisites::ensure(&NEEDED)?;
-    let image = build::image(false)?;
+    let image = build::image(&Recipe::sluice(), false)?;
     let mut tally = Tally::default();
     let mut is_good = true;
     // The tests that boot guests one at a time: a guest or two fill a small machine.

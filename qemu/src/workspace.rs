@@ -33,6 +33,18 @@ pub fn default_site() -> PathBuf {
     root().join("site/default")
 }
 
+/// Returns the names of the example appliances, in order.
+pub fn examples() -> Vec<String> {
+    let files = std::fs::read_dir(root().join("examples/src/bin"));
+    let mut names: Vec<String> = files
+        .into_iter()
+        .flatten()
+        .filter_map(|file| Some(file.ok()?.path().file_stem()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
 /// Returns a cargo command that runs at the top of the checkout, where cargo finds its settings.
 pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

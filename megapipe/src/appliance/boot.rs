@@ -131,24 +131,25 @@ impl Appliance {
     }
 
     /// Boots, and serves for ever: on every core, over its own channel, the application that
-    /// `build` makes there. Each listens before any core takes a frame in, in its first
-    /// [`run`](Application::run).
+    /// `build` makes there. It listens in `build` or in its first [`run`](Application::run): both
+    /// are over on every core before any core takes a frame in.
     pub fn serve<A, F>(self, service: Service, build: F) -> !
     where
         A: Application + 'static,
-        F: FnOnce(Place) -> A + Clone + Send + 'static,
+        F: FnOnce(Place, &mut Channel) -> A + Clone + Send + 'static,
     {
         let (batch, idle) = (service.batch, service.idle);
         let buffer_bytes = service.footprint.buffer_bytes;
         self.run(service, move |seated: Seated| {
             let (processor, place) = (seated.processor, seated.place);
-            let channel = Channel::create(ChannelConfig {
+            let mut channel = Channel::create(ChannelConfig {
                 handles: place.connections,
                 batch,
                 buffers: place.buffers,
                 buffer_bytes,
             });
-            let mut core = Core::new(seated.stack, channel, build(place));
+            let application = build(place, &mut channel);
+            let mut core = Core::new(seated.stack, channel, application);
             // Listens: who answers for a flow must not change later.
             core.turn(processor.now());
             processor.start_barrier();
@@ -304,7 +305,8 @@ impl Entropy {
     }
 }
 
-fn or_fatal<T, E: Display>(result: Result<T, E>) -> T {
+/// Returns what a result holds, or ends the machine with the error's text as its last words.
+pub fn or_fatal<T, E: Display>(result: Result<T, E>) -> T {
     match result {
         Ok(value) => value,
         Err(error) => fatal(format_args!("{error}")),

@@ -11,7 +11,10 @@
 //! fn boot(machine: Machine) -> ! {
 //!     let mut appliance = Appliance::new(machine);
 //!     let port = appliance.port(7);
-//!     appliance.serve(Service::tcp(port), move |place| Echo::new(port, place))
+//!     appliance.serve(Service::tcp(port), move |place, channel| {
+//!         let listener = or_fatal(channel.listen(port, LISTENER, CoreMask::only(place.core)));
+//!         Echo::new(listener, place.connections)
+//!     })
 //! }
 //! ```
 //!
@@ -36,7 +39,7 @@ mod boot;
 mod monitor;
 
 #[cfg(feature = "appliance")]
-pub use boot::{Appliance, Place, Seated, Service};
+pub use boot::{Appliance, Place, Seated, Service, or_fatal};
 #[cfg(feature = "appliance")]
 pub use kernel::entry;
 #[cfg(feature = "appliance")]

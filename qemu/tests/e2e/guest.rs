@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::namespace::Namespace;
 use qemu::accel;
 use qemu::backend::free_port;
-use qemu::build::{self, Image};
+use qemu::build::{self, Image, Recipe};
 use qemu::crash::Annotator;
 use qemu::guest::Guest;
 use qemu::machine::{Accel, Machine, Net};
@@ -42,7 +42,7 @@ pub(crate) fn image() -> &'static Image {
                 elf: elf.into(),
                 debug_elf: debug_elf.into(),
             },
-            _ => build::image(false).expect("the image does not build"),
+            _ => build::image(&Recipe::sluice(), false).expect("the image does not build"),
         }
     })
 }

@@ -8,6 +8,7 @@
 mod boot;
 mod browser;
 mod client;
+mod examples;
 mod failures;
 mod files;
 mod folder;

@@ -6,7 +6,7 @@
 use app_http::plan::FOOTPRINT;
 use app_http::{Server, ServerConfig};
 use kernel::CoreMask;
-use megapipe::appliance::{Appliance, Machine, Place, Service, fatal};
+use megapipe::appliance::{Appliance, Machine, Place, Service, fatal, or_fatal};
 use site::Site;
 
 megapipe::appliance::entry!(boot);
@@ -21,7 +21,7 @@ fn boot(machine: Machine) -> ! {
         ..Service::tcp(port)
     };
     let site = packed_site(appliance.machine());
-    appliance.serve(service, move |place: Place| {
+    appliance.serve(service, move |place: Place, _channel| {
         let config = ServerConfig {
             port,
             cores: CoreMask::only(place.core),
@@ -37,8 +37,5 @@ fn packed_site(machine: &Machine) -> Site<'static> {
     let Some(image) = machine.site() else {
         fatal(format_args!("no site: give a packed site as -initrd"));
     };
-    match Site::parse(image) {
-        Ok(site) => site,
-        Err(error) => fatal(format_args!("{error}")),
-    }
+    or_fatal(Site::parse(image))
 }

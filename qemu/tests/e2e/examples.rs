@@ -1,0 +1,151 @@
+//! The example appliances, started by the `example` command and spoken to over TCP.
+
+use crate::guest;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const COMMAND: &str = env!("CARGO_BIN_EXE_sluice");
+
+/// How long a connection, a read or a write may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A started example, ended when dropped.
+struct Example {
+    command: Child,
+    address: SocketAddr,
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        // The guest goes with the command that started it.
+        let _ = self.command.kill();
+        let _ = self.command.wait();
+    }
+}
+
+impl Example {
+    /// Starts an example and checks the line that it is ready by.
+    fn start(name: &str, cores: u32) -> Example {
+        let mut command = Command::new(COMMAND)
+            .args(["example", name, "--port", "0", "--accel", "tcg"])
+            .args(["--cores", &cores.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(command.stdout.take().unwrap()).lines();
+        let line = lines.next().expect("it ended at once").unwrap();
+        let rest = line.strip_prefix(&format!("serving {name} at "));
+        let (address, rest) = rest
+            .and_then(|rest| rest.split_once(" (ready in "))
+            .unwrap();
+        let about = format!(" ms, {cores} cores, tcg, microvm)");
+        assert!(rest.ends_with(&about), "{line}");
+        assert!(address.starts_with("127.0.0.1:"), "{line}");
+        Example {
+            command,
+            address: address.parse().unwrap(),
+        }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect_timeout(&self.address, PATIENCE).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+}
+
+/// Sends `message` and asserts that the same comes back.
+fn ping(mut stream: &TcpStream, message: &[u8]) {
+    stream.write_all(message).unwrap();
+    let mut answer = vec![0; message.len()];
+    stream.read_exact(&mut answer).unwrap();
+    assert!(
+        answer == message,
+        "{} bytes came back changed",
+        message.len()
+    );
+}
+
+/// Returns bytes that differ by connection and place.
+fn message(connection: usize, bytes: usize) -> Vec<u8> {
+    (0..bytes)
+        .map(|place| (place * 31 + connection * 7) as u8)
+        .collect()
+}
+
+fn plays_ping_pong(cores: u32) {
+    let _turn = guest::turn();
+    let example = Example::start("ping-pong", cores);
+    let mut streams = Vec::new();
+    for number in 0..50 {
+        let stream = example.connect();
+        // One after the other: QEMU's NAT lets hardly any wait to be accepted.
+        ping(&stream, &message(number, 1));
+        streams.push(stream);
+    }
+    for round in 0..10 {
+        for (number, stream) in streams.iter().enumerate() {
+            ping(
+                stream,
+                &message(number, 1 + (number * 97 + round * 331) % 3000),
+            );
+        }
+    }
+    // Larger than all buffers on the way: written by one thread, read by another.
+    let (long, stream) = (message(1, 1 << 20), &streams[0]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| (&mut &*stream).write_all(&long).unwrap());
+        let mut answer = vec![0; long.len()];
+        (&mut &*stream).read_exact(&mut answer).unwrap();
+        assert!(answer == long);
+    });
+    // Half-close: what was sent comes back first, then the other half closes.
+    let mut last = &streams[1];
+    last.write_all(b"the end").unwrap();
+    last.shutdown(Shutdown::Write).unwrap();
+    let mut rest = Vec::new();
+    last.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"the end");
+    // A reset takes its connection with it, and nothing else.
+    let reset = example.connect();
+    ping(&reset, b"x");
+    socket2::SockRef::from(&reset)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(reset);
+    for _ in 0..100 {
+        ping(&example.connect(), b"short");
+    }
+    ping(&streams[2], b"still there");
+}
+
+#[test]
+fn ping_pong_sends_back_what_it_receives_on_one_core() {
+    plays_ping_pong(1);
+}
+
+#[test]
+fn ping_pong_sends_back_what_it_receives_on_two_cores() {
+    plays_ping_pong(2);
+}
+
+#[test]
+fn an_example_that_is_not_there_is_wrong_use_that_names_those_that_are() {
+    let output = Command::new(COMMAND)
+        .args(["example", "pong"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        text.starts_with("sluice: example pong: no such example"),
+        "{text}"
+    );
+    assert!(text.contains("ping-pong"), "{text}");
+}
