@@ -19,6 +19,8 @@ pub struct ServerCounters {
     pub bytes_out: u64,
     /// Requests whose head came in more than one piece: reads that had to be continued.
     pub partial_heads: u64,
+    /// Connections given up because a large head found no buffer free.
+    pub large_heads_refused: u64,
     /// Connections given up because they sent too much while they were being closed.
     pub linger_exceeded: u64,
     /// Connections given up because the channel refused a command.
@@ -55,6 +57,7 @@ impl ServerCounters {
             ("bytes_in", self.bytes_in),
             ("bytes_out", self.bytes_out),
             ("partial_heads", self.partial_heads),
+            ("large_heads_refused", self.large_heads_refused),
             ("linger_exceeded", self.linger_exceeded),
             ("commands_refused", self.commands_refused),
         ]

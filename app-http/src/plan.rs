@@ -4,11 +4,11 @@ use crate::connections::Connection;
 use crate::limits::MIN_BUFFER_BYTES;
 use megapipe::appliance::memory_plan::Footprint;
 
-/// Requests are small and answers are not; a request's head fits into one buffer.
+/// Requests are small: nearly every one fits into one chunk, and the largest head into one buffer.
 pub const FOOTPRINT: Footprint = Footprint {
-    rx_buffer_bytes: 4 * 1024,
-    tx_buffer_bytes: 16 * 1024,
+    window_bytes: 16 * 1024,
     application_bytes: 256,
+    chunk_bytes: 2 * 1024,
     buffer_bytes: 8 * 1024,
 };
 

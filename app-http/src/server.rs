@@ -242,8 +242,22 @@ impl Server {
                 connection.held = (!buffer.filled().is_empty()).then_some(buffer);
             }
             Err(SubmitError::Empty) if buffer.spare() > 0 => self.read_on(channel, slot, buffer),
-            Err(SubmitError::Empty) => self.refuse_overlong_head(channel, slot, buffer),
+            Err(SubmitError::Empty) => self.read_on_in_larger(channel, slot, buffer),
             Err(error) => self.check(channel, slot, Err(error)),
+        }
+    }
+
+    /// Reads on behind a part of a request that fills its buffer, in one of the channel's own.
+    #[cold]
+    fn read_on_in_larger(&mut self, channel: &mut Channel, slot: Slot, buffer: Buffer) {
+        let Some(mut larger) = channel.buffer() else {
+            self.counters.large_heads_refused += 1;
+            return self.end(channel, slot);
+        };
+        if larger.append(buffer.filled()) == buffer.filled().len() && larger.spare() > 0 {
+            self.read_on(channel, slot, larger);
+        } else {
+            self.refuse_overlong_head(channel, slot, buffer);
         }
     }
 

@@ -11,10 +11,7 @@ use net::testing::{Conditions, Link};
 use std::time::Duration;
 use support::{etag, site};
 
-const SMALL: Size = Size {
-    connections: 16,
-    tx_buffer_bytes: 8192,
-};
+const SMALL: Size = Size { connections: 16 };
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -288,7 +285,9 @@ fn a_client_that_does_not_read_is_not_read_from() {
     let requests = get("/large.bin").repeat(20);
     appliance.client.send(socket, requests.as_bytes());
     appliance.run(1000);
-    assert_eq!(appliance.counter("requests"), 1);
+    // The send queue holds a few answers, by reference; the rest is not even parsed.
+    let answered = appliance.counter("requests");
+    assert!((1..6).contains(&answered), "{answered}");
     let received = appliance.exchange(socket, b"");
     assert_eq!(appliance.counter("requests"), 20);
     assert_eq!(received.len() as u64, appliance.counter("bytes_out"));

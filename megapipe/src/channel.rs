@@ -14,7 +14,7 @@ pub use crate::counters::ChannelCounters;
 pub use crate::lwsocket::{Handle, ListenHandle, Lwsocket};
 pub use crate::writes::{IoSlice, IoVec};
 
-use crate::buffer::Pool;
+use crate::buffer::Home;
 use crate::handle_table::{HandleTable, Operation, Phase, Sending, Slot};
 use crate::limits;
 use crate::listener::{AcceptedSocket, Listener};
@@ -33,9 +33,11 @@ pub struct ChannelConfig {
     pub handles: usize,
     /// Commands that are collected before they are flushed (0 counts as 1); the paper's 32.
     pub batch: usize,
-    /// Buffers in the pool.
+    /// Chunks of receive memory that the stack has.
+    pub chunks: usize,
+    /// Buffers of the channel's own, for what is larger than a chunk.
     pub buffers: usize,
-    /// Bytes of each buffer.
+    /// Bytes of each of these.
     pub buffer_bytes: usize,
 }
 
@@ -48,7 +50,7 @@ pub struct ChannelUse {
     pub handles: usize,
     /// Writes under way.
     pub writes: usize,
-    /// Buffers in the pool.
+    /// Buffers of the channel's own that are free.
     pub free_buffers: usize,
 }
 
@@ -81,10 +83,8 @@ pub struct Channel {
     pub(crate) accepts: Ring<AcceptedSocket>,
     /// Connections wait in the stack because the accept ring was full.
     pub(crate) is_accept_blocked: bool,
-    /// Handles that have something to read and no buffer to read into.
-    pub(crate) starved: Ring<u32>,
     pub(crate) listeners: heapless::Vec<Listener, { limits::LISTENERS }>,
-    pub(crate) pool: Rc<Pool>,
+    pub(crate) home: Home,
     pub(crate) orphans: Rc<Orphans>,
     pub(crate) counters: ChannelCounters,
     pub(crate) handles: usize,
@@ -107,9 +107,8 @@ impl Channel {
             ready: Ring::new(handles + limits::ACCEPTS_WAITING + limits::LISTENERS),
             accepts: Ring::new(limits::ACCEPTS_WAITING),
             is_accept_blocked: false,
-            starved: Ring::new(handles),
             listeners: heapless::Vec::new(),
-            pool: Pool::new(config.buffers, config.buffer_bytes),
+            home: Home::new(config.buffers, config.buffer_bytes, config.chunks),
             orphans: Orphans::new(handles),
             counters: ChannelCounters::default(),
             handles,
@@ -158,7 +157,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Reads into a buffer of the pool, taken only when there is something to read (`mp_read`).
+    /// Reads what comes next (`mp_read`): the completion brings a buffer of the stack's, in which
+    /// the bytes lie already.
     ///
     /// # Errors
     /// [`SubmitError`].
@@ -205,7 +205,8 @@ impl Channel {
     }
 
     /// Writes the pieces in order (`mp_write`, `mp_writev`) and takes them out of `pieces`.
-    /// Completes when all is in the send queue, not when it is acknowledged.
+    /// Completes when all is in the send queue, not when it is acknowledged. Nothing is copied: the
+    /// pieces are sent from where they are, and dropped when they are acknowledged.
     ///
     /// # Errors
     /// [`SubmitError`]; then the pieces stay where they are, unless they hold no bytes.
@@ -262,9 +263,9 @@ impl Channel {
         Ok(())
     }
 
-    /// Takes an empty buffer from the pool, `None` when all are out.
+    /// Takes an empty buffer of the channel's own, `None` when all are out.
     pub fn buffer(&mut self) -> Option<Buffer> {
-        self.pool.take()
+        self.home.take()
     }
 
     /// Asks for the commands so far to be flushed now: the next [`dispatch`](Self::dispatch) says
@@ -324,7 +325,7 @@ impl Channel {
             lwsockets,
             handles,
             writes: self.writes.len(),
-            free_buffers: self.pool.free(),
+            free_buffers: self.home.free(),
         }
     }
 }

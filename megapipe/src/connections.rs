@@ -3,8 +3,13 @@
 //! Implemented by [`Stack`], and in tests by a small model of one, so that the channel's rules are
 //! tested without a network. What each call means is documented at [`Stack`].
 
+use crate::writes::IoSlice;
+use alloc::boxed::Box;
 use kernel::CoreMask;
-use net::stack::{Accepted, ConnectionError, ConnectionId, Event, ListenError, ListenerId};
+use net::chunk::Chunk;
+use net::stack::{
+    Accepted, ConnectionError, ConnectionId, Event, ListenError, ListenerId, Loan, ReceiveError,
+};
 use net::{Nic, Stack};
 
 /// The connections of one core.
@@ -17,22 +22,24 @@ pub(crate) trait Connections {
         backlog: usize,
     ) -> Result<ListenerId, ListenError>;
     fn accept(&mut self, listener: ListenerId) -> Option<Accepted>;
+    fn take(&mut self, connection: ConnectionId) -> Result<Option<Box<Chunk>>, ReceiveError>;
+    fn give_back(&mut self, chunk: Box<Chunk>);
     fn receive(
         &mut self,
         connection: ConnectionId,
         buf: &mut [u8],
     ) -> Result<Option<usize>, ConnectionError>;
     fn is_readable(&mut self, connection: ConnectionId) -> bool;
-    fn send_with(
+    fn lend(
         &mut self,
         connection: ConnectionId,
-        fill: impl FnMut(&mut [u8]) -> usize,
-    ) -> Result<usize, ConnectionError>;
+        next: impl FnMut() -> Option<IoSlice>,
+    ) -> Result<Loan, ConnectionError>;
     fn shutdown(&mut self, connection: ConnectionId) -> Result<(), ConnectionError>;
     fn release(&mut self, connection: ConnectionId) -> Result<(), ConnectionError>;
 }
 
-impl<N: Nic> Connections for Stack<N> {
+impl<N: Nic> Connections for Stack<N, IoSlice> {
     fn poll_event(&mut self) -> Option<Event> {
         Stack::poll_event(self)
     }
@@ -50,6 +57,16 @@ impl<N: Nic> Connections for Stack<N> {
         Stack::accept(self, listener)
     }
 
+    #[inline]
+    fn take(&mut self, connection: ConnectionId) -> Result<Option<Box<Chunk>>, ReceiveError> {
+        Stack::take(self, connection)
+    }
+
+    #[inline]
+    fn give_back(&mut self, chunk: Box<Chunk>) {
+        Stack::give_back(self, chunk);
+    }
+
     fn receive(
         &mut self,
         connection: ConnectionId,
@@ -64,12 +81,12 @@ impl<N: Nic> Connections for Stack<N> {
     }
 
     #[inline]
-    fn send_with(
+    fn lend(
         &mut self,
         connection: ConnectionId,
-        fill: impl FnMut(&mut [u8]) -> usize,
-    ) -> Result<usize, ConnectionError> {
-        Stack::send_with(self, connection, fill)
+        next: impl FnMut() -> Option<IoSlice>,
+    ) -> Result<Loan, ConnectionError> {
+        Stack::lend(self, connection, next)
     }
 
     fn shutdown(&mut self, connection: ConnectionId) -> Result<(), ConnectionError> {

@@ -10,6 +10,7 @@
 use crate::channel::Channel;
 use crate::idle::{IdlePolicy, Observer, earliest};
 use crate::limits;
+use crate::writes::IoSlice;
 use kernel::{CoreMask, Instant, Processor};
 use net::{Nic, Stack};
 
@@ -36,14 +37,14 @@ pub struct Turn {
 
 /// One core: its stack, its channel, its application.
 pub struct Core<N: Nic, A: Application> {
-    stack: Stack<N>,
+    stack: Stack<N, IoSlice>,
     channel: Channel,
     application: A,
 }
 
 impl<N: Nic, A: Application> Core<N, A> {
     /// Puts a core together.
-    pub fn new(stack: Stack<N>, channel: Channel, application: A) -> Self {
+    pub fn new(stack: Stack<N, IoSlice>, channel: Channel, application: A) -> Self {
         Core {
             stack,
             channel,
@@ -131,7 +132,7 @@ impl<N: Nic, A: Application> Core<N, A> {
     }
 
     /// Returns the stack.
-    pub fn stack(&self) -> &Stack<N> {
+    pub fn stack(&self) -> &Stack<N, IoSlice> {
         &self.stack
     }
 

@@ -29,8 +29,6 @@ pub struct ChannelCounters {
     pub reads_waited: u64,
     /// Writes that had to wait for room in the send queue.
     pub writes_waited: u64,
-    /// Reads with data there that had to wait for a buffer.
-    pub buffer_waits: u64,
     /// Connections accepted.
     pub accepted: u64,
     /// Accepted connections whose lwsocket was dropped unregistered.
@@ -63,7 +61,6 @@ impl ChannelCounters {
             ("opportunistic", self.opportunistic),
             ("reads_waited", self.reads_waited),
             ("writes_waited", self.writes_waited),
-            ("buffer_waits", self.buffer_waits),
             ("accepted", self.accepted),
             ("lwsockets_dropped", self.lwsockets_dropped),
             ("registered", self.registered),

@@ -9,16 +9,17 @@
 //! Invariant: commands are flushed whenever the application has run, so that the submission ring is
 //! empty while events are collected.
 
+use crate::buffer::Buffer;
 use crate::channel::{Channel, ListenHandle, Ready, announce};
 use crate::completion::IoError;
 use crate::connections::Connections;
-use crate::handle_table::{Operation, Phase, Sending};
+use crate::handle_table::{Operation, Phase, Sending, Slot};
 use crate::limits;
 use crate::listener::{AcceptedSocket, Listening};
 use crate::lwsocket::Lwsocket;
 use crate::submissions::Command;
 use kernel::Instant;
-use net::stack::{CloseReason, ConnectionError, ConnectionId, Event};
+use net::stack::{CloseReason, ConnectionError, ConnectionId, Event, ReceiveError};
 
 /// What one try at a read or write came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,7 @@ enum Attempt {
 impl Channel {
     /// Turns the stack's events into completions and returns how many events there were.
     pub(crate) fn collect(&mut self, stack: &mut impl Connections) -> usize {
+        self.return_chunks(stack);
         let mut events = 0;
         while let Some(event) = stack.poll_event() {
             events += 1;
@@ -100,7 +102,7 @@ impl Channel {
             }
         }
         self.release_orphans(stack);
-        self.feed_starved(stack);
+        self.return_chunks(stack);
         self.refill_accepts(stack);
     }
 
@@ -193,51 +195,29 @@ impl Channel {
         if !slot.is_readable {
             return Attempt::Waits;
         }
-        let given = slot.buffer.take();
-        let is_given = given.is_some();
-        let Some(mut buffer) = given.or_else(|| self.pool.take()) else {
-            if !slot.is_starved {
-                slot.is_starved = self.starved.push(connection.index() as u32).is_ok();
-                self.counters.buffer_waits += 1;
-            }
-            return Attempt::Waits;
-        };
-        let attempt = match stack.receive(connection, buffer.room()) {
-            Ok(Some(bytes)) => {
-                buffer.advance(bytes);
-                slot.finish_read(Ok(bytes));
-                // The next read need not try in vain.
-                slot.is_readable = stack.is_readable(connection);
-                slot.buffer = (is_given || bytes > 0).then_some(buffer);
-                Attempt::Complete
-            }
-            Ok(None) => {
-                slot.is_readable = false;
-                if is_given {
-                    slot.buffer = Some(buffer);
-                } else {
-                    self.pool.put_back(buffer);
+        let attempt = match slot.buffer.take() {
+            Some(buffer) => read_into(slot, buffer, stack),
+            None => match stack.take(connection) {
+                Ok(Some(chunk)) => {
+                    slot.finish_read(Ok(chunk.len()));
+                    slot.buffer = Some(self.home.provide(chunk));
+                    Attempt::Complete
                 }
-                Attempt::Waits
-            }
-            // The end of the connection is on its way as an event, and will end the read.
-            Err(ConnectionError::Closed) => {
-                slot.buffer = is_given.then_some(buffer);
-                Attempt::Waits
-            }
-            Err(ConnectionError::Unknown) => {
-                slot.finish_read(Err(IoError::BrokenPipe));
-                slot.buffer = is_given.then_some(buffer);
-                Attempt::Complete
-            }
+                Ok(None) => Attempt::Waits,
+                Err(error) => end_read(slot, error),
+            },
         };
         if attempt == Attempt::Complete {
+            // The next read need not try in vain.
+            slot.is_readable = stack.is_readable(connection);
             announce(slot, &mut self.ready);
+        } else {
+            slot.is_readable = false;
         }
         attempt
     }
 
-    /// Tries to move the rest of the write that is under way, if there is one, to the send queue.
+    /// Tries to lend the rest of the write that is under way, if there is one, to the stack.
     fn continue_write(
         &mut self,
         connection: ConnectionId,
@@ -250,9 +230,9 @@ impl Channel {
             return Attempt::Nothing;
         }
         let write = self.writes.write(slot.pieces);
-        let result = match stack.send_with(connection, |room| write.fill(room)) {
-            Ok(moved) => {
-                slot.written += moved;
+        let result = match stack.lend(connection, || write.next()) {
+            Ok(loan) => {
+                slot.written += loan.bytes;
                 if !write.is_done() {
                     return Attempt::Waits;
                 }
@@ -343,21 +323,39 @@ impl Channel {
         }
     }
 
-    /// Retries reads that waited for a buffer, oldest first, while the pool has some.
-    fn feed_starved(&mut self, stack: &mut impl Connections) {
-        for _ in 0..self.starved.len() {
-            if self.pool.free() == 0 {
-                return;
-            }
-            let Some(index) = self.starved.pop() else {
-                return;
-            };
-            let Some(slot) = self.table.at(index as usize) else {
-                continue;
-            };
-            slot.is_starved = false;
-            let connection = slot.connection;
-            self.continue_read(connection, stack);
+    /// Gives the stack back what the application is done with.
+    #[inline]
+    fn return_chunks(&mut self, stack: &mut impl Connections) {
+        while let Some(chunk) = self.home.returned() {
+            stack.give_back(chunk);
         }
     }
+}
+
+/// Tries to read into a buffer of the application's.
+fn read_into(slot: &mut Slot, mut buffer: Buffer, stack: &mut impl Connections) -> Attempt {
+    let received = stack.receive(slot.connection, buffer.room());
+    let attempt = match received {
+        Ok(Some(bytes)) => {
+            buffer.advance(bytes);
+            slot.finish_read(Ok(bytes));
+            Attempt::Complete
+        }
+        Ok(None) => Attempt::Waits,
+        Err(ConnectionError::Closed) => end_read(slot, ReceiveError::Closed),
+        Err(ConnectionError::Unknown) => end_read(slot, ReceiveError::Unknown),
+    };
+    slot.buffer = Some(buffer);
+    attempt
+}
+
+/// Sees to a read that will never have bytes.
+fn end_read(slot: &mut Slot, error: ReceiveError) -> Attempt {
+    match error {
+        ReceiveError::Finished => slot.finish_read(Ok(0)),
+        // The end of the connection is on its way as an event, and will end the read.
+        ReceiveError::Closed => return Attempt::Waits,
+        ReceiveError::Unknown => slot.finish_read(Err(IoError::BrokenPipe)),
+    }
+    Attempt::Complete
 }

@@ -111,8 +111,6 @@ pub(crate) struct Slot {
     pub(crate) is_readable: bool,
     /// The slot is in the ready ring; says nothing about who has it.
     pub(crate) is_queued: bool,
-    /// The slot is in the ring of those that wait for a buffer; says nothing about who has it.
-    pub(crate) is_starved: bool,
 }
 
 const _: () = assert!(size_of::<Slot>() <= limits::IDLE_HANDLE_BYTES);
@@ -138,7 +136,6 @@ impl Slot {
             is_write_first: false,
             is_readable: false,
             is_queued: false,
-            is_starved: false,
         }
     }
 
@@ -146,7 +143,6 @@ impl Slot {
     pub(crate) fn begin(&mut self, connection: ConnectionId) {
         *self = Slot {
             is_queued: self.is_queued,
-            is_starved: self.is_starved,
             ..Slot::new(connection)
         };
     }

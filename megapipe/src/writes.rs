@@ -1,22 +1,22 @@
 //! Writes: the pieces of a `writev`, and the table of those under way.
 //!
-//! The pieces of a write wait here from submission until all is in the send queue, with a cursor
-//! behind what is there already. One write per handle is under way at most, so a table of as many
+//! The pieces of a write wait here from submission until the connection's send queue has taken
+//! them; they are never copied. One write per handle is under way at most, so a table of as many
 //! places as there are handles cannot be full. Places are kept out of the handle table, because
 //! they are large and few are in use at a time; the last one freed is used next, so those few stay
 //! in the cache.
 
 use crate::buffer::Buffer;
 use crate::limits;
-use alloc::boxed::Box;
 use alloc::vec::Vec;
+use net::Lent;
 
-/// One piece of a write. The channel holds it until the write completes.
+/// One piece of a write. Channel and stack hold it until the peer has acknowledged its last byte.
 #[derive(Debug)]
 pub enum IoSlice {
     /// Memory that outlives everything, such as the packed site: sent by reference.
     Static(&'static [u8]),
-    /// A buffer of the pool, returned there when the write is complete.
+    /// A buffer, which returns to its owner when the peer has acknowledged it.
     Buffer(Buffer),
     /// A few bytes carried in the command itself.
     Inline(heapless::Vec<u8, { IoSlice::INLINE_BYTES }>),
@@ -36,6 +36,20 @@ impl IoSlice {
     }
 }
 
+impl Default for IoSlice {
+    /// No bytes.
+    fn default() -> Self {
+        IoSlice::Static(&[])
+    }
+}
+
+impl Lent for IoSlice {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        IoSlice::bytes(self)
+    }
+}
+
 /// The pieces of one `writev`, sent in order.
 pub type IoVec = heapless::Vec<IoSlice, { limits::WRITE_PIECES }>;
 
@@ -47,34 +61,20 @@ pub(crate) struct WriteId(u32);
 #[derive(Default)]
 pub(crate) struct Write {
     pieces: IoVec,
-    /// Pieces that are in the send queue as a whole.
+    /// Pieces that the send queue has taken.
     done_pieces: usize,
-    /// Bytes of the next piece that are in the send queue.
-    done_bytes: usize,
 }
 
 impl Write {
-    /// Copies as much of the rest into `room` as fits and returns how much.
+    /// Takes the next piece out.
     #[inline]
-    pub(crate) fn fill(&mut self, room: &mut [u8]) -> usize {
-        let mut filled = 0;
-        while let Some(piece) = self.pieces.get(self.done_pieces) {
-            let rest = piece.bytes().get(self.done_bytes..).unwrap_or_default();
-            let room = &mut room[filled..];
-            let count = rest.len().min(room.len());
-            room[..count].copy_from_slice(&rest[..count]);
-            filled += count;
-            if count < rest.len() {
-                self.done_bytes += count;
-                break;
-            }
-            self.done_pieces += 1;
-            self.done_bytes = 0;
-        }
-        filled
+    pub(crate) fn next(&mut self) -> Option<IoSlice> {
+        let piece = self.pieces.get_mut(self.done_pieces)?;
+        self.done_pieces += 1;
+        Some(core::mem::take(piece))
     }
 
-    /// Returns whether all is in the send queue.
+    /// Returns whether the send queue has taken everything.
     #[inline]
     pub(crate) fn is_done(&self) -> bool {
         self.done_pieces == self.pieces.len()
@@ -83,7 +83,9 @@ impl Write {
 
 /// The writes under way.
 pub(crate) struct WriteTable {
-    places: Box<[Write]>,
+    /// Made when they are first used.
+    places: Vec<Write>,
+    count: usize,
     free: Vec<WriteId>,
 }
 
@@ -91,8 +93,9 @@ impl WriteTable {
     /// Takes room for `handles` writes.
     pub(crate) fn new(handles: usize) -> Self {
         WriteTable {
-            places: (0..handles).map(|_| Write::default()).collect(),
-            free: (0..handles as u32).rev().map(WriteId).collect(),
+            places: Vec::with_capacity(handles),
+            count: handles,
+            free: Vec::with_capacity(handles),
         }
     }
 
@@ -100,10 +103,16 @@ impl WriteTable {
     /// all places are taken.
     #[inline]
     pub(crate) fn begin(&mut self) -> Option<(WriteId, &mut IoVec)> {
-        let id = self.free.pop()?;
+        let id = match self.free.pop() {
+            Some(id) => id,
+            None if self.places.len() < self.count => {
+                self.places.push(Write::default());
+                WriteId(self.places.len() as u32 - 1)
+            }
+            None => return None,
+        };
         let write = &mut self.places[id.0 as usize];
         write.done_pieces = 0;
-        write.done_bytes = 0;
         Some((id, &mut write.pieces))
     }
 
@@ -127,7 +136,6 @@ impl WriteTable {
 #[cfg(test)]
 mod tests {
     use super::{IoSlice, IoVec, WriteId, WriteTable};
-    use std::vec;
     use std::vec::Vec;
 
     fn pieces() -> IoVec {
@@ -147,22 +155,15 @@ mod tests {
     }
 
     #[test]
-    fn a_write_walks_over_its_pieces_in_any_steps() {
-        for step in 1..12 {
-            let mut table = WriteTable::new(1);
-            let id = begin(&mut table);
-            let mut sent = Vec::new();
-            let mut tries = 0;
-            while !table.write(id).is_done() {
-                tries += 1;
-                let mut room = vec![0; step];
-                let count = table.write(id).fill(&mut room);
-                assert!(count == step || table.write(id).is_done());
-                sent.extend_from_slice(&room[..count]);
-            }
-            assert_eq!(tries, 12usize.div_ceil(step));
-            assert_eq!(sent, b"headdatebody", "in steps of {step}");
+    fn a_write_gives_its_pieces_in_order_and_once() {
+        let mut table = WriteTable::new(1);
+        let id = begin(&mut table);
+        let mut taken = Vec::new();
+        while let Some(piece) = table.write(id).next() {
+            taken.extend_from_slice(piece.bytes());
+            assert_eq!(table.write(id).is_done(), taken == b"headdatebody");
         }
+        assert_eq!(taken, b"headdatebody");
     }
 
     #[test]

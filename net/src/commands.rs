@@ -1,16 +1,43 @@
 //! What the layer above asks of one connection: receive, send, shut down, abort, release. Each acts
-//! on the socket at once; what follows from it goes out at the next
+//! on the connection at once; what follows from it goes out at the next
 //! [`poll_transmit`](Stack::poll_transmit).
 //!
 //! Upstream: `megapipe`. Downstream: [`tcp`](crate::tcp), and `egress` by the dirty list.
 
+use crate::chunk::Chunk;
 use crate::connection::{Connection, ConnectionId, Role};
 use crate::event::Pending;
+use crate::limits;
 use crate::nic::Nic;
-use crate::stack::{ConnectionError, Stack};
-use crate::tcp::Received;
+use crate::stack::{ConnectionError, Loan, ReceiveError, Stack};
+use crate::tcp::{Lent, Tcb};
+use alloc::boxed::Box;
 
-impl<N: Nic> Stack<N> {
+impl<N: Nic, P: Lent> Stack<N, P> {
+    /// Takes the oldest chunk of received bytes, without a copy; it is to be
+    /// [given back](Self::give_back). `Ok(None)` means that nothing is there yet, an empty chunk
+    /// never comes.
+    ///
+    /// # Errors
+    /// [`ReceiveError`]; bytes that came before the end are received first.
+    #[inline]
+    pub fn take(&mut self, connection: ConnectionId) -> Result<Option<Box<Chunk>>, ReceiveError> {
+        let (index, slot) = self.owned(connection).map_err(ReceiveError::from)?;
+        let Some(chunk) = slot.tcb.receive_queue().take() else {
+            return nothing(&slot.tcb).map(|()| None);
+        };
+        if slot.tcb.has_read() {
+            self.mark_dirty(index);
+        }
+        Ok(Some(chunk))
+    }
+
+    /// Takes a chunk back that [`take`](Self::take) has given.
+    #[inline]
+    pub fn give_back(&mut self, chunk: Box<Chunk>) {
+        self.chunks.give_back(chunk);
+    }
+
     /// Copies received bytes into `buf` and returns how many; `Ok(Some(0))` means that the peer
     /// has finished sending, and `Ok(None)` that nothing is there yet, or that `buf` is empty.
     ///
@@ -22,22 +49,23 @@ impl<N: Nic> Stack<N> {
         connection: ConnectionId,
         buf: &mut [u8],
     ) -> Result<Option<usize>, ConnectionError> {
-        let (index, slot) = self.owned(connection)?;
+        let found = self.connections.owned(connection);
+        let (index, slot) = found.ok_or(ConnectionError::Unknown)?;
         if buf.is_empty() {
             return Ok(None);
         }
-        let (received, unread) = slot.socket.receive(buf);
-        slot.unread_seen = unread;
-        match received {
-            Received::Bytes(bytes) => {
-                // The window has grown, and the peer may have to be told.
-                self.mark_dirty(index);
-                Ok(Some(bytes))
-            }
-            Received::Nothing => Ok(None),
-            Received::Finished => Ok(Some(0)),
-            Received::Broken => Err(ConnectionError::Closed),
+        let bytes = slot.tcb.receive_queue().copy(buf, &mut self.chunks);
+        if bytes == 0 {
+            return match nothing(&slot.tcb) {
+                Ok(()) => Ok(None),
+                Err(ReceiveError::Finished) => Ok(Some(0)),
+                Err(_) => Err(ConnectionError::Closed),
+            };
         }
+        if slot.tcb.has_read() {
+            self.mark_dirty(index);
+        }
+        Ok(Some(bytes))
     }
 
     /// Returns whether [`receive`](Self::receive) would have something: bytes, or the peer's finish.
@@ -46,67 +74,54 @@ impl<N: Nic> Stack<N> {
     /// [`Event::Readable`]: crate::stack::Event::Readable
     #[inline]
     pub fn is_readable(&mut self, connection: ConnectionId) -> bool {
-        self.owned(connection).is_ok_and(|(_, slot)| {
-            slot.socket.unread_bytes() > 0 || slot.socket.peer_has_finished()
-        })
+        self.owned(connection)
+            .is_ok_and(|(_, slot)| slot.tcb.is_readable())
     }
 
-    /// Copies as much of `data` as fits into the send buffer and returns how much, 0 when it is
-    /// full. After less than all, [`Event::Writable`] follows when there is room.
-    ///
-    /// # Errors
-    /// [`ConnectionError`].
-    ///
-    /// [`Event::Writable`]: crate::stack::Event::Writable
-    pub fn send(
-        &mut self,
-        connection: ConnectionId,
-        data: &[u8],
-    ) -> Result<usize, ConnectionError> {
-        let mut rest = data;
-        self.send_with(connection, |room| {
-            let count = rest.len().min(room.len());
-            let (now, later) = rest.split_at(count);
-            room[..count].copy_from_slice(now);
-            rest = later;
-            count
-        })
-    }
-
-    /// Lets `fill` write straight into the free room of the send buffer, again and again until it
-    /// writes less than it is offered (it has no more) or no room is left, and returns how many
-    /// bytes it wrote. When it was offered all the room there is, [`Event::Writable`] follows when
-    /// there is more.
+    /// Lends pieces to a connection, which sends them in order and drops each when its last byte
+    /// is acknowledged. `next` is asked for pieces while there is room for one, until it has no
+    /// more. Returns the bytes lent, and whether room was left: if not, [`Event::Writable`]
+    /// follows when there is.
     ///
     /// # Errors
     /// [`ConnectionError`].
     ///
     /// [`Event::Writable`]: crate::stack::Event::Writable
     #[inline]
-    pub fn send_with(
+    pub fn lend(
         &mut self,
         connection: ConnectionId,
-        fill: impl FnMut(&mut [u8]) -> usize,
-    ) -> Result<usize, ConnectionError> {
+        mut next: impl FnMut() -> Option<P>,
+    ) -> Result<Loan, ConnectionError> {
         let (index, slot) = self.owned(connection)?;
-        let (sent, has_room) = slot.socket.send_with(fill).ok_or(ConnectionError::Closed)?;
-        slot.sequence_end = slot.sequence_end.wrapping_add(sent as u32);
+        if !slot.tcb.may_send() {
+            return Err(ConnectionError::Closed);
+        }
+        let queue = slot.tcb.send_queue();
+        let before = queue.len();
+        let mut has_room = queue.has_room();
+        while has_room && let Some(piece) = next() {
+            // There is room.
+            let _ = queue.push(piece);
+            has_room = queue.has_room();
+        }
+        let bytes = queue.len() - before;
         slot.wants_room |= !has_room;
         self.mark_dirty(index);
-        Ok(sent)
+        Ok(Loan { bytes, has_room })
     }
 
-    /// Finishes sending: FIN after what is in the send buffer. Receiving goes on, for at most
+    /// Finishes sending: FIN after what is in the send queue. Receiving goes on, for at most
     /// [`Self::LINGER`] after the peer has acknowledged the FIN.
     ///
     /// # Errors
     /// [`ConnectionError`].
     pub fn shutdown(&mut self, connection: ConnectionId) -> Result<(), ConnectionError> {
         let (index, slot) = self.owned(connection)?;
-        if slot.end.is_some() {
+        if slot.has_ended {
             return Err(ConnectionError::Closed);
         }
-        slot.close();
+        slot.tcb.close();
         self.mark_dirty(index);
         Ok(())
     }
@@ -117,7 +132,7 @@ impl<N: Nic> Stack<N> {
     /// [`ConnectionError`].
     pub fn abort(&mut self, connection: ConnectionId) -> Result<(), ConnectionError> {
         let (index, slot) = self.owned(connection)?;
-        if slot.end.is_some() {
+        if slot.has_ended {
             return Err(ConnectionError::Closed);
         }
         self.reset(index);
@@ -126,24 +141,26 @@ impl<N: Nic> Stack<N> {
 
     /// Gives the connection back: the id is stale from now on, no event of it follows, and the
     /// slot is used again. One that is still open is finished in the background: FIN after its
-    /// send buffer when nothing unread waits, else RST (RFC 2525 §2.17), within
+    /// send queue when nothing unread waits, else RST (RFC 2525 §2.17). A peer that takes nothing
+    /// of the queue is given up after [`limits::USER_TIMEOUT`], one that does not finish after
     /// [`Self::LINGER`].
     ///
     /// # Errors
     /// [`ConnectionError::Unknown`].
     pub fn release(&mut self, connection: ConnectionId) -> Result<(), ConnectionError> {
-        let linger = self.now + Self::LINGER;
+        let linger = self.now + limits::USER_TIMEOUT;
         let (index, slot) = self.owned(connection)?;
         slot.role = Role::Released;
         slot.pending = Pending::default();
-        if slot.end.is_some() {
+        if slot.has_ended {
             self.free_if_done(index);
-        } else if slot.socket.unread_bytes() > 0 {
+        } else if slot.tcb.unread_bytes() > 0 {
             self.output.counters.linger_resets += 1;
             self.reset(index);
         } else {
-            slot.close();
+            slot.tcb.close();
             slot.linger = Some(linger);
+            slot.linger_mark = slot.tcb.una();
             self.mark_dirty(index);
         }
         Ok(())
@@ -152,8 +169,45 @@ impl<N: Nic> Stack<N> {
     fn owned(
         &mut self,
         connection: ConnectionId,
-    ) -> Result<(u32, &mut Connection), ConnectionError> {
+    ) -> Result<(u32, &mut Connection<P>), ConnectionError> {
         let found = self.connections.owned(connection);
         found.ok_or(ConnectionError::Unknown)
+    }
+}
+
+impl<N: Nic, P: Lent + for<'a> From<&'a [u8]>> Stack<N, P> {
+    /// Copies `data` into memory of its own and lends that; returns how many bytes there was room
+    /// for: all or none.
+    ///
+    /// # Errors
+    /// [`ConnectionError`].
+    pub fn send(
+        &mut self,
+        connection: ConnectionId,
+        data: &[u8],
+    ) -> Result<usize, ConnectionError> {
+        let mut copy = Some(data);
+        let loan = self.lend(connection, || copy.take().map(P::from))?;
+        Ok(loan.bytes)
+    }
+}
+
+/// Says why there is nothing to read.
+fn nothing<P: Lent>(tcb: &Tcb<P>) -> Result<(), ReceiveError> {
+    if tcb.peer_has_finished() {
+        Err(ReceiveError::Finished)
+    } else if tcb.end().is_some() {
+        Err(ReceiveError::Closed)
+    } else {
+        Ok(())
+    }
+}
+
+impl From<ConnectionError> for ReceiveError {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::Unknown => ReceiveError::Unknown,
+            ConnectionError::Closed => ReceiveError::Closed,
+        }
     }
 }

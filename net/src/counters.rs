@@ -50,6 +50,8 @@ pub enum DropReason {
     ConnectionsFull,
     /// A RST for a connection in TIME_WAIT (RFC 1337).
     TimeWaitReset,
+    /// An ICMP message that is malformed, or asks for no answer.
+    Icmp,
 }
 
 macro_rules! drop_names {
@@ -88,6 +90,7 @@ drop_names! {
     HalfOpenFull => "drop_half_open_full",
     ConnectionsFull => "drop_connections_full",
     TimeWaitReset => "drop_time_wait_reset",
+    Icmp => "drop_icmp",
 }
 
 impl DropReason {
@@ -158,6 +161,14 @@ counters! {
     linger_resets,
     /// Segments for connections that do not exist, answered with RST unless they were one.
     unknown_segments,
+    /// Segments of connections that were out of place: old, beyond the window, or not to be trusted.
+    out_of_place_segments,
+    /// TCP segments sent, each as often as it was.
+    tx_segments,
+    /// Segments sent that had been sent before, whole or in part.
+    tx_segments_repeated,
+    /// Bytes received that found no memory, or no place beyond a gap.
+    rx_refused_bytes,
     /// SYNs accepted for a 4-tuple in TIME_WAIT.
     time_wait_reused,
     /// Segments answered from TIME_WAIT.
@@ -172,6 +183,8 @@ counters! {
     slots_now,
     /// TIME_WAIT entries at this moment.
     time_wait_now,
+    /// Chunks of receive memory that are free at this moment.
+    free_chunks_now,
 }
 
 impl Counters {

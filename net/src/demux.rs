@@ -9,6 +9,7 @@
 use crate::checksum::Sum;
 use crate::counters::DropReason;
 use crate::flow::FlowKey;
+use crate::tcp::Seq;
 use core::net::Ipv4Addr;
 use core::ops::Range;
 
@@ -16,7 +17,8 @@ use core::ops::Range;
 pub(crate) const ETHERNET_HEADER_BYTES: usize = 14;
 /// Bytes of an IPv4 header without options.
 pub(crate) const IPV4_HEADER_BYTES: usize = 20;
-const TCP_HEADER_BYTES: usize = 20;
+/// Bytes of a TCP header without options.
+pub(crate) const TCP_HEADER_BYTES: usize = 20;
 const UDP_HEADER_BYTES: usize = 8;
 
 /// Who we are, as far as known.
@@ -33,7 +35,7 @@ pub(crate) struct Station {
 pub(crate) enum Route {
     /// An ARP packet.
     Arp,
-    /// An ICMP packet for us: where the IP packet lies in the frame.
+    /// An ICMP message for us: where it lies in the frame.
     Icmp(Range<usize>),
     /// A datagram for the DHCP client.
     Dhcp,
@@ -48,23 +50,50 @@ pub(crate) enum Route {
 pub(crate) struct Segment {
     /// Whose it is.
     pub(crate) key: FlowKey,
-    /// Where the IP packet lies in the frame.
-    pub(crate) packet: Range<usize>,
     /// The sequence number.
-    pub(crate) sequence: u32,
+    pub(crate) sequence: Seq,
     /// The acknowledgement number, of meaning only with ACK.
-    pub(crate) acknowledged: u32,
-    /// Bytes of payload.
-    pub(crate) payload_bytes: usize,
-    /// FIN, SYN, RST, PSH, ACK from bit 0 up.
+    pub(crate) acknowledged: Seq,
     pub(crate) flags: Flags,
+    /// The window field, not scaled.
+    pub(crate) window: u16,
+    /// Where the options begin in the frame; the payload follows them.
+    pub(crate) options_at: u16,
+    pub(crate) options_bytes: u8,
+    pub(crate) payload_bytes: u16,
 }
 
-/// The flags byte of a TCP header.
+impl Segment {
+    /// Returns the options and the payload, out of the segment's frame.
+    #[inline]
+    pub(crate) fn parts<'a>(&self, frame: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let start = usize::from(self.options_at);
+        let middle = start + usize::from(self.options_bytes);
+        let end = middle + usize::from(self.payload_bytes);
+        let (options, payload) = (frame.get(start..middle), frame.get(middle..end));
+        (options.unwrap_or_default(), payload.unwrap_or_default())
+    }
+
+    /// Returns the sequence number after the segment.
+    pub(crate) fn end(&self) -> Seq {
+        let controls = u32::from(self.flags.has_syn()) + u32::from(self.flags.has_fin());
+        self.sequence + (u32::from(self.payload_bytes) + controls)
+    }
+}
+
+/// The flags byte of a TCP header: FIN, SYN, RST, PSH, ACK from bit 0 up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Flags(pub(crate) u8);
 
 impl Flags {
+    pub(crate) const SYN: Flags = Flags(0x02);
+    pub(crate) const RST: Flags = Flags(0x04);
+    pub(crate) const ACK: Flags = Flags(0x10);
+    pub(crate) const FIN_ACK: Flags = Flags(0x11);
+    pub(crate) const SYN_ACK: Flags = Flags(0x12);
+    pub(crate) const RST_ACK: Flags = Flags(0x14);
+    pub(crate) const ACK_PSH: Flags = Flags(0x18);
+
     pub(crate) fn has_fin(self) -> bool {
         self.0 & 0x01 != 0
     }
@@ -73,6 +102,9 @@ impl Flags {
     }
     pub(crate) fn has_rst(self) -> bool {
         self.0 & 0x04 != 0
+    }
+    pub(crate) fn has_ack(self) -> bool {
+        self.0 & 0x10 != 0
     }
     /// A SYN that opens a connection: without ACK, RST and FIN.
     pub(crate) fn is_opening(self) -> bool {
@@ -116,7 +148,7 @@ pub(crate) fn route(frame: &[u8], checksum_valid: bool, station: &Station) -> Ro
             Ok(segment) => Route::Segment(segment),
             Err(reason) => Route::Drop(reason),
         },
-        1 => Route::Icmp(ip.range()),
+        1 => Route::Icmp(ip.payload_range()),
         17 => Route::Drop(DropReason::UdpPort),
         _ => Route::Drop(DropReason::IpProtocol),
     }
@@ -173,8 +205,9 @@ impl<'a> Ipv4<'a> {
         })
     }
 
-    fn range(&self) -> Range<usize> {
-        ETHERNET_HEADER_BYTES..ETHERNET_HEADER_BYTES + self.header_bytes + self.payload.len()
+    fn payload_range(&self) -> Range<usize> {
+        let start = ETHERNET_HEADER_BYTES + self.header_bytes;
+        start..start + self.payload.len()
     }
 
     /// Whether this is a datagram from a DHCP server's port to a client's (RFC 2131 §4.1).
@@ -206,11 +239,18 @@ impl<'a> Ipv4<'a> {
                 remote_port,
                 local_port,
             },
-            packet: self.range(),
-            sequence: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
-            acknowledged: u32::from_be_bytes([header[8], header[9], header[10], header[11]]),
-            payload_bytes: self.payload.len() - header_bytes,
+            sequence: Seq(u32::from_be_bytes([
+                header[4], header[5], header[6], header[7],
+            ])),
+            acknowledged: Seq(u32::from_be_bytes([
+                header[8], header[9], header[10], header[11],
+            ])),
             flags: Flags(header[13]),
+            window: u16::from_be_bytes([header[14], header[15]]),
+            // The packet is below 2^16 bytes: its total length says so.
+            options_at: (ETHERNET_HEADER_BYTES + self.header_bytes + TCP_HEADER_BYTES) as u16,
+            options_bytes: (header_bytes - TCP_HEADER_BYTES) as u8,
+            payload_bytes: (self.payload.len() - header_bytes) as u16,
         })
     }
 

@@ -36,11 +36,13 @@ fn a_segment_is_read_whole() {
             remote_port: 4000,
             local_port: 80,
         },
-        packet: 14..61,
-        sequence: 11,
-        acknowledged: 22,
-        payload_bytes: 7,
+        sequence: Seq(11),
+        acknowledged: Seq(22),
         flags: Flags(ACK),
+        window: 0xffff,
+        options_at: 54,
+        options_bytes: 0,
+        payload_bytes: 7,
     };
     assert_eq!(route_of(&segment()), Route::Segment(expected.clone()));
     let mut padded = segment();
@@ -66,7 +68,8 @@ fn ip_options_are_stepped_over() {
     let Route::Segment(segment) = route_of(&frame) else {
         panic!("no segment");
     };
-    assert_eq!((segment.sequence, segment.packet), (11, 14..65));
+    assert_eq!((segment.sequence, segment.options_at), (Seq(11), 58));
+    assert_eq!(segment.parts(&frame), (&[][..], &frame[58..]));
 }
 
 #[test]
@@ -168,7 +171,7 @@ fn arp_icmp_and_dhcp_have_their_routes() {
     arp[12..14].copy_from_slice(&[8, 6]);
     assert_eq!(route_of(&arp), Route::Arp);
     let icmp = ipv4(1, CLIENT_ADDRESS, STACK_ADDRESS, &[8, 0, 0, 0]);
-    assert_eq!(route_of(&icmp), Route::Icmp(14..38));
+    assert_eq!(route_of(&icmp), Route::Icmp(34..38));
     // Before there is an address, and as a broadcast.
     let nobody = Station {
         address: None,

@@ -5,14 +5,13 @@
 //! on the dirty list. Downstream: [`tcp`](crate::tcp), which writes through
 //! [`output`](crate::output).
 
-use crate::address::Address;
 use crate::arp;
 use crate::connection::Role;
 use crate::event::{CloseReason, Pending};
-use crate::limits::TIME_WAIT;
+use crate::limits::{TIME_WAIT, USER_TIMEOUT};
 use crate::nic::{Nic, TxMeta};
 use crate::stack::Stack;
-use crate::tcp::{DhcpChange, Phase};
+use crate::tcp::{DhcpChange, Lent, State};
 use crate::time_wait::Remains;
 use core::time::Duration;
 use kernel::{CoreMask, Instant};
@@ -30,7 +29,7 @@ enum Dispatched {
 /// to send: a guard against spinning.
 const RETRY: Duration = Duration::from_millis(1);
 
-impl<N: Nic> Stack<N> {
+impl<N: Nic, P: Lent> Stack<N, P> {
     /// Lets every timer run that is due.
     pub fn handle_timers(&mut self, now: Instant) {
         self.now = now;
@@ -51,18 +50,33 @@ impl<N: Nic> Stack<N> {
     /// look again than to move it at each segment.
     fn handle_connection_timer(&mut self, index: u32, now: Instant) {
         let slot = self.connections.slot(index);
-        if slot.role == Role::Free {
+        if slot.role == Role::Free || slot.has_ended {
             return;
         }
-        if slot.end.is_none() && slot.linger.is_some_and(|linger| linger <= now) {
+        if slot.linger.is_some_and(|linger| linger <= now) && !self.lingers_on(index, now) {
             self.output.counters.linger_resets += 1;
-            self.reset(index);
-        } else if slot.deadline.is_some_and(|deadline| deadline <= now) {
-            slot.is_due = true;
+            return self.reset(index);
+        }
+        let slot = self.connections.slot(index);
+        if slot.tcb.deadline().is_some_and(|deadline| deadline <= now) && slot.tcb.handle_timer(now)
+        {
             self.mark_dirty(index);
         } else {
             self.set_timer(index);
         }
+    }
+
+    /// Whether a connection whose linger time has passed goes on: one that is still being sent to
+    /// does, as long as the peer takes something.
+    fn lingers_on(&mut self, index: u32, now: Instant) -> bool {
+        let slot = self.connections.slot(index);
+        let una = slot.tcb.una();
+        let goes_on = slot.tcb.state() != State::FinWait2 && una != slot.linger_mark;
+        if goes_on {
+            slot.linger = Some(now + USER_TIMEOUT);
+            slot.linger_mark = una;
+        }
+        goes_on
     }
 
     /// Sends what connections have to send, publishes it with at most one doorbell per queue, and
@@ -94,152 +108,117 @@ impl<N: Nic> Stack<N> {
 
     /// Lets a connection send all it may, and sees to what follows.
     fn dispatch(&mut self, index: u32, now: Instant) -> Dispatched {
+        let link = self.output.link();
         let slot = self.connections.slot(index);
-        if slot.role == Role::Free || (!slot.attached && !slot.socket.owes_reset()) {
-            self.free_if_done(index);
+        if slot.role == Role::Free {
             return Dispatched::All;
         }
-        if !matches!(slot.role, Role::HalfOpen(_)) {
-            slot.socket.adjust_timeout();
-        }
-        let mut has_sent = false;
         loop {
-            let (socket, output) = (&mut slot.socket, &mut self.output);
-            if !self.engine.dispatch(socket, output, slot.peer, now) {
-                if !output.can_transmit() {
-                    return Dispatched::Blocked;
-                }
+            if !self.output.can_transmit() {
+                return Dispatched::Blocked;
+            }
+            let Some(departure) = slot.tcb.poll_transmit(link, &self.chunks, now) else {
                 break;
-            }
-            has_sent = true;
-            if matches!(slot.role, Role::HalfOpen(_)) {
-                slot.sequence_end = output.sequence_after;
-            }
-            if output.sequence_after == slot.sequence_end {
-                break;
-            }
+            };
+            let tcb = &slot.tcb;
+            self.output
+                .transmit_segment(&slot.key, slot.peer, &departure, |payload| {
+                    tcb.copy_payload(departure.offset, payload);
+                });
+            self.output.counters.tx_segments += 1;
+            self.output.counters.tx_segments_repeated += u64::from(departure.is_repeated);
         }
-        slot.owes_ack &= !has_sent;
-        let deadline_before = slot.deadline;
-        let was_due = core::mem::take(&mut slot.is_due);
-        slot.deadline = if was_due {
-            let deadline = self.engine.deadline(&slot.socket, now);
-            deadline.map(|deadline| deadline.max(now + RETRY))
-        } else {
-            earlier(
-                slot.deadline,
-                slot.check_after(has_sent).map(|after| now + after),
-            )
-        };
-        match slot.socket.phase() {
-            // The timer is set for this, or for before.
-            Phase::Open if slot.deadline == deadline_before && slot.linger.is_none() => {}
-            Phase::Open | Phase::HalfOpen | Phase::Finishing | Phase::Listening => {
-                self.set_timer(index);
-            }
-            Phase::PeerOpen => {
-                slot.linger.get_or_insert(now + Self::LINGER);
-                self.set_timer(index);
-            }
-            Phase::TimeWait => {
-                // What it still waits for is its own end, unless it owes the ACK of the FIN.
-                if !slot.owes_ack || was_due {
-                    self.dissolve(index, now);
-                } else {
-                    self.set_timer(index);
+        slot.tcb.has_transmitted(now);
+        match slot.tcb.state() {
+            State::TimeWait => self.dissolve(index, now),
+            State::Closed => self.follow_end(index),
+            State::FinWait2 => {
+                if slot.linger_mark != slot.tcb.una() || slot.linger.is_none() {
+                    slot.linger_mark = slot.tcb.una();
+                    slot.linger = Some(now + Self::LINGER);
                 }
+                self.set_timer(index);
             }
-            Phase::Closed => self.dispatched_closed(index),
+            _ => self.set_timer(index),
         }
         Dispatched::All
     }
 
-    /// Sees to a connection that was found closed after its dispatch: it had timed out, or the
-    /// address is gone, or its RST is out.
-    fn dispatched_closed(&mut self, index: u32) {
-        let has_address = self.address.is_some();
-        let slot = self.connections.slot(index);
-        if let Role::HalfOpen(_) = slot.role {
-            return self.lose_half_open(index);
-        }
-        if slot.end.is_none() {
-            let reason = if has_address {
-                CloseReason::TimedOut
-            } else {
-                CloseReason::Aborted
-            };
-            self.end(index, reason);
-        }
-        // One that was reset in TIME_WAIT is still in the table.
-        self.detach(index);
-        self.free_if_done(index);
-    }
-
     /// Sets a connection's timer for the earlier of its deadlines, unless it is set for before.
+    #[inline]
     fn set_timer(&mut self, index: u32) {
         let slot = self.connections.slot(index);
-        if let Some(wanted) = earlier(slot.deadline, slot.linger) {
+        if let Some(wanted) = earlier(slot.tcb.deadline(), slot.linger) {
             self.timers.set_no_later(index, wanted);
         }
     }
 
-    /// Ends a connection past its handshake: counts it, and tells the layer above if it is its
-    /// own. One that is closed leaves the flow table; TIME_WAIT does when its ACK is out.
-    pub(crate) fn end(&mut self, index: u32, reason: CloseReason) {
+    /// Sees to a connection that is over: counts it once, tells the layer above if it is its own,
+    /// and takes one that is closed out of the flow table; TIME_WAIT leaves it when its
+    /// acknowledgement is out.
+    pub(crate) fn follow_end(&mut self, index: u32) {
         let slot = self.connections.slot(index);
-        if matches!(slot.role, Role::HalfOpen(_) | Role::Free) {
+        let Some(reason) = slot.tcb.end() else {
             return;
-        }
-        slot.end = Some(reason);
-        slot.linger = None;
-        let counters = &mut self.output.counters;
-        counters.established_now -= 1;
-        match reason {
-            CloseReason::Finished => counters.connections_finished += 1,
-            CloseReason::Reset => counters.connections_reset += 1,
-            CloseReason::TimedOut => counters.connections_timed_out += 1,
-            CloseReason::Aborted => counters.connections_aborted += 1,
+        };
+        if let Role::HalfOpen(_) = slot.role {
+            return self.lose_half_open(index);
         }
         let is_owned = slot.role == Role::Owned;
-        if slot.socket.phase() == Phase::Closed {
+        let is_first = !core::mem::replace(&mut slot.has_ended, true);
+        if slot.tcb.state() == State::Closed {
             self.detach(index);
         }
-        if is_owned {
-            self.add_event(index, Pending::CLOSED);
+        if is_first {
+            let counters = &mut self.output.counters;
+            counters.established_now -= 1;
+            match reason {
+                CloseReason::Finished => counters.connections_finished += 1,
+                CloseReason::Reset => counters.connections_reset += 1,
+                CloseReason::TimedOut => counters.connections_timed_out += 1,
+                CloseReason::Aborted => counters.connections_aborted += 1,
+            }
+            if is_owned {
+                self.add_event(index, Pending::CLOSED);
+            }
         }
+        self.free_if_done(index);
     }
 
     /// Closes a connection at once; its RST goes out when it is dispatched.
     pub(crate) fn reset(&mut self, index: u32) {
-        self.connections.slot(index).socket.abort();
-        self.end(index, CloseReason::Aborted);
+        self.connections.slot(index).tcb.abort();
         self.mark_dirty(index);
+        self.follow_end(index);
     }
 
     /// Takes a connection whose handshake came to nothing out of everything.
-    pub(crate) fn lose_half_open(&mut self, index: u32) {
+    fn lose_half_open(&mut self, index: u32) {
         let slot = self.connections.slot(index);
         if let Role::HalfOpen(listener) = slot.role {
             self.listeners[usize::from(listener)].lose();
             self.half_open -= 1;
             self.output.counters.half_open_lost += 1;
         }
-        slot.socket.abort();
         self.detach(index);
-        self.connections.free(index);
+        self.connections.free(index, &mut self.chunks);
     }
 
     /// Turns a connection in TIME_WAIT into a small entry; the slot waits only for its release.
     fn dissolve(&mut self, index: u32, now: Instant) {
         let slot = self.connections.slot(index);
-        let remains = Remains {
-            key: slot.key,
-            hash: slot.hash,
-            next_to_send: slot.final_sequences.0,
-            next_to_receive: slot.final_sequences.1,
-        };
-        self.enter_time_wait(remains, now);
-        self.detach(index);
+        if slot.attached {
+            let (next_to_send, next_to_receive) = slot.tcb.final_sequences();
+            let remains = Remains {
+                key: slot.key,
+                hash: slot.hash,
+                next_to_send,
+                next_to_receive,
+                timestamps: slot.tcb.final_timestamps(),
+            };
+            self.enter_time_wait(remains, now);
+            self.detach(index);
+        }
         self.free_if_done(index);
     }
 
@@ -264,9 +243,9 @@ impl<N: Nic> Stack<N> {
     /// Frees a released connection that is over and owes nothing.
     pub(crate) fn free_if_done(&mut self, index: u32) {
         let slot = self.connections.slot(index);
-        let is_done = slot.role == Role::Released && slot.end.is_some() && !slot.attached;
-        if is_done && !slot.socket.owes_reset() {
-            self.connections.free(index);
+        let is_done = slot.role == Role::Released && slot.has_ended && !slot.attached;
+        if is_done && !slot.tcb.owes_reset() {
+            self.connections.free(index, &mut self.chunks);
         }
     }
 
@@ -305,7 +284,7 @@ impl<N: Nic> Stack<N> {
         };
         self.output.port.publish_address(address);
         self.announces = address.is_some();
-        self.follow_address(now);
+        self.follow_address();
     }
 
     fn dispatch_announcement(&mut self) {
@@ -323,38 +302,30 @@ impl<N: Nic> Stack<N> {
         }
     }
 
-    /// Takes over the address that the fabric has. Connections of another one are closed when
-    /// they are dispatched, so all are.
-    pub(crate) fn follow_address(&mut self, now: Instant) {
+    /// Takes over the address that the fabric has. Connections of another one are over.
+    pub(crate) fn follow_address(&mut self) {
         let seen = self.output.port.address().look();
         let address = self.output.port.address().read(seen);
         self.address_seen = seen;
-        let mtu = self.output.info.mtu;
         self.output.refresh_info();
-        if self.output.info.mtu != mtu {
-            self.engine.renew(&mut self.output, now);
-        }
         self.station.mac = self.output.info.mac;
-        let moves = |of: Option<Address>| of.map(|address| address.address);
-        let has_moved = moves(self.address) != moves(address);
         self.address = address;
         self.station.address = address.map(|address| address.address);
-        self.engine.set_address(address);
-        if has_moved {
-            for index in self.connections.indices() {
-                if self.connections.slot(index).attached {
-                    self.mark_dirty(index);
-                }
+        for index in self.connections.indices() {
+            let slot = self.connections.slot(index);
+            if slot.attached && Some(slot.key.local) != self.station.address {
+                slot.tcb.abandon();
+                self.follow_end(index);
             }
         }
     }
 
     fn dhcp_timer(&self) -> u32 {
-        self.connections.indices().end
+        self.connections.count() as u32
     }
 
     fn time_wait_timer(&self) -> u32 {
-        self.connections.indices().end + 1
+        self.connections.count() as u32 + 1
     }
 }
 

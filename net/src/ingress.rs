@@ -9,37 +9,48 @@ use crate::arp;
 use crate::connection::Role;
 use crate::counters::DropReason;
 use crate::demux::{self, Route, Segment};
-use crate::event::{CloseReason, Pending};
+use crate::event::Pending;
 use crate::fabric::{HandOverError, ParcelKind};
-use crate::limits::{self, HANDOVER_BATCH_FRAMES, RX_BATCH_FRAMES};
+use crate::icmp;
+use crate::limits::{HANDOVER_BATCH_FRAMES, RX_BATCH_FRAMES};
 use crate::nic::{Nic, TxMeta};
 use crate::stack::Stack;
-use crate::tcp::Phase;
-use crate::time_wait::{ACK_BYTES, Remains};
+use crate::tcp::{Arrived, Lent, News};
+use core::net::Ipv4Addr;
+use core::ops::Range;
 use kernel::{CoreId, Instant};
 
+/// The protocol number of ICMP (RFC 792).
+const IPPROTO_ICMP: u8 = 1;
+
 /// A received frame and what is known of it beside its bytes.
-struct Arrival<'a> {
-    frame: &'a [u8],
+pub(crate) struct Arrival<'a> {
+    pub(crate) frame: &'a [u8],
     /// It came from another core, which has verified it and found that it is for this one.
     has_crossed: bool,
-    now: Instant,
+    pub(crate) now: Instant,
 }
 
 impl Arrival<'_> {
     /// The station that sent it; the demux has seen that the header is there.
-    fn sender(&self) -> [u8; 6] {
+    pub(crate) fn sender(&self) -> [u8; 6] {
         self.frame[6..12].try_into().unwrap_or_default()
+    }
+
+    /// The source address of the IPv4 packet in it.
+    fn ipv4_source(&self) -> Option<Ipv4Addr> {
+        let source: [u8; 4] = self.frame.get(26..30)?.try_into().ok()?;
+        Some(source.into())
     }
 }
 
-impl<N: Nic> Stack<N> {
+impl<N: Nic, P: Lent> Stack<N, P> {
     /// Takes in one batch of frames from the queue pair and from the other cores' rings, and
     /// returns how many there were.
     pub fn handle_frames(&mut self, now: Instant) -> usize {
         self.now = now;
         if self.output.port.address().look() != self.address_seen {
-            self.follow_address(now);
+            self.follow_address();
         }
         let mut frames = 0;
         while frames < RX_BATCH_FRAMES {
@@ -108,14 +119,24 @@ impl<N: Nic> Stack<N> {
             Route::Segment(segment) => self.process_segment(arrival, &segment),
             Route::Arp => self.process_arp(arrival),
             Route::Dhcp => self.process_for_dhcp(arrival),
-            Route::Icmp(packet) => {
-                self.output.counters.icmp_frames += 1;
-                let (packet, peer) = (&arrival.frame[packet], arrival.sender());
-                self.engine
-                    .process_stranger(packet, &mut self.output, peer, arrival.now);
-            }
+            Route::Icmp(message) => self.process_icmp(arrival, message),
             Route::Drop(reason) => self.output.counters.count_drop(reason),
         }
+    }
+
+    fn process_icmp(&mut self, arrival: &Arrival<'_>, message: Range<usize>) {
+        self.output.counters.icmp_frames += 1;
+        let Some(reply) = icmp::process(&arrival.frame[message]) else {
+            return self.output.counters.count_drop(DropReason::Icmp);
+        };
+        let (Some(from), Some(to)) = (self.station.address, arrival.ipv4_source()) else {
+            return;
+        };
+        let peer = arrival.sender();
+        self.output
+            .transmit_ipv4(peer, (from, to), IPPROTO_ICMP, reply.len(), |bytes| {
+                reply.emit(bytes);
+            });
     }
 
     fn process_arp(&mut self, arrival: &Arrival<'_>) {
@@ -181,149 +202,81 @@ impl<N: Nic> Stack<N> {
             }
         }
         self.output.counters.unknown_segments += 1;
-        let (packet, peer) = (&arrival.frame[segment.packet.clone()], arrival.sender());
-        self.engine
-            .process_stranger(packet, &mut self.output, peer, arrival.now);
+        self.reject(arrival, segment);
     }
 
-    /// Answers a segment for a connection in TIME_WAIT; false when it is a SYN that begins a new
-    /// one in its place.
-    fn process_time_wait(
-        &mut self,
-        remains: Remains,
-        arrival: &Arrival<'_>,
-        segment: &Segment,
-    ) -> bool {
-        let flags = segment.flags;
-        if flags.has_rst() {
-            self.output.counters.count_drop(DropReason::TimeWaitReset);
-        } else if flags.is_opening() && remains.gives_way_to(segment.sequence) {
-            self.time_wait.remove(remains.hash, &remains.key);
-            self.output.counters.time_wait_reused += 1;
-            return false;
-        } else if flags.has_syn() || flags.has_fin() || segment.payload_bytes > 0 {
-            self.output.counters.time_wait_acks += 1;
-            if flags.has_fin() {
-                self.enter_time_wait(remains, arrival.now);
-            }
-            let peer = arrival.sender();
-            self.output
-                .transmit_ipv4(peer, ACK_BYTES, |packet| remains.emit_ack(packet));
-        }
-        true
-    }
-
-    /// Begins a connection, if there is room for it; else the SYN is dropped, and the peer will
-    /// send it again.
-    fn process_opening(
-        &mut self,
-        listener: usize,
-        hash: u64,
-        arrival: &Arrival<'_>,
-        segment: &Segment,
-    ) {
-        let slots = self.connections.indices().len();
-        let refusal = if !self.listeners[listener].has_room() {
-            DropReason::BacklogFull
-        } else if self.half_open >= limits::half_open(slots) {
-            DropReason::HalfOpenFull
-        } else {
-            DropReason::ConnectionsFull
-        };
-        let room = refusal == DropReason::ConnectionsFull;
-        let Some(index) = room.then(|| self.connections.take()).flatten() else {
-            return self.output.counters.count_drop(refusal);
-        };
-        let slot = self.connections.slot(index);
-        slot.key = segment.key;
-        slot.hash = hash;
-        slot.role = Role::HalfOpen(listener as u8);
-        slot.socket
-            .listen(segment.key.local, segment.key.local_port);
-        slot.attached = self.flows.insert(hash, segment.key, index);
-        self.listeners[listener].begin();
-        self.half_open += 1;
-        self.output.counters.connections_begun += 1;
-        self.process_flow(index, arrival, segment);
-    }
-
-    /// Offers a segment to its connection and looks what it changed.
+    /// Gives a segment to its connection and follows what it changed.
     #[inline]
     fn process_flow(&mut self, index: u32, arrival: &Arrival<'_>, segment: &Segment) {
+        let (options, payload) = segment.parts(arrival.frame);
+        let arrived = Arrived {
+            segment,
+            options,
+            payload,
+            now: arrival.now,
+        };
         let slot = self.connections.slot(index);
         slot.peer = arrival.sender();
-        slot.owes_ack |= segment.payload_bytes > 0 || segment.flags.has_fin();
-        let packet = &arrival.frame[segment.packet.clone()];
-        let (socket, output) = (&mut slot.socket, &mut self.output);
-        self.engine
-            .process(socket, packet, output, slot.peer, arrival.now);
-        let phase = slot.socket.phase();
-        match phase {
-            Phase::TimeWait if slot.end.is_none() => {
-                let fin = u32::from(segment.flags.has_fin());
-                let after = segment
-                    .sequence
-                    .wrapping_add(segment.payload_bytes as u32 + fin);
-                slot.final_sequences = (segment.acknowledged, after);
-                self.end(index, CloseReason::Finished);
-            }
-            Phase::Closed if slot.end.is_none() => {
-                let reason = if segment.flags.has_rst() {
-                    CloseReason::Reset
-                } else {
-                    CloseReason::Finished
-                };
-                self.end(index, reason);
-            }
-            _ => {}
+        let news = slot.tcb.process(&arrived, &mut self.chunks);
+        if slot.tcb.wants_transmit() && !slot.dirty {
+            slot.dirty = true;
+            self.dirty.push(index);
         }
-        self.follow(index, phase);
-        self.mark_dirty(index);
+        if news != News::default() {
+            self.follow(index, news, arrival, segment);
+        }
     }
 
     /// Moves a connection on after a segment, by who answers for it.
     #[inline]
-    fn follow(&mut self, index: u32, phase: Phase) {
+    fn follow(&mut self, index: u32, news: News, arrival: &Arrival<'_>, segment: &Segment) {
         let slot = self.connections.slot(index);
-        match (slot.role, phase) {
-            (Role::Owned, _) => self.tell(index),
-            (Role::HalfOpen(_), Phase::HalfOpen) => {}
-            // RST, or (Closed, though smoltcp goes back to listening) anything else that ended it.
-            (Role::HalfOpen(_), Phase::Listening | Phase::Closed) => self.lose_half_open(index),
-            (Role::HalfOpen(listener), _) => {
-                slot.role = Role::Waiting(listener);
-                self.half_open -= 1;
-                self.listeners[usize::from(listener)].enqueue(index);
-                self.output.counters.connections_established += 1;
-                self.output.counters.established_now += 1;
-                self.add_event(index, Pending::INCOMING);
+        if let Role::Owned = slot.role {
+            let mut told = Pending::default();
+            if news.has(News::READABLE) {
+                told.add(Pending::READABLE);
             }
-            (Role::Released, _) if slot.end.is_none() && slot.socket.unread_bytes() > 0 => {
-                // Nobody will read it (RFC 9293 §3.6.1, RFC 1122 §4.2.2.13).
-                self.output.counters.linger_resets += 1;
-                self.reset(index);
+            if news.has(News::ROOM) && slot.wants_room {
+                slot.wants_room = false;
+                told.add(Pending::WRITABLE);
             }
-            (Role::Waiting(_) | Role::Released | Role::Free, _) => {}
+            if !told.is_empty() {
+                self.add_event(index, told);
+            }
+        } else if slot.role == Role::Released && news.has(News::READABLE) {
+            return self.reset_unread(index);
+        }
+        if news.has(News::RARE) {
+            self.follow_rare(index, news, arrival, segment);
         }
     }
 
-    /// Looks what the layer above is to be told of a connection that it owns.
-    pub(crate) fn tell(&mut self, index: u32) {
+    #[cold]
+    fn follow_rare(&mut self, index: u32, news: News, arrival: &Arrival<'_>, segment: &Segment) {
+        if news.has(News::OUT_OF_PLACE) {
+            self.output.counters.out_of_place_segments += 1;
+        }
+        if news.has(News::STRANGER) {
+            self.reject(arrival, segment);
+        }
+        if news.has(News::ESTABLISHED) {
+            self.follow_established(index);
+        }
+        if news.has(News::OVER) {
+            self.follow_end(index);
+        }
+    }
+
+    /// Resets a released connection on which bytes have come that nobody will read (RFC 9293
+    /// §3.6.1, RFC 1122 §4.2.2.13); a FIN alone is followed like any other.
+    #[cold]
+    fn reset_unread(&mut self, index: u32) {
         let slot = self.connections.slot(index);
-        let unread = slot.socket.unread_bytes();
-        let mut news = Pending::default();
-        let has_finished = !slot.finish_told && slot.socket.peer_has_finished();
-        if unread > slot.unread_seen || has_finished {
-            news.add(Pending::READABLE);
-            slot.finish_told |= has_finished;
-        }
-        slot.unread_seen = unread;
-        if slot.wants_room && slot.end.is_none() && slot.socket.has_room() {
-            slot.wants_room = false;
-            news.add(Pending::WRITABLE);
-        }
-        if !news.is_empty() || !slot.pending.is_empty() {
-            self.add_event(index, news);
+        if slot.tcb.unread_bytes() > 0 {
+            self.output.counters.linger_resets += 1;
+            self.reset(index);
+        } else if slot.tcb.end().is_some() {
+            self.follow_end(index);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Frames to connections and back.
 //!
 //! `net` owns Ethernet, ARP, the flow table, the hand-over of frames between cores, listeners with
-//! their backlogs, TIME_WAIT and the timers; smoltcp is the connection engine and the wire codec.
+//! their backlogs, TCP, TIME_WAIT and the timers; smoltcp gives the wire formats and DHCP.
 //! It is sans-IO: it never reads a clock (`now` is a parameter) and sees the device only through
 //! [`Nic`]. The stack of one core is a plain value, never shared; what crosses cores is a frame in
 //! a ring, or a word in [`fabric`].
@@ -11,8 +11,8 @@
 //!
 //! Upstream: [`kernel`]. Downstream: `megapipe`.
 //!
-//! Reading order: [`nic`], [`stack`], `ingress`, `commands`, `egress`, `demux`, `connection`,
-//! `listener`, `time_wait`, `tcp`, `output`, then [`fabric`] with `port_table` and [`address`]; the
+//! Reading order: [`nic`], [`stack`], `ingress`, `opening`, `commands`, `egress`, `demux`, `connection`,
+//! `listener`, `time_wait`, `tcp` with [`chunk`], `output`, then [`fabric`] with `port_table` and [`address`]; the
 //! rest are tables. [`limits`] and [`counters`] say what is bounded and what is counted.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -25,6 +25,7 @@ extern crate alloc;
 pub mod address;
 mod arp;
 mod checksum;
+pub mod chunk;
 mod commands;
 mod connection;
 pub mod counters;
@@ -34,10 +35,13 @@ mod event;
 pub mod fabric;
 pub mod flow;
 pub mod flow_table;
+mod icmp;
 mod ingress;
+mod isn;
 pub mod limits;
 mod listener;
 pub mod nic;
+mod opening;
 mod output;
 mod port_table;
 pub mod stack;
@@ -51,3 +55,4 @@ pub mod virtio_net;
 pub use address::{Address, AddressConfig};
 pub use nic::Nic;
 pub use stack::Stack;
+pub use tcp::Lent;

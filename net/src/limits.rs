@@ -41,6 +41,9 @@ pub const LISTENERS: usize = 16;
 /// Connections one stack can be made with: an index must fit beside the table's empty mark.
 pub const CONNECTIONS_MAX: usize = 1 << 24;
 
+/// Largest receive window, in bytes (RFC 7323 §2.3).
+pub const WINDOW_MAX_BYTES: u32 = 1 << 30;
+
 /// Half-open connections of one core: at most half of its slots, so that a flood of SYNs cannot
 /// take the established ones' memory. A SYN above it is dropped; the peer sends it again.
 pub const fn half_open(connections: usize) -> usize {
@@ -73,12 +76,45 @@ pub const USER_TIMEOUT: Duration = Duration::from_secs(60);
 /// An acknowledgement waits this long for data to go with (RFC 9293 §3.8.6.3: below 500 ms).
 pub const ACK_DELAY: Duration = Duration::from_millis(10);
 
-/// How long after a segment was sent its connection is asked for its own deadline, instead of at
-/// each segment: below the least retransmission timeout (RFC 6298 §2.4: 1 s), so that none is late.
-pub const CHECK_AFTER_SEND: Duration = Duration::from_millis(200);
+/// Retransmission timeout before a round trip was measured (RFC 6298 §2.1).
+pub const RTO_INITIAL: Duration = Duration::from_secs(1);
 
-/// How long a released connection may take to finish, and one that both sides or only this side
-/// has shut down may wait for the peer's FIN.
+/// Least retransmission timeout: Linux's. RFC 6298 §2.4 has 1 s and expects less one day.
+pub const RTO_MIN: Duration = Duration::from_millis(200);
+
+/// Largest retransmission timeout (RFC 6298 §2.5: at least 60 s).
+pub const RTO_MAX: Duration = Duration::from_secs(60);
+
+/// The end of a flight is not probed before this (RFC 8985 §7.2).
+pub const TAIL_PROBE_MIN: Duration = Duration::from_millis(10);
+
+/// Segments without payload that are out of place are answered once in this time, per connection
+/// (RFC 5961 §7; Linux's figure).
+pub const CHALLENGE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A peer's timestamp that is older than this is not compared with (RFC 7323 §5.5).
+pub const TIMESTAMP_LIFE: Duration = Duration::from_secs(24 * 24 * 60 * 60);
+
+/// Segment size of a peer that does not say (RFC 9293 §3.7.1), in bytes.
+pub const MSS_DEFAULT_BYTES: u16 = 536;
+
+/// A peer that asks for smaller segments gets these: less would be mostly headers.
+pub const MSS_MIN_BYTES: u16 = 88;
+
+/// Pieces of lent memory that wait in a connection's send queue.
+pub const SEND_PIECES: usize = 8;
+
+/// Ranges that are remembered as acknowledged selectively, per connection.
+pub const SACK_RANGES: usize = 8;
+
+/// Ranges told in one segment: what fits beside timestamps (RFC 2018 §3).
+pub const SACK_BLOCKS: usize = 3;
+
+/// Chunks that one connection may hold beyond a gap.
+pub const OUT_OF_ORDER_CHUNKS: usize = 64;
+
+/// How long a connection that this side has finished waits for the peer's FIN, once its own is
+/// acknowledged.
 pub const LINGER: Duration = Duration::from_secs(30);
 
 /// Smallest packet size a device may have, in bytes (RFC 791: every host takes 576).
@@ -89,4 +125,6 @@ const _: () = assert!(HANDOVER_FRAME_BYTES >= MTU_WITHOUT_QUEUE_PAIR_BYTES as us
 const _: () = assert!(LISTENERS <= u8::MAX as usize && LISTENERS >= PORTS);
 const _: () = assert!(CONNECTIONS_MAX * 2 <= u32::MAX as usize);
 const _: () = assert!(ACK_DELAY.as_millis() < 500);
-const _: () = assert!(CHECK_AFTER_SEND.as_millis() < 1000);
+const _: () = assert!(OUT_OF_ORDER_CHUNKS <= u8::MAX as usize);
+const _: () = assert!(ACK_DELAY.as_millis() < RTO_MIN.as_millis());
+const _: () = assert!(MSS_MIN_BYTES > 40 && MSS_MIN_BYTES < MSS_DEFAULT_BYTES);

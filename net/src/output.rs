@@ -1,6 +1,5 @@
 //! The way out: a frame is composed in place in the transmit queue of this core, or, without a
-//! queue pair, in a box for the core that sends for it. Ethernet header and TCP checksum are added
-//! here; what smoltcp's interface writes is the IP packet between.
+//! queue pair, in a box for the core that sends for it. All headers are written here.
 //!
 //! Upstream: [`tcp`](crate::tcp), [`arp`](crate::arp), TIME_WAIT. Downstream: the [`Nic`] or the
 //! fabric. Invariant: the checksum field of a segment that leaves holds either the whole checksum,
@@ -8,13 +7,16 @@
 
 use crate::checksum::Sum;
 use crate::counters::{Counters, DropReason};
-use crate::demux::{ETHERNET_HEADER_BYTES, Flags, IPV4_HEADER_BYTES};
+use crate::demux::{ETHERNET_HEADER_BYTES, IPV4_HEADER_BYTES, TCP_HEADER_BYTES};
 use crate::fabric::FabricPort;
+use crate::flow::FlowKey;
 use crate::limits::{HANDOVER_FRAME_BYTES, MTU_MIN_BYTES, MTU_WITHOUT_QUEUE_PAIR_BYTES};
 use crate::nic::{Nic, NicInfo, PartialChecksum, TxMeta};
+use crate::tcp::{Departure, Link};
 use alloc::boxed::Box;
 use alloc::vec;
 use core::net::Ipv4Addr;
+use core::num::NonZeroU16;
 
 /// This core's queue pair, or its lane to the core that has one.
 pub(crate) struct Output<N: Nic> {
@@ -23,8 +25,6 @@ pub(crate) struct Output<N: Nic> {
     pub(crate) counters: Counters,
     /// What the device can do; without one, what a plain device could.
     pub(crate) info: NicInfo,
-    /// The sequence number after the last TCP segment composed.
-    pub(crate) sequence_after: u32,
     /// Where a frame is composed that there is no room for, since its author cannot be stopped.
     overflow: Box<[u8]>,
 }
@@ -50,7 +50,6 @@ impl<N: Nic> Output<N> {
             port,
             counters: Counters::default(),
             info,
-            sequence_after: 0,
             overflow: vec![0; largest].into_boxed_slice(),
         }
     }
@@ -59,6 +58,18 @@ impl<N: Nic> Output<N> {
     pub(crate) fn refresh_info(&mut self) {
         if self.nic.is_none() {
             self.info = info_without_queue_pair(&self.port);
+        }
+    }
+
+    /// Returns what a connection may put into one segment.
+    #[inline]
+    pub(crate) fn link(&self) -> Link {
+        let mss_bytes = self.info.mtu - (IPV4_HEADER_BYTES + TCP_HEADER_BYTES) as u16;
+        let headers = (ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES + TCP_HEADER_MAX_BYTES) as u32;
+        let cut_by_device = self.info.tso4_max_bytes.saturating_sub(headers);
+        Link {
+            mss_bytes,
+            payload_max_bytes: cut_by_device.max(mss_bytes.into()),
         }
     }
 
@@ -96,68 +107,139 @@ impl<N: Nic> Output<N> {
         unsent(&mut self.overflow[..bytes]).0
     }
 
-    /// Composes a frame around an IPv4 packet of `bytes` bytes that `fill` writes, addressed to
-    /// the station `peer`. A TCP checksum is completed, or left to the device.
+    /// Composes the frame of a TCP segment of the flow `key`, addressed to the station `peer`;
+    /// `fill` writes its payload. The checksum is completed, or left to the device.
     #[inline]
-    pub(crate) fn transmit_ipv4<R>(
+    pub(crate) fn transmit_segment(
+        &mut self,
+        key: &FlowKey,
+        peer: [u8; 6],
+        departure: &Departure,
+        fill: impl FnOnce(&mut [u8]),
+    ) {
+        let (own, in_device) = (self.info.mac, self.info.tx_checksum);
+        let options = departure.options.bytes();
+        let tcp_bytes = TCP_HEADER_BYTES + options.len() + departure.payload_bytes;
+        let bytes = ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES + tcp_bytes;
+        self.transmit(bytes, |frame| {
+            // The frame is as long as was asked for, so none of the parts is missing.
+            let Some((ethernet, rest)) = frame.split_first_chunk_mut() else {
+                return ((), TxMeta::default());
+            };
+            let Some((ip, tcp)) = rest.split_first_chunk_mut() else {
+                return ((), TxMeta::default());
+            };
+            *ethernet = ethernet_header(peer, own, ETHERTYPE_IPV4);
+            *ip = ipv4_header(key.local, key.remote, IPPROTO_TCP, tcp_bytes as u16);
+            let Some((header, rest)) = tcp.split_first_chunk_mut() else {
+                return ((), TxMeta::default());
+            };
+            *header = tcp_header(key, departure);
+            let (option_room, payload) = rest.split_at_mut(options.len());
+            option_room.copy_from_slice(options);
+            fill(payload);
+            let pseudo = Sum::default().add_pseudo_header(
+                key.local,
+                key.remote,
+                IPPROTO_TCP,
+                tcp_bytes as u16,
+            );
+            let meta = match in_device {
+                true => {
+                    header[16..18].copy_from_slice(&pseudo.fold());
+                    partial_checksum(departure, options.len())
+                }
+                false => {
+                    let checksum = pseudo.add(tcp).complement();
+                    tcp[16..18].copy_from_slice(&checksum);
+                    TxMeta::default()
+                }
+            };
+            ((), meta)
+        });
+    }
+
+    /// Composes a frame around an IPv4 packet whose payload of `bytes` bytes `fill` writes,
+    /// addressed to the station `peer`.
+    pub(crate) fn transmit_ipv4(
         &mut self,
         peer: [u8; 6],
+        addresses: (Ipv4Addr, Ipv4Addr),
+        protocol: u8,
         bytes: usize,
-        fill: impl FnOnce(&mut [u8]) -> R,
-    ) -> R {
-        let (own, in_device) = (self.info.mac, self.info.tx_checksum);
-        let (result, after) = self.transmit(ETHERNET_HEADER_BYTES + bytes, |frame| {
-            frame[..6].copy_from_slice(&peer);
-            frame[6..12].copy_from_slice(&own);
-            frame[12..14].copy_from_slice(&[0x08, 0x00]);
-            let packet = &mut frame[ETHERNET_HEADER_BYTES..];
-            let result = fill(packet);
-            let (meta, after) = complete(packet, in_device);
-            ((result, after), meta)
+        fill: impl FnOnce(&mut [u8]),
+    ) {
+        let own = self.info.mac;
+        let (from, to) = addresses;
+        let headers = ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES;
+        self.transmit(headers + bytes, |frame| {
+            let (head, payload) = frame.split_at_mut(headers);
+            let (ethernet, ip) = head.split_at_mut(ETHERNET_HEADER_BYTES);
+            ethernet.copy_from_slice(&ethernet_header(peer, own, ETHERTYPE_IPV4));
+            ip.copy_from_slice(&ipv4_header(from, to, protocol, bytes as u16));
+            fill(payload);
+            ((), TxMeta::default())
         });
-        self.sequence_after = after;
-        result
     }
 }
 
-/// Completes the IPv4 header's checksum, and that of a TCP segment in it or what of it the device
-/// needs. Returns the sequence number after the segment, 0 for what is none.
+const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
+const IPPROTO_TCP: u8 = 6;
+/// Hops that a packet may take: what RFC 1700 recommends.
+const TTL: u8 = 64;
+/// Bytes of a TCP header with all the options it can have.
+const TCP_HEADER_MAX_BYTES: usize = 60;
+
 #[inline]
-fn complete(packet: &mut [u8], in_device: bool) -> (TxMeta, u32) {
-    // Nothing here writes IPv4 options.
-    let Some((ip, segment)) = packet.split_first_chunk_mut::<IPV4_HEADER_BYTES>() else {
-        return (TxMeta::default(), 0);
-    };
-    ip[10..12].copy_from_slice(&[0, 0]);
-    let checksum = Sum::default().add(ip).complement();
-    ip[10..12].copy_from_slice(&checksum);
-    // The packet is at most 65535 bytes: its total length says so.
-    let length = segment.len() as u16;
-    let Some(tcp) = segment.first_chunk_mut::<20>().filter(|_| ip[9] == 6) else {
-        return (TxMeta::default(), 0);
-    };
-    let source = Ipv4Addr::new(ip[12], ip[13], ip[14], ip[15]);
-    let destination = Ipv4Addr::new(ip[16], ip[17], ip[18], ip[19]);
-    let header_bytes = u16::from(tcp[12] >> 4) * 4;
-    let flags = Flags(tcp[13]);
-    let occupied = u32::from(length.saturating_sub(header_bytes))
-        + u32::from(flags.has_syn())
-        + u32::from(flags.has_fin());
-    let after = u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]).wrapping_add(occupied);
-    let pseudo = Sum::default().add_pseudo_header(source, destination, 6, length);
-    tcp[16..18].copy_from_slice(&[0, 0]);
-    if !in_device {
-        let checksum = pseudo.add(segment).complement();
-        segment[16..18].copy_from_slice(&checksum);
-        return (TxMeta::default(), after);
-    }
-    tcp[16..18].copy_from_slice(&pseudo.fold());
+fn ethernet_header(to: [u8; 6], from: [u8; 6], ethertype: [u8; 2]) -> [u8; ETHERNET_HEADER_BYTES] {
+    let mut header = [0; ETHERNET_HEADER_BYTES];
+    header[..6].copy_from_slice(&to);
+    header[6..12].copy_from_slice(&from);
+    header[12..].copy_from_slice(&ethertype);
+    header
+}
+
+/// An IPv4 header (RFC 791 §3.1) for a payload of `bytes` bytes, not to be fragmented: its
+/// identification may then be anything (RFC 6864 §4.1).
+#[inline]
+fn ipv4_header(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, bytes: u16) -> [u8; IPV4_HEADER_BYTES] {
+    let [high, low] = (IPV4_HEADER_BYTES as u16 + bytes).to_be_bytes();
+    let mut header = [0; IPV4_HEADER_BYTES];
+    header[..12].copy_from_slice(&[0x45, 0, high, low, 0, 0, 0x40, 0, TTL, protocol, 0, 0]);
+    header[12..16].copy_from_slice(&from.octets());
+    header[16..].copy_from_slice(&to.octets());
+    let checksum = Sum::default().add(&header).complement();
+    header[10..12].copy_from_slice(&checksum);
+    header
+}
+
+/// A TCP header (RFC 9293 §3.1) without checksum.
+#[inline]
+fn tcp_header(key: &FlowKey, departure: &Departure) -> [u8; TCP_HEADER_BYTES] {
+    let words = (TCP_HEADER_BYTES + departure.options.bytes().len()) as u8 / 4;
+    let mut header = [0; TCP_HEADER_BYTES];
+    header[..2].copy_from_slice(&key.local_port.to_be_bytes());
+    header[2..4].copy_from_slice(&key.remote_port.to_be_bytes());
+    header[4..8].copy_from_slice(&departure.sequence.to_be_bytes());
+    header[8..12].copy_from_slice(&departure.acknowledged.to_be_bytes());
+    header[12] = words << 4;
+    header[13] = departure.flags.0;
+    header[14..16].copy_from_slice(&departure.window.to_be_bytes());
+    header
+}
+
+/// What the device is told of a segment: where its checksum goes, and how it is to be cut.
+#[inline]
+fn partial_checksum(departure: &Departure, option_bytes: usize) -> TxMeta {
     let start = (ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES) as u16;
-    let meta = TxMeta {
+    let is_cut = departure.payload_bytes > usize::from(departure.segment_bytes);
+    TxMeta {
         checksum: Some(PartialChecksum { start, offset: 16 }),
-        ..TxMeta::default()
-    };
-    (meta, after)
+        segment_bytes: is_cut
+            .then_some(departure.segment_bytes)
+            .and_then(NonZeroU16::new),
+        header_bytes: start + (TCP_HEADER_BYTES + option_bytes) as u16,
+    }
 }
 
 /// What a core without a queue pair works with: nothing is left to the device, because the frame

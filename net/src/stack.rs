@@ -12,18 +12,20 @@ pub use crate::event::{CloseReason, Event};
 pub use crate::listener::{ListenError, ListenerId};
 
 use crate::address::{Address, AddressConfig, AddressSeen};
+use crate::chunk::ChunkPool;
 use crate::connection::{Connections, Role};
 use crate::counters::Counters;
 use crate::demux::Station;
 use crate::event::Pending;
 use crate::fabric::FabricPort;
 use crate::flow_table::FlowTable;
+use crate::isn::SequenceSource;
 use crate::limits;
 use crate::listener::Listener;
 use crate::nic::{Nic, NicCounters};
 use crate::output::Output;
 use crate::port_table::ClaimError;
-use crate::tcp::{DhcpClient, Engine};
+use crate::tcp::{DhcpClient, Lent};
 use crate::time_wait::TimeWaitTable;
 use crate::timers::Timers;
 use alloc::collections::VecDeque;
@@ -38,10 +40,12 @@ pub struct StackConfig {
     /// Connections at once on this core, 1..=[`limits::CONNECTIONS_MAX`]; their memory is taken
     /// when the stack is made.
     pub connections: usize,
-    /// Bytes of receive buffer (and so the largest window) of each connection, at most 2^30.
-    pub rx_buffer_bytes: usize,
-    /// Bytes of send buffer of each connection.
-    pub tx_buffer_bytes: usize,
+    /// Bytes that may wait unread on a connection, and so its largest window, at most 2^30.
+    pub window_bytes: u32,
+    /// Chunks of receive memory, which all connections share.
+    pub chunks: usize,
+    /// Bytes of each chunk.
+    pub chunk_bytes: usize,
     /// Seed of this core's own random numbers; from the machine's entropy.
     pub seed: [u8; 32],
 }
@@ -66,10 +70,38 @@ pub enum ConnectionError {
     Closed,
 }
 
-/// The stack of one core over its queue pair, if it has one.
-pub struct Stack<N: Nic> {
+/// Returns the bytes that a connection takes in its stack's table, when what it sends from is `P`.
+pub const fn connection_bytes<P>() -> usize {
+    size_of::<crate::connection::Connection<P>>()
+}
+
+/// Why there is nothing to receive, now and for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReceiveError {
+    /// The peer has finished sending, and everything has been received.
+    Finished,
+    /// The connection broke.
+    Closed,
+    /// The id is stale or was never given out.
+    Unknown,
+}
+
+/// What was lent to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loan {
+    /// Bytes of the pieces taken.
+    pub bytes: usize,
+    /// Another piece would have been taken.
+    pub has_room: bool,
+}
+
+/// The stack of one core over its queue pair, if it has one. `P` is the memory that the layer above
+/// lends it to send from.
+pub struct Stack<N: Nic, P = Vec<u8>> {
     pub(crate) output: Output<N>,
-    pub(crate) engine: Engine,
+    pub(crate) sequences: SequenceSource,
+    pub(crate) chunks: ChunkPool,
+    pub(crate) window_bytes: u32,
     pub(crate) station: Station,
     /// What was last seen of the fabric's address, and what it was.
     pub(crate) address_seen: AddressSeen,
@@ -79,7 +111,7 @@ pub struct Stack<N: Nic> {
     pub(crate) dhcp: Option<DhcpClient>,
     /// The DHCP client is to be dispatched.
     pub(crate) dhcp_is_due: bool,
-    pub(crate) connections: Connections,
+    pub(crate) connections: Connections<P>,
     pub(crate) half_open: usize,
     pub(crate) flows: FlowTable,
     pub(crate) listeners: Vec<Listener>,
@@ -95,31 +127,34 @@ pub struct Stack<N: Nic> {
     dhcp_seed: u64,
 }
 
-impl<N: Nic> Stack<N> {
+impl<N: Nic, P: Lent> Stack<N, P> {
     /// Makes the stack and takes all the memory it will ever use but that of its listeners, which
     /// [`listen`](Self::listen) takes, and of its DHCP client, which
     /// [`configure_address`](Self::configure_address) takes.
     pub fn new(config: StackConfig, nic: Option<N>, port: FabricPort, now: Instant) -> Self {
         let count = config.connections.clamp(1, limits::CONNECTIONS_MAX);
         let hasher = port.hasher();
-        let mut output = Output::new(nic, port);
-        let [seed, dhcp_seed, ..] = *config.seed.as_chunks::<8>().0 else {
-            unreachable!("a seed has four words")
-        };
-        let engine = Engine::new(u64::from_le_bytes(seed), &mut output, now);
+        let output = Output::new(nic, port);
+        let (key, rest) = config.seed.split_at(16);
+        let key = key.try_into().unwrap_or_default();
+        let dhcp_seed = rest
+            .first_chunk()
+            .map_or(0, |seed| u64::from_le_bytes(*seed));
         Stack {
             station: Station {
                 mac: output.info.mac,
                 address: None,
             },
             output,
-            engine,
+            sequences: SequenceSource::new(key),
+            chunks: ChunkPool::new(config.chunks, config.chunk_bytes),
+            window_bytes: config.window_bytes.clamp(1, limits::WINDOW_MAX_BYTES),
             address_seen: AddressSeen::NOTHING,
             address: None,
             announces: false,
             dhcp: None,
             dhcp_is_due: false,
-            connections: Connections::new(count, config.rx_buffer_bytes, config.tx_buffer_bytes),
+            connections: Connections::new(count),
             half_open: 0,
             flows: FlowTable::new(count, hasher),
             listeners: Vec::with_capacity(limits::LISTENERS),
@@ -129,7 +164,7 @@ impl<N: Nic> Stack<N> {
             told: VecDeque::with_capacity(count),
             dirty: Vec::with_capacity(count),
             now,
-            dhcp_seed: u64::from_le_bytes(dhcp_seed),
+            dhcp_seed,
         }
     }
 
@@ -141,7 +176,7 @@ impl<N: Nic> Stack<N> {
             AddressConfig::Static(address) => {
                 self.output.port.publish_address(Some(address));
                 self.announces = true;
-                self.follow_address(now);
+                self.follow_address();
             }
             AddressConfig::Dhcp => {
                 self.output.port.run_dhcp_here();
@@ -162,6 +197,8 @@ impl<N: Nic> Stack<N> {
         counters.half_open_now = self.half_open as u64;
         counters.slots_now = self.connections.in_use() as u64;
         counters.time_wait_now = self.time_wait.len() as u64;
+        counters.free_chunks_now = self.chunks.free() as u64;
+        counters.rx_refused_bytes = self.chunks.refused;
         counters
     }
 
@@ -186,7 +223,7 @@ impl<N: Nic> Stack<N> {
                 slot.queued = false;
                 self.told.pop_front();
             }
-            return Some(match (first, slot.role, slot.end) {
+            return Some(match (first, slot.role, slot.tcb.end()) {
                 (Some(Pending::INCOMING), Role::Waiting(listener), _) => {
                     Event::Incoming(ListenerId(listener))
                 }
@@ -249,7 +286,7 @@ impl<N: Nic> Stack<N> {
             ClaimError::Taken => ListenError::CoreTaken,
             ClaimError::Full => ListenError::Full,
         })?;
-        let slots = self.connections.indices().len();
+        let slots = self.connections.count();
         self.listeners.push(Listener::new(port, backlog.min(slots)));
         Ok(ListenerId(self.listeners.len() as u8 - 1))
     }
@@ -263,10 +300,16 @@ impl<N: Nic> Stack<N> {
         let slot = self.connections.slot(index);
         slot.role = Role::Owned;
         let peer = SocketAddr::new(IpAddr::V4(slot.key.remote), slot.key.remote_port);
-        if slot.end.is_some() {
-            slot.pending.add(Pending::CLOSED);
+        let mut news = Pending::default();
+        if slot.tcb.is_readable() {
+            news.add(Pending::READABLE);
         }
-        self.tell(index);
+        if slot.has_ended {
+            news.add(Pending::CLOSED);
+        }
+        if !news.is_empty() {
+            self.add_event(index, news);
+        }
         Some(Accepted {
             connection: self.connections.id(index),
             peer,

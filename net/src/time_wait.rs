@@ -3,12 +3,14 @@
 //! room for another.
 //!
 //! An entry answers what the peer sends again (its FIN) with an ACK and starts over, ignores RST
-//! (RFC 1337), and gives way to a SYN with a sequence number beyond the old connection's
-//! (RFC 9293 §3.10.7.4, RFC 6191 without timestamps, which are not negotiated).
+//! (RFC 1337), and gives way to a SYN that is later than the old connection by its timestamp or,
+//! without one, by its sequence number (RFC 9293 §3.10.7.4, RFC 6191).
 
+use crate::demux::Flags;
 use crate::flow::{FlowHasher, FlowKey};
 use crate::flow_table::FlowTable;
 use crate::limits::TIME_WAIT;
+use crate::tcp::{Departure, OptionBytes, Seq, timestamp};
 use alloc::boxed::Box;
 use alloc::vec;
 use core::net::Ipv4Addr;
@@ -32,6 +34,8 @@ pub(crate) struct Remains {
     pub(crate) next_to_send: u32,
     /// The peer's next sequence number: after its FIN.
     pub(crate) next_to_receive: u32,
+    /// The peer's last timestamp and the offset of ours, where they are in use.
+    pub(crate) timestamps: Option<(u32, u32)>,
 }
 
 #[derive(Clone, Copy)]
@@ -40,9 +44,6 @@ struct Entry {
     expires: Instant,
     is_live: bool,
 }
-
-/// Bytes of the packet that [`Remains::emit_ack`] writes.
-pub(crate) const ACK_BYTES: usize = 40;
 
 impl TimeWaitTable {
     /// Makes a table for `capacity` entries.
@@ -58,6 +59,7 @@ impl TimeWaitTable {
                 hash: 0,
                 next_to_send: 0,
                 next_to_receive: 0,
+                timestamps: None,
             },
             expires: Instant::ZERO,
             is_live: false,
@@ -139,24 +141,29 @@ impl TimeWaitTable {
 }
 
 impl Remains {
-    /// Whether a SYN with this sequence number is of a new connection: beyond the old one's.
-    pub(crate) fn gives_way_to(&self, sequence: u32) -> bool {
-        (sequence.wrapping_sub(self.next_to_receive) as i32) > 0
+    /// Whether a SYN is of a new connection: by its timestamp beyond the old one's, or by its
+    /// sequence number where timestamps do not tell (RFC 6191 §2).
+    pub(crate) fn gives_way_to(&self, sequence: Seq, timestamp: Option<u32>) -> bool {
+        let is_beyond = sequence.is_after(Seq(self.next_to_receive));
+        match (self.timestamps, timestamp) {
+            (Some((last, _)), Some(now)) if now != last => Seq(now).is_after(Seq(last)),
+            // The old connection had none, so none of its segments has one.
+            (None, Some(_)) => true,
+            _ => is_beyond,
+        }
     }
 
-    /// Writes the IPv4 packet of an ACK, [`ACK_BYTES`] long; the checksums are left to the
-    /// output.
-    pub(crate) fn emit_ack(&self, packet: &mut [u8]) {
-        let [a, b] = (ACK_BYTES as u16).to_be_bytes();
-        packet[..12].copy_from_slice(&[0x45, 0, a, b, 0, 0, 0x40, 0, 64, 6, 0, 0]);
-        packet[12..16].copy_from_slice(&self.key.local.octets());
-        packet[16..20].copy_from_slice(&self.key.remote.octets());
-        packet[20..22].copy_from_slice(&self.key.local_port.to_be_bytes());
-        packet[22..24].copy_from_slice(&self.key.remote_port.to_be_bytes());
-        packet[24..28].copy_from_slice(&self.next_to_send.to_be_bytes());
-        packet[28..32].copy_from_slice(&self.next_to_receive.to_be_bytes());
-        // Header of five words, ACK, no window: nothing more can come.
-        packet[32..40].copy_from_slice(&[0x50, 0x10, 0, 0, 0, 0, 0, 0]);
+    /// Returns the acknowledgement of all that the peer sent.
+    pub(crate) fn acknowledgement(&self, now: Instant) -> Departure {
+        let mut options = OptionBytes::NONE;
+        if let Some((recent, offset)) = self.timestamps {
+            options.push_timestamps(timestamp(offset, now), recent);
+        }
+        Departure {
+            options,
+            // No window: nothing more can come.
+            ..Departure::bare(Flags::ACK, self.next_to_send, self.next_to_receive)
+        }
     }
 }
 
@@ -177,6 +184,7 @@ mod tests {
             hash: FlowHasher::new([0; 16]).hash(&key),
             next_to_send: 1,
             next_to_receive: u32::MAX - 5,
+            timestamps: None,
         }
     }
 
@@ -222,13 +230,27 @@ mod tests {
     #[test]
     fn a_syn_beyond_the_old_connection_gets_through() {
         let old = remains(1);
-        let next = old.next_to_receive;
-        assert!(!old.gives_way_to(next) && !old.gives_way_to(next.wrapping_sub(1)));
+        let next = Seq(old.next_to_receive);
+        assert!(!old.gives_way_to(next, None) && !old.gives_way_to(next - 1, None));
+        assert!(old.gives_way_to(next + 1, None), "also across the wrap");
+        assert!(old.gives_way_to(next + (1 << 30), None));
+        assert!(!old.gives_way_to(next - (1 << 30), None));
         assert!(
-            old.gives_way_to(next.wrapping_add(1)),
-            "also across the wrap"
+            old.gives_way_to(next - 1, Some(7)),
+            "the old one had no timestamps"
         );
-        assert!(old.gives_way_to(next.wrapping_add(1 << 30)));
-        assert!(!old.gives_way_to(next.wrapping_sub(1 << 30)));
+    }
+
+    #[test]
+    fn timestamps_decide_where_they_differ() {
+        let old = Remains {
+            timestamps: Some((1000, 0)),
+            ..remains(1)
+        };
+        let next = Seq(old.next_to_receive);
+        assert!(old.gives_way_to(next - 500, Some(1001)));
+        assert!(!old.gives_way_to(next + 500, Some(999)));
+        assert!(old.gives_way_to(next + 1, Some(1000)) && !old.gives_way_to(next, Some(1000)));
+        assert!(old.gives_way_to(next + 1, None) && !old.gives_way_to(next, None));
     }
 }

@@ -5,21 +5,19 @@ use app_http::{Server, ServerConfig};
 use kernel::{CoreMask, Instant};
 use megapipe::Core;
 use megapipe::channel::{Channel, ChannelConfig};
-use net::address::{Address, AddressConfig};
-use net::fabric::fabric;
-use net::stack::{Stack, StackConfig};
-use net::testing::{Client, Link, MemoryNic, STACK_ADDRESS, SocketHandle, next_event};
+use net::stack::StackConfig;
+use net::testing::{Client, Link, MemoryNic, SocketHandle, next_event};
 use std::time::Duration;
 
 pub(crate) const PORT: u16 = 80;
 pub(crate) const BUFFER_BYTES: usize = 4096;
 const BUFFERS: usize = 32;
+const CHUNKS: usize = 256;
 
 /// How large the appliance is.
 #[derive(Clone, Copy)]
 pub(crate) struct Size {
     pub(crate) connections: usize,
-    pub(crate) tx_buffer_bytes: usize,
 }
 
 pub(crate) struct Appliance {
@@ -39,21 +37,16 @@ impl Appliance {
     pub(crate) fn on(link: Link, size: Size) -> Self {
         let config = StackConfig {
             connections: size.connections,
-            rx_buffer_bytes: 4096,
-            tx_buffer_bytes: size.tx_buffer_bytes,
+            window_bytes: 4096,
+            chunks: CHUNKS,
+            chunk_bytes: 1024,
             seed: [7; 32],
         };
-        let port = fabric(&[true], [0x5a; 16]).remove(0);
-        let mut stack = Stack::new(config, Some(link.nic(0)), port, Instant::ZERO);
-        let address = Address {
-            address: STACK_ADDRESS,
-            prefix: 16,
-            gateway: None,
-        };
-        stack.configure_address(AddressConfig::Static(address), Instant::ZERO);
+        let stack = net::testing::stack(config, link.nic(0));
         let channel = Channel::create(ChannelConfig {
             handles: size.connections,
             batch: 32,
+            chunks: CHUNKS,
             buffers: BUFFERS,
             buffer_bytes: BUFFER_BYTES,
         });
@@ -147,6 +140,7 @@ impl Appliance {
         let in_use = self.core.channel().in_use();
         assert_eq!((in_use.lwsockets, in_use.handles, in_use.writes), (0, 0, 0));
         assert_eq!(in_use.free_buffers, BUFFERS);
+        assert_eq!(self.core.stack().counters().free_chunks_now, CHUNKS as u64);
     }
 
     pub(crate) fn counter(&self, name: &str) -> u64 {

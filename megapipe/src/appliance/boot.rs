@@ -12,6 +12,7 @@ use crate::channel::{Channel, ChannelConfig};
 use crate::core::{Application, Core};
 use crate::idle::IdlePolicy;
 use crate::limits::DEFAULT_BATCH_COMMANDS;
+use crate::writes::IoSlice;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt::Display;
@@ -19,6 +20,7 @@ use kernel::machine::{Machine, Seat, ThisCore, console, crash, fatal};
 use kernel::virtio::entropy::EntropySource;
 use kernel::virtio::{Device, DeviceKind, InterruptTarget, discover};
 use kernel::{CoreId, Instant, Processor};
+use net::Lent;
 use net::fabric::{FabricPort, fabric, memory_bytes};
 use net::stack::{Stack, StackConfig};
 use net::virtio_net::{self, QueuePair};
@@ -60,18 +62,20 @@ pub struct Place {
     pub cores: usize,
     /// Connections at once on this core.
     pub connections: usize,
-    /// Buffers in the core's pool.
+    /// Chunks of receive memory of the core's stack.
+    pub chunks: usize,
+    /// Buffers of the channel's own.
     pub buffers: usize,
     /// Unix time when the monotonic clock was zero, in seconds.
     pub unix_seconds_at_boot: u64,
 }
 
-/// One core with its stack, before it serves.
-pub struct Seated {
+/// One core with its stack, before it serves. `P` is the memory that it sends from.
+pub struct Seated<P = IoSlice> {
     /// The core that runs the caller.
     pub processor: ThisCore,
     /// Its stack.
-    pub stack: Stack<QueuePair>,
+    pub stack: Stack<QueuePair, P>,
     /// Its place.
     pub place: Place,
     /// What tells on the console that it is ready, and its counters.
@@ -145,6 +149,7 @@ impl Appliance {
             let mut channel = Channel::create(ChannelConfig {
                 handles: place.connections,
                 batch,
+                chunks: place.chunks,
                 buffers: place.buffers,
                 buffer_bytes,
             });
@@ -160,9 +165,10 @@ impl Appliance {
     /// Boots, and runs `seat` on every core with the core's stack; for what is not an application
     /// over a channel. The seat never returns, and calls
     /// [`start_barrier`](ThisCore::start_barrier) once it has all the memory it will use.
-    pub fn run<F>(mut self, service: Service, seat: F) -> !
+    pub fn run<P, F>(mut self, service: Service, seat: F) -> !
     where
-        F: FnOnce(Seated) + Clone + Send + 'static,
+        P: Lent,
+        F: FnOnce(Seated<P>) + Clone + Send + 'static,
     {
         // 1. Nothing was asked for that nobody knows.
         or_fatal(core::mem::replace(&mut self.line, CommandLine::new("")).finish());
@@ -231,12 +237,13 @@ struct Parts {
 
 impl Parts {
     /// Makes the core's stack, on the core.
-    fn seated(self, this: ThisCore) -> Seated {
+    fn seated<P: Lent>(self, this: ThisCore) -> Seated<P> {
         let now = this.now();
         let config = StackConfig {
             connections: self.plan.connections,
-            rx_buffer_bytes: self.footprint.rx_buffer_bytes,
-            tx_buffer_bytes: self.footprint.tx_buffer_bytes,
+            window_bytes: self.footprint.window_bytes,
+            chunks: self.plan.chunks,
+            chunk_bytes: self.footprint.chunk_bytes,
             seed: self.seed,
         };
         let mut stack = Stack::new(config, self.pair, self.port, now);
@@ -248,6 +255,7 @@ impl Parts {
                 core: this.core(),
                 cores: self.asked.cores,
                 connections: self.plan.connections,
+                chunks: self.plan.chunks,
                 buffers: self.plan.buffers,
                 unix_seconds_at_boot: this.unix_seconds() - seconds(now),
             },

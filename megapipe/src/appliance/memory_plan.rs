@@ -1,28 +1,29 @@
 //! How the memory of the machine is shared out: what each core's stack, channel and queues may
 //! take, so that nothing needs to be allocated once the appliance serves.
 
+use crate::writes::{IoSlice, IoVec};
 use core::fmt;
 
 /// What the connections of an appliance take, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Footprint {
-    /// Receive buffer of a connection, and so its largest window.
-    pub rx_buffer_bytes: usize,
-    /// Send buffer of a connection.
-    pub tx_buffer_bytes: usize,
+    /// What may wait unread on a connection, and so its largest window.
+    pub window_bytes: u32,
     /// What the application keeps for a connection.
     pub application_bytes: usize,
-    /// One buffer of the channel's pool, and so the largest read.
+    /// One chunk of receive memory, and so the largest read.
+    pub chunk_bytes: usize,
+    /// One buffer of the channel's own, for what is larger than a chunk.
     pub buffer_bytes: usize,
 }
 
 impl Default for Footprint {
-    /// Small messages in, larger ones out.
+    /// Small messages in; what goes out is lent and takes nothing here.
     fn default() -> Self {
         Footprint {
-            rx_buffer_bytes: 4 * KIB,
-            tx_buffer_bytes: 16 * KIB,
+            window_bytes: 64 * KIB as u32,
             application_bytes: 256,
+            chunk_bytes: 2 * KIB,
             buffer_bytes: 8 * KIB,
         }
     }
@@ -30,19 +31,27 @@ impl Default for Footprint {
 
 impl Footprint {
     const fn connection_bytes(&self) -> usize {
-        let buffers = self.rx_buffer_bytes + self.tx_buffer_bytes;
-        buffers + self.application_bytes + CONNECTION_OVERHEAD_BYTES
+        self.application_bytes + CONNECTION_OVERHEAD_BYTES
     }
 }
 
-/// What a connection takes beside its buffers and the application: the TCP socket, the flow, the
-/// handle, the timer, and TIME_WAIT entries, in bytes, rounded up.
-const CONNECTION_OVERHEAD_BYTES: usize = 1792;
+/// What a connection takes beside the application: its control block with the pieces it sends, the
+/// flow, the handle with a write under way, the timer, and TIME_WAIT entries, in bytes, rounded up.
+const CONNECTION_OVERHEAD_BYTES: usize = 2304;
+const _: () = assert!(
+    net::stack::connection_bytes::<IoSlice>() + size_of::<IoVec>() + 512
+        <= CONNECTION_OVERHEAD_BYTES
+);
 
 /// Connections of one core at most.
-pub const MAX_CONNECTIONS: usize = 16_384;
+pub const MAX_CONNECTIONS: usize = 131_072;
 /// Connections of one core at least: with memory for fewer the appliance does not start.
 pub const MIN_CONNECTIONS: usize = 16;
+
+/// Chunks of one core at most.
+const MAX_CHUNKS: usize = 16_384;
+/// What a chunk takes beside its bytes.
+const CHUNK_OVERHEAD_BYTES: usize = 96;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -56,7 +65,9 @@ pub struct Plan {
     pub queue_size: u16,
     /// Connections at once.
     pub connections: usize,
-    /// Buffers of the channel's pool.
+    /// Chunks of receive memory.
+    pub chunks: usize,
+    /// Buffers of the channel's own.
     pub buffers: usize,
 }
 
@@ -86,10 +97,16 @@ impl Plan {
     pub fn new(free_bytes: usize, cores: usize, each: &Footprint) -> Result<Plan, TooLittleMemory> {
         let cores = cores.max(1);
         let (connection_bytes, buffer_bytes) = (each.connection_bytes(), each.buffer_bytes.max(1));
+        let chunk_bytes = each.chunk_bytes.max(1) + CHUNK_OVERHEAD_BYTES;
         let share = (free_bytes - free_bytes / 8) / cores;
         let queue_size: u16 = if share < 8 * MIB { 64 } else { 256 };
-        let buffers = (share / 32 / buffer_bytes).clamp(8, 512);
-        let fixed = usize::from(queue_size) * DESCRIPTOR_BYTES + buffers * buffer_bytes + 256 * KIB;
+        let buffers = (share / 64 / buffer_bytes).clamp(4, 512);
+        // Every frame of a batch may need one.
+        let chunks = (share / 16 / chunk_bytes).clamp(queue_size.into(), MAX_CHUNKS);
+        let fixed = usize::from(queue_size) * DESCRIPTOR_BYTES
+            + buffers * buffer_bytes
+            + chunks * chunk_bytes
+            + 256 * KIB;
         let connections = share.saturating_sub(fixed) / connection_bytes;
         if connections < MIN_CONNECTIONS {
             let wanted = (fixed + MIN_CONNECTIONS * connection_bytes) * cores;
@@ -101,6 +118,7 @@ impl Plan {
         Ok(Plan {
             queue_size,
             connections: connections.min(MAX_CONNECTIONS),
+            chunks,
             buffers,
         })
     }
@@ -124,6 +142,7 @@ mod tests {
                 };
                 let core = usize::from(plan.queue_size) * DESCRIPTOR_BYTES
                     + plan.buffers * each.buffer_bytes
+                    + plan.chunks * (each.chunk_bytes + CHUNK_OVERHEAD_BYTES)
                     + plan.connections * each.connection_bytes();
                 assert!(
                     core * cores < mib * MIB,
@@ -141,13 +160,14 @@ mod tests {
     }
 
     #[test]
-    fn smaller_buffers_make_room_for_more_connections() {
-        let small = Footprint {
-            tx_buffer_bytes: 4 * KIB,
+    fn a_hundred_thousand_connections_fit_half_a_gibibyte() {
+        assert!(plan(500 * MIB, 1).unwrap().connections > 100_000);
+        let heavy = Footprint {
+            application_bytes: 8 * KIB,
             ..Footprint::default()
         };
-        let many = Plan::new(64 * MIB, 1, &small).unwrap().connections;
-        assert!(many > 2 * plan(64 * MIB, 1).unwrap().connections);
+        let few = Plan::new(500 * MIB, 1, &heavy).unwrap().connections;
+        assert!(few < 50_000);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use core::fmt;
 use core::time::Duration;
 use kernel::machine::{console, crash};
 use kernel::{CoreId, Instant};
-use net::{Nic, Stack};
+use net::{Lent, Nic, Stack};
 
 /// How often the boot core looks whether its address is known.
 const READY_CHECK: Duration = Duration::from_millis(1);
@@ -48,7 +48,7 @@ impl Monitor {
     }
 
     /// Says that the appliance is ready and returns true, once its address is known.
-    fn check_ready<N: Nic>(&mut self, stack: &Stack<N>) -> bool {
+    fn check_ready<N: Nic, P: Lent>(&mut self, stack: &Stack<N, P>) -> bool {
         let Some(address) = stack.address() else {
             return false;
         };

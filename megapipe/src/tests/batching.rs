@@ -13,6 +13,7 @@ fn readable(count: usize) -> (Bench, Vec<Handle>) {
     let mut bench = Bench::new(ChannelConfig {
         handles: count,
         batch: BATCH,
+        chunks: 64,
         buffers: count,
         buffer_bytes: 8,
     });
@@ -136,6 +137,7 @@ fn the_application_runs_at_the_start_and_when_its_timeout_has_passed() {
     let fresh = Channel::create(ChannelConfig {
         handles: 1,
         batch: 0,
+        chunks: 64,
         buffers: 0,
         buffer_bytes: 0,
     });

@@ -18,7 +18,7 @@ const IDLE: ChannelUse = ChannelUse {
 #[test]
 fn disconnect_waits_for_the_write_under_way_and_reads_go_on() {
     let mut bench = Bench::small();
-    bench.world.send_room = 2;
+    bench.world.send_room = 0;
     let (id, handle) = bench.open(Cookie(7));
     bench.run(|channel| {
         channel.writev(handle, &mut hello()).unwrap();
@@ -31,7 +31,7 @@ fn disconnect_waits_for_the_write_under_way_and_reads_go_on() {
         );
     });
     assert!(!bench.world.peer(id).is_shut);
-    bench.world.make_room(id, 3);
+    bench.world.make_room(id, 1);
     assert!(matches!(
         bench.completion(),
         Completion::Write { result: Ok(5), .. }
@@ -103,7 +103,7 @@ fn what_is_under_way_fails_before_the_disconnect() {
     ];
     for (reason, expected) in cases {
         let mut bench = Bench::small();
-        bench.world.send_room = 2;
+        bench.world.send_room = 0;
         let (id, handle) = bench.open(Cookie(7));
         let buffer = bench.channel.buffer().unwrap();
         bench.run(|channel| {
@@ -166,7 +166,7 @@ fn a_connection_that_ends_before_it_is_registered_is_told_once_it_is() {
 #[test]
 fn unregister_cancels_what_is_ready_and_what_is_under_way() {
     let mut bench = Bench::small();
-    bench.world.send_room = 2;
+    bench.world.send_room = 0;
     let (id, handle) = bench.open(Cookie(7));
     bench.world.arrive(id, b"data");
     bench.run(|channel| channel.read(handle)).unwrap();
@@ -176,9 +176,10 @@ fn unregister_cancels_what_is_ready_and_what_is_under_way() {
     bench
         .run(|channel| channel.writev(handle, &mut pieces))
         .unwrap();
-    assert_eq!(bench.channel.in_use().free_buffers, 2);
+    assert_eq!(bench.channel.in_use().free_buffers, 3);
     bench.run(|channel| channel.unregister(handle)).unwrap();
     assert_eq!(bench.channel.in_use(), IDLE);
+    assert_eq!(bench.world.chunks_out, 0);
     assert_eq!(bench.channel.counters().completions_cancelled, 1);
     bench.assert_quiet();
     assert_eq!(bench.world.released, [id]);

@@ -138,14 +138,16 @@ impl Bench {
         let port = net::fabric::fabric(&[true], [7; 16]).remove(0);
         let config = StackConfig {
             connections: 2,
-            rx_buffer_bytes: 1024,
-            tx_buffer_bytes: 1024,
+            window_bytes: 1024,
+            chunks: 8,
+            chunk_bytes: 1024,
             seed: [7; 32],
         };
         let stack = Stack::new(config, Some(nic), port, Instant::ZERO);
         let channel = Channel::create(ChannelConfig {
             handles: 2,
             batch: 32,
+            chunks: 64,
             buffers: 1,
             buffer_bytes: 64,
         });

@@ -10,6 +10,7 @@ fn config(handles: usize) -> ChannelConfig {
     ChannelConfig {
         handles,
         batch: 32,
+        chunks: 64,
         buffers: 1,
         buffer_bytes: 8,
     }

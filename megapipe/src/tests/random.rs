@@ -58,10 +58,11 @@ impl Model {
         let mut bench = Bench::new(ChannelConfig {
             handles: HANDLES,
             batch: 1 + random.below(8),
+            chunks: 64,
             buffers: BUFFERS,
             buffer_bytes: 16,
         });
-        bench.world.send_room = 32;
+        bench.world.send_room = 3;
         Model {
             bench,
             random,
@@ -95,7 +96,7 @@ impl Model {
                 self.known.get_mut(&cookie).unwrap().arrived.extend(data);
             }
             4 | 5 => {
-                let room = self.random.below(40);
+                let room = self.random.below(4);
                 self.bench.world.make_room(id, room);
             }
             6 => self.bench.world.finish(id),
@@ -281,6 +282,7 @@ impl Model {
         let left = self.bench.channel.in_use();
         assert_eq!((left.lwsockets, left.handles, left.writes), (0, 0, 0));
         assert_eq!(left.free_buffers, BUFFERS);
+        assert_eq!(self.bench.world.chunks_out, 0);
         assert!(self.bench.world.peers.iter().all(Option::is_none));
     }
 }

@@ -2,17 +2,23 @@
 
 use crate::channel::{Channel, ChannelConfig, Completion, Cookie, Handle};
 use crate::connections::Connections;
+use crate::writes::IoSlice;
+use alloc::boxed::Box;
 use core::net::SocketAddr;
 use kernel::{CoreMask, Instant};
+use net::chunk::Chunk;
 use net::stack::{
-    Accepted, CloseReason, ConnectionError, ConnectionId, Event, ListenError, ListenerId,
+    Accepted, CloseReason, ConnectionError, ConnectionId, Event, ListenError, ListenerId, Loan,
+    ReceiveError,
 };
 use std::collections::VecDeque;
-use std::vec;
+
 use std::vec::Vec;
 
 pub(super) const PEER: &str = "10.0.0.2:40000";
 pub(super) const LISTENER: Cookie = Cookie(1000);
+/// Bytes of a chunk of the model's.
+pub(super) const CHUNK_BYTES: usize = 64;
 
 /// One connection as the model sees it.
 pub(super) struct Peer {
@@ -20,6 +26,7 @@ pub(super) struct Peer {
     pub(super) incoming: VecDeque<u8>,
     pub(super) is_finished: bool,
     pub(super) sent: Vec<u8>,
+    /// Pieces that the send queue takes.
     pub(super) room: usize,
     pub(super) wants_room: bool,
     pub(super) is_shut: bool,
@@ -34,7 +41,10 @@ pub(super) struct World {
     pub(super) events: VecDeque<Event>,
     pub(super) released: Vec<ConnectionId>,
     pub(super) refuse_listen: Option<ListenError>,
+    /// Pieces that a new connection's send queue takes.
     pub(super) send_room: usize,
+    /// Chunks taken and not given back.
+    pub(super) chunks_out: usize,
 }
 
 impl World {
@@ -47,6 +57,7 @@ impl World {
             released: Vec::new(),
             refuse_listen: None,
             send_room: 1 << 20,
+            chunks_out: 0,
         }
     }
 
@@ -98,10 +109,10 @@ impl World {
         }
     }
 
-    /// The peer acknowledges: there is room for `bytes` more.
-    pub(super) fn make_room(&mut self, id: ConnectionId, bytes: usize) {
+    /// The peer acknowledges: there is room for so many more pieces.
+    pub(super) fn make_room(&mut self, id: ConnectionId, pieces: usize) {
         let peer = self.peer(id);
-        peer.room += bytes;
+        peer.room += pieces;
         if core::mem::take(&mut peer.wants_room) {
             self.events.push_back(Event::Writable(id));
         }
@@ -133,6 +144,25 @@ impl Connections for World {
         })
     }
 
+    fn take(&mut self, id: ConnectionId) -> Result<Option<Box<Chunk>>, ReceiveError> {
+        let mut chunk = Chunk::several(1, CHUNK_BYTES).next().unwrap();
+        match self.receive(id, chunk.room()) {
+            Ok(Some(0)) => Err(ReceiveError::Finished),
+            Ok(Some(bytes)) => {
+                chunk.advance(bytes);
+                self.chunks_out += 1;
+                Ok(Some(chunk))
+            }
+            Ok(None) => Ok(None),
+            Err(ConnectionError::Closed) => Err(ReceiveError::Closed),
+            Err(ConnectionError::Unknown) => Err(ReceiveError::Unknown),
+        }
+    }
+
+    fn give_back(&mut self, _: Box<Chunk>) {
+        self.chunks_out -= 1;
+    }
+
     fn receive(
         &mut self,
         id: ConnectionId,
@@ -158,29 +188,27 @@ impl Connections for World {
             .is_some_and(|peer| !peer.incoming.is_empty() || peer.is_finished)
     }
 
-    fn send_with(
+    fn lend(
         &mut self,
         id: ConnectionId,
-        mut fill: impl FnMut(&mut [u8]) -> usize,
-    ) -> Result<usize, ConnectionError> {
+        mut next: impl FnMut() -> Option<IoSlice>,
+    ) -> Result<Loan, ConnectionError> {
         let peer = self.find(id).ok_or(ConnectionError::Unknown)?;
         if peer.is_shut || peer.over.is_some() {
             return Err(ConnectionError::Closed);
         }
-        // In two parts, as a ring that wraps around has it.
-        let mut total = 0;
-        for part in [peer.room / 2, peer.room - peer.room / 2] {
-            let mut room = vec![0; part];
-            let count = fill(&mut room);
-            peer.sent.extend_from_slice(&room[..count]);
-            total += count;
-            if count < part {
-                break;
-            }
+        let before = peer.sent.len();
+        while peer.room > 0
+            && let Some(piece) = next()
+        {
+            peer.sent.extend_from_slice(piece.bytes());
+            peer.room -= usize::from(!piece.bytes().is_empty());
         }
-        peer.room -= total;
         peer.wants_room |= peer.room == 0;
-        Ok(total)
+        Ok(Loan {
+            bytes: peer.sent.len() - before,
+            has_room: peer.room > 0,
+        })
     }
 
     fn shutdown(&mut self, id: ConnectionId) -> Result<(), ConnectionError> {
@@ -228,6 +256,7 @@ impl Bench {
         Self::new(ChannelConfig {
             handles: 4,
             batch: 32,
+            chunks: 64,
             buffers: 4,
             buffer_bytes: 64,
         })

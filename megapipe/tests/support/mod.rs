@@ -25,10 +25,11 @@ pub(crate) struct Rig<A: Application> {
 impl<A: Application> Rig<A> {
     pub(crate) fn new(link: Link, connections: usize, buffer_bytes: usize, application: A) -> Self {
         let config = World::config(connections, buffer_bytes);
-        let stack = World::with(&link, config, link.nic(0)).stack;
+        let stack = net::testing::stack(config, link.nic(0));
         let channel = Channel::create(ChannelConfig {
             handles: connections,
             batch: 32,
+            chunks: 64,
             buffers: BUFFERS,
             buffer_bytes: 2048,
         });
@@ -146,14 +147,18 @@ impl Application for PingPong {
     }
 }
 
-/// Sends the same bytes to everyone who connects, and then finishes.
+/// Sends the same bytes to everyone who connects, one write after the other, and then finishes.
 pub(crate) struct Sender {
     body: &'static [u8],
-    handles: Vec<Option<Handle>>,
+    /// By the cookie: the handle, and the bytes still to be written.
+    handles: Vec<Option<(Handle, &'static [u8])>>,
     is_listening: bool,
     /// Writes that were complete.
     pub(crate) written: usize,
 }
+
+/// Bytes of one write of a [`Sender`].
+pub(crate) const WRITE_BYTES: usize = 50_000;
 
 impl Sender {
     pub(crate) fn new(connections: usize, body: &'static [u8]) -> Self {
@@ -162,6 +167,21 @@ impl Sender {
             handles: vec![None; connections],
             is_listening: false,
             written: 0,
+        }
+    }
+
+    fn write_next(&mut self, channel: &mut Channel, index: usize) {
+        let Some((handle, rest)) = &mut self.handles[index] else {
+            return;
+        };
+        let (now, later) = rest.split_at(rest.len().min(WRITE_BYTES));
+        *rest = later;
+        if now.is_empty() {
+            let _ = channel.disconnect(*handle);
+        } else {
+            let halves = now.split_at(now.len() / 2);
+            let pieces = [IoSlice::Static(halves.0), IoSlice::Static(halves.1)];
+            let _ = channel.writev(*handle, &mut IoVec::from_iter(pieces));
         }
     }
 }
@@ -178,18 +198,16 @@ impl Application for Sender {
                 Completion::Accept { socket, .. } => {
                     let index = socket.index();
                     let handle = channel.register(socket, Cookie(index as u64));
-                    self.handles[index] = Some(handle);
-                    let halves = self.body.split_at(self.body.len() / 2);
-                    let pieces = [IoSlice::Static(halves.0), IoSlice::Static(halves.1)];
-                    let _ = channel.writev(handle, &mut IoVec::from_iter(pieces));
-                    let _ = channel.disconnect(handle);
+                    self.handles[index] = Some((handle, self.body));
                     let _ = channel.read(handle);
+                    self.write_next(channel, index);
                 }
-                Completion::Write { result, .. } => {
-                    self.written += usize::from(result == Ok(self.body.len()));
+                Completion::Write { cookie, result } => {
+                    self.written += usize::from(result.is_ok());
+                    self.write_next(channel, cookie.0 as usize);
                 }
                 Completion::Disconnect { cookie, .. } => {
-                    if let Some(handle) = self.handles[cookie.0 as usize].take() {
+                    if let Some((handle, _)) = self.handles[cookie.0 as usize].take() {
                         channel.unregister(handle).unwrap();
                     }
                 }

@@ -1,7 +1,6 @@
 //! The DHCP client (RFC 2131): smoltcp's, on an Ethernet interface of its own that sees only
 //! datagrams for the client's port and ARP replies, so that it can renew by unicast.
 
-use super::engine::at;
 use super::phy::Phy;
 use crate::address::Address;
 use crate::nic::Nic;
@@ -38,7 +37,7 @@ impl DhcpClient {
         let mut set = SocketSet::new(vec![]);
         let handle = set.add(dhcpv4::Socket::new());
         DhcpClient {
-            interface: Interface::new(config, &mut Phy::of_frames(output, None), at(now)),
+            interface: Interface::new(config, &mut Phy::new(output, None), at(now)),
             set,
             handle,
         }
@@ -46,14 +45,14 @@ impl DhcpClient {
 
     /// Takes in a frame: a DHCP datagram or an ARP reply.
     pub(crate) fn process<N: Nic>(&mut self, frame: &[u8], output: &mut Output<N>, now: Instant) {
-        let mut phy = Phy::of_frames(output, Some(frame));
+        let mut phy = Phy::new(output, Some(frame));
         self.interface
             .poll_ingress_single(at(now), &mut phy, &mut self.set);
     }
 
     /// Sends what is due.
     pub(crate) fn dispatch<N: Nic>(&mut self, output: &mut Output<N>, now: Instant) {
-        let mut phy = Phy::of_frames(output, None);
+        let mut phy = Phy::new(output, None);
         self.interface.poll_egress(at(now), &mut phy, &mut self.set);
     }
 
@@ -90,4 +89,9 @@ impl DhcpClient {
         let _ = router.map(|router| routes.add_default_ipv4_route(router));
         Some(change)
     }
+}
+
+/// The same moment for smoltcp, rounded down to its microseconds.
+fn at(now: Instant) -> smoltcp::time::Instant {
+    smoltcp::time::Instant::from_micros(now.as_micros() as i64)
 }

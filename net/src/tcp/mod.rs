@@ -1,27 +1,41 @@
-//! smoltcp as connection engine: the one folder that names its sockets and its device trait.
+//! The connection engine: TCP of our own over smoltcp's wire formats.
 //!
-//! smoltcp is used unmodified. It scans a `SocketSet` from end to end for every packet, so each
-//! connection has a set of its own with one entry ([`Socket`]), and the stack's demux finds it;
-//! one `Interface` per core serves them all ([`Engine`]), working on IP packets. A segment that
-//! belongs to nobody is offered to an empty set, which answers with RST, and so is an ICMP
-//! packet, which answers an echo request. Checksums of TCP are ours, on both sides.
+//! One [`Tcb`] is one connection; the stack owns them, finds them, composes their frames and runs
+//! their timers. What is sent stays where the layer above has it until it is acknowledged
+//! ([`SendQueue`](send_queue)), what is received lies in chunks that only connections with unread
+//! bytes hold: an idle connection costs its control block and nothing else.
 //!
-//! The DHCP client ([`DhcpClient`]) lives here for the same reason: it is a smoltcp socket.
+//! `docs/tcp.md` lists each feature with its RFC. The DHCP client ([`DhcpClient`]) is smoltcp's and
+//! lives here because it is the one socket of smoltcp in the image.
 //!
-//! Known limits of smoltcp 0.14: after a retransmission timeout its pure ACKs carry rewound
-//! sequence numbers, so that two smoltcp ends that lose data both ways at once can stall (other
-//! stacks answer properly, and it goes on); three duplicate ACKs while only a FIN is outstanding
-//! stop its retransmission, so that the user timeout or the linger time has to end the connection;
-//! initial sequence numbers come from a seeded generator that is not cryptographic; the congestion
-//! window begins at 2 KiB, not the ten segments of RFC 6928.
-//!
-//! Reading order: [`engine`], [`socket`], [`phy`], [`dhcp`].
+//! Reading order: [`control`], [`handshake`], [`input`] with [`news`], [`transmit`], [`recovery`], [`timeout`], then the parts: [`seq`],
+//! [`send_queue`], [`receive_queue`], [`scoreboard`], [`rtt`], [`cubic`], [`options`], [`window`]; [`dhcp`]
+//! with [`phy`].
 
+mod control;
+mod cubic;
 mod dhcp;
-mod engine;
+mod handshake;
+mod input;
+mod news;
+mod options;
 mod phy;
-mod socket;
+mod receive_queue;
+mod recovery;
+mod rtt;
+mod scoreboard;
+mod send_queue;
+mod seq;
+mod timeout;
+mod transmit;
+mod window;
 
+pub(crate) use control::{State, Tcb, timestamp};
 pub(crate) use dhcp::{DhcpChange, DhcpClient};
-pub(crate) use engine::Engine;
-pub(crate) use socket::{Phase, Received, Socket};
+pub(crate) use handshake::Opening;
+pub(crate) use input::Arrived;
+pub(crate) use news::News;
+pub(crate) use options::{OptionBytes, Options};
+pub use send_queue::Lent;
+pub(crate) use seq::Seq;
+pub(crate) use transmit::{Departure, Link};

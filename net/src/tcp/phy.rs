@@ -1,60 +1,32 @@
-//! smoltcp's device, for the length of one call: at most one packet in, any number out.
+//! smoltcp's device, for the length of one call: at most one Ethernet frame in, any number out.
 //!
 //! Upstream: the frame that is being processed. Downstream: [`Output`].
 
+use crate::demux::ETHERNET_HEADER_BYTES;
 use crate::nic::{Nic, TxMeta};
 use crate::output::Output;
-use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken as Rx, TxToken as Tx};
+use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken as Rx, TxToken as Tx};
 use smoltcp::time::Instant;
 
-/// A device over one core's output, as an interface for IP packets sees it, or (`ethernet`) as one
-/// for Ethernet frames does.
+/// A device over one core's output.
 pub(super) struct Phy<'a, N: Nic> {
     output: &'a mut Output<N>,
-    /// Where answers go; of no meaning for Ethernet frames, which say so themselves.
-    peer: [u8; 6],
-    /// The packet that is received.
-    packet: Option<&'a [u8]>,
-    /// Packets are whole Ethernet frames.
-    ethernet: bool,
+    /// The frame that is received.
+    frame: Option<&'a [u8]>,
 }
 
 impl<'a, N: Nic> Phy<'a, N> {
-    /// Makes a device for IP packets, with one to be received or none.
-    #[inline]
-    pub(super) fn of_packets(
-        output: &'a mut Output<N>,
-        peer: [u8; 6],
-        packet: Option<&'a [u8]>,
-    ) -> Self {
-        Phy {
-            output,
-            peer,
-            packet,
-            ethernet: false,
-        }
-    }
-
-    /// Makes a device for Ethernet frames, with one to be received or none.
-    pub(super) fn of_frames(output: &'a mut Output<N>, frame: Option<&'a [u8]>) -> Self {
-        Phy {
-            output,
-            peer: [0; 6],
-            packet: frame,
-            ethernet: true,
-        }
+    /// Makes a device with a frame to be received, or none.
+    pub(super) fn new(output: &'a mut Output<N>, frame: Option<&'a [u8]>) -> Self {
+        Phy { output, frame }
     }
 }
 
-/// The packet that is received.
+/// The frame that is received.
 pub(super) struct RxToken<'a>(&'a [u8]);
 
-/// Leave to send one packet.
-pub(super) struct TxToken<'a, N: Nic> {
-    output: &'a mut Output<N>,
-    peer: [u8; 6],
-    ethernet: bool,
-}
+/// Leave to send one frame.
+pub(super) struct TxToken<'a, N: Nic>(&'a mut Output<N>);
 
 impl<N: Nic> Device for Phy<'_, N> {
     type RxToken<'b>
@@ -67,55 +39,33 @@ impl<N: Nic> Device for Phy<'_, N> {
         Self: 'b;
 
     fn receive(&mut self, _: Instant) -> Option<(RxToken<'_>, TxToken<'_, N>)> {
-        let packet = self.packet.take()?;
-        let token = TxToken {
-            output: self.output,
-            peer: self.peer,
-            ethernet: self.ethernet,
-        };
-        Some((RxToken(packet), token))
+        let frame = self.frame.take()?;
+        Some((RxToken(frame), TxToken(self.output)))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<TxToken<'_, N>> {
-        self.output.can_transmit().then_some(TxToken {
-            output: self.output,
-            peer: self.peer,
-            ethernet: self.ethernet,
-        })
+        let has_room = self.output.can_transmit();
+        has_room.then_some(TxToken(self.output))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
-        let info = &self.output.info;
         let mut capabilities = DeviceCapabilities::default();
-        if self.ethernet {
-            capabilities.medium = Medium::Ethernet;
-            capabilities.max_transmission_unit = usize::from(info.mtu) + 14;
-            return capabilities;
-        }
-        capabilities.medium = Medium::Ip;
-        capabilities.max_transmission_unit = usize::from(info.mtu);
-        // The demux verifies, and `Output` completes.
-        capabilities.checksum.ipv4 = Checksum::None;
-        capabilities.checksum.tcp = Checksum::None;
+        capabilities.medium = Medium::Ethernet;
+        let mtu = usize::from(self.output.info.mtu);
+        capabilities.max_transmission_unit = mtu + ETHERNET_HEADER_BYTES;
         capabilities
     }
 }
 
 impl Rx for RxToken<'_> {
-    #[inline]
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
         read(self.0)
     }
 }
 
 impl<N: Nic> Tx for TxToken<'_, N> {
-    #[inline]
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, bytes: usize, fill: F) -> R {
-        if self.ethernet {
-            self.output
-                .transmit(bytes, |frame| (fill(frame), TxMeta::default()))
-        } else {
-            self.output.transmit_ipv4(self.peer, bytes, fill)
-        }
+        self.0
+            .transmit(bytes, |frame| (fill(frame), TxMeta::default()))
     }
 }

@@ -31,7 +31,7 @@ pub use client::Client;
 pub use link::{ClientPort, Conditions, Link, MemoryNic};
 pub use random::Random;
 pub use smoltcp::iface::SocketHandle;
-pub use world::{World, next_event};
+pub use world::{World, next_event, stack};
 
 use core::net::Ipv4Addr;
 

@@ -6,6 +6,7 @@ use super::{STACK_ADDRESS, STACK_MAC};
 use crate::address::{Address, AddressConfig};
 use crate::fabric::{FabricPort, fabric};
 use crate::stack::{Event, ListenerId, Stack, StackConfig};
+use crate::tcp::Lent;
 use alloc::vec::Vec;
 use core::time::Duration;
 use kernel::{CoreMask, Instant};
@@ -24,6 +25,27 @@ pub fn next_event(
     Some(next.max(now + Duration::from_micros(10))).filter(|next| *next < end)
 }
 
+/// Bytes of a chunk of receive memory.
+const CHUNK_BYTES: usize = 2048;
+
+/// Makes a stack with the usual address, alone in its fabric, that sends from memory of the type
+/// `P`.
+pub fn stack<P: Lent>(config: StackConfig, nic: MemoryNic) -> Stack<MemoryNic, P> {
+    stack_at(config, nic, fabric(&[true], [0x5a; 16]).remove(0))
+}
+
+fn stack_at<P: Lent>(config: StackConfig, nic: MemoryNic, port: FabricPort) -> Stack<MemoryNic, P> {
+    debug_assert_eq!(crate::nic::Nic::info(&nic).mac, STACK_MAC);
+    let mut stack = Stack::new(config, Some(nic), port, Instant::ZERO);
+    let address = Address {
+        address: STACK_ADDRESS,
+        prefix: 16,
+        gateway: None,
+    };
+    stack.configure_address(AddressConfig::Static(address), Instant::ZERO);
+    stack
+}
+
 /// A stack at the end of a link.
 pub struct World {
     /// The stack.
@@ -36,7 +58,7 @@ pub struct World {
 }
 
 impl World {
-    /// Makes a stack for 64 connections with 16 KiB of buffer each way.
+    /// Makes a stack for 64 connections with windows of 16 KiB.
     pub fn new(link: &Link) -> Self {
         let config = World::config(64, 16_384);
         World::with(link, config, link.nic(0))
@@ -50,28 +72,22 @@ impl World {
 
     /// Makes a stack in this place of a fabric.
     pub fn at(link: &Link, config: StackConfig, nic: MemoryNic, port: FabricPort) -> Self {
-        debug_assert_eq!(crate::nic::Nic::info(&nic).mac, STACK_MAC);
-        let mut stack = Stack::new(config, Some(nic), port, Instant::ZERO);
-        let address = Address {
-            address: STACK_ADDRESS,
-            prefix: 16,
-            gateway: None,
-        };
-        stack.configure_address(AddressConfig::Static(address), Instant::ZERO);
         World {
-            stack,
+            stack: stack_at(config, nic, port),
             now: Instant::ZERO,
             events: Vec::new(),
             link: link.clone(),
         }
     }
 
-    /// Returns a configuration with this many connections and bytes of buffer each way.
+    /// Returns a configuration with this many connections, windows of so many bytes, and memory
+    /// for all of them to be full.
     pub fn config(connections: usize, buffer_bytes: usize) -> StackConfig {
         StackConfig {
             connections,
-            rx_buffer_bytes: buffer_bytes,
-            tx_buffer_bytes: buffer_bytes,
+            window_bytes: buffer_bytes as u32,
+            chunks: 8 + connections * (2 + buffer_bytes / CHUNK_BYTES),
+            chunk_bytes: CHUNK_BYTES,
             seed: [7; 32],
         }
     }

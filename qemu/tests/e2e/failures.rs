@@ -81,7 +81,7 @@ fn too_little_memory_ends_in_words() {
     let _turn = guest::turn();
     let packed = small();
     let machine = Machine {
-        memory_mib: 3,
+        memory_mib: 2,
         ..guest::machine(&packed)
     };
     let mut guest = Guest::start(&machine).unwrap();

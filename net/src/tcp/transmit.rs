@@ -1,0 +1,336 @@
+//! What a connection has to send now: one segment at a time, until there is no more.
+//!
+//! Upstream: the queues and the window. Downstream: the stack composes the frame. Order: our SYN,
+//! RST, what was lost, new bytes with FIN behind them, and last an acknowledgement alone.
+
+use super::control::{AckOwed, Retransmission, State, Tcb};
+use super::options::OptionBytes;
+use super::recovery::Recovery;
+use super::send_queue::Lent;
+use super::seq::Seq;
+use crate::chunk::ChunkPool;
+use crate::demux::Flags;
+use crate::limits::{ACK_DELAY, RTO_MIN, TAIL_PROBE_MIN};
+use core::time::Duration;
+use kernel::Instant;
+
+/// A segment that is to go out. It counts as sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Departure {
+    pub(crate) sequence: u32,
+    pub(crate) acknowledged: u32,
+    pub(crate) flags: Flags,
+    pub(crate) window: u16,
+    pub(crate) options: OptionBytes,
+    /// Where the payload begins in the send queue.
+    pub(crate) offset: usize,
+    pub(crate) payload_bytes: usize,
+    /// Payload bytes of one segment on the wire: what is larger, the device cuts.
+    pub(crate) segment_bytes: u16,
+    /// Some of it was sent before.
+    pub(crate) is_repeated: bool,
+}
+
+impl Departure {
+    /// Makes a segment of a header alone, without a window.
+    pub(crate) fn bare(flags: Flags, sequence: u32, acknowledged: u32) -> Self {
+        Departure {
+            sequence,
+            acknowledged,
+            flags,
+            window: 0,
+            options: OptionBytes::NONE,
+            offset: 0,
+            payload_bytes: 0,
+            segment_bytes: 0,
+            is_repeated: false,
+        }
+    }
+}
+
+/// What the link can carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// Largest IP packet less the headers of IP and TCP without options, in bytes.
+    pub(crate) mss_bytes: u16,
+    /// Payload bytes of one departure at most: more than a segment when the device cuts.
+    pub(crate) payload_max_bytes: u32,
+}
+
+impl<P: Lent> Tcb<P> {
+    /// Returns the next segment to be sent, if there is one.
+    #[inline]
+    pub(crate) fn poll_transmit(
+        &mut self,
+        link: Link,
+        pool: &ChunkPool,
+        now: Instant,
+    ) -> Option<Departure> {
+        match self.state {
+            State::SynSent | State::SynReceived => return self.transmit_syn(link, now),
+            State::Closed => return self.transmit_reset(),
+            _ => {}
+        }
+        if let Some(lost) = self.next_retransmission() {
+            let bytes = (lost.end - lost.start) as usize;
+            return Some(self.transmit_again(lost.start, bytes, pool, now));
+        }
+        let part = self.next_part(link, now);
+        if part.bytes > 0 || part.has_finish {
+            return Some(self.transmit_part(part, pool, now));
+        }
+        (self.ack == AckOwed::Now).then(|| self.depart(self.nxt, Flags::ACK, 0, pool, now))
+    }
+
+    #[cold]
+    fn transmit_reset(&mut self) -> Option<Departure> {
+        let reset = Departure::bare(Flags::RST_ACK, self.nxt.0, self.rcv_nxt.0);
+        core::mem::take(&mut self.owes_reset).then_some(reset)
+    }
+
+    /// Sends bytes again that are lost.
+    #[cold]
+    fn transmit_again(
+        &mut self,
+        start: Seq,
+        bytes: usize,
+        pool: &ChunkPool,
+        now: Instant,
+    ) -> Departure {
+        let offset = (start - self.una) as usize;
+        // The hole may end with our FIN.
+        let payload_bytes = bytes.min(self.send.len().saturating_sub(offset));
+        let flags = if payload_bytes < bytes {
+            Flags::FIN_ACK
+        } else {
+            Flags::ACK
+        };
+        self.timed = None;
+        self.arm_timeout(now);
+        let mut departure = self.depart(start, flags, payload_bytes, pool, now);
+        departure.is_repeated = true;
+        departure
+    }
+
+    /// Returns how many bytes may go out from `nxt` on, and whether FIN goes with them.
+    #[inline]
+    fn next_part(&mut self, link: Link, now: Instant) -> Part {
+        let offset = (self.nxt - self.una) as usize;
+        let left = self.send.len().saturating_sub(offset);
+        // Bytes sent and the FIN behind them.
+        let has_finish_left = self.is_finishing() && offset <= self.send.len();
+        if left == 0 && !has_finish_left {
+            if self.probe_is_due {
+                return self.tail_part();
+            }
+            return Part::NOTHING;
+        }
+        if self.nxt == self.max && self.una == self.nxt && self.sent_at + self.rtt.timeout() < now {
+            self.cubic.on_idle(self.mss);
+        }
+        let in_flight = self.in_flight();
+        let mut room = self.cubic.window().saturating_sub(in_flight);
+        if room < self.mss && in_flight == 0 {
+            room = self.mss;
+        }
+        let open = (self.una + self.window).beyond(self.nxt);
+        let mut bytes = left.min(room.min(open).min(link.payload_max_bytes) as usize);
+        if bytes < left {
+            bytes = self.avoid_silly_window(bytes, room, open);
+        }
+        if self.nxt != self.max
+            && let Some(until) = self.skip_acknowledged()
+        {
+            bytes = bytes.min(until as usize);
+        }
+        let has_finish = has_finish_left && bytes == left && room > 0;
+        if bytes == 0 && !has_finish {
+            return match in_flight {
+                0 => self.probe_part(),
+                _ if self.probe_is_due => self.tail_part(),
+                _ => Part::NOTHING,
+            };
+        }
+        self.probe_is_due = false;
+        Part { bytes, has_finish }
+    }
+
+    /// Cuts a part that is not all there is to what is worth a segment (RFC 9293 §3.8.6.2.1).
+    #[inline]
+    fn avoid_silly_window(&self, bytes: usize, room: u32, open: u32) -> usize {
+        let mss = self.mss as usize;
+        if bytes >= mss {
+            return bytes - bytes % mss;
+        }
+        let is_shut = open <= room;
+        if is_shut && open >= self.window_max / 2 {
+            bytes
+        } else {
+            0
+        }
+    }
+
+    /// Steps over what was acknowledged selectively, while bytes are sent again after a timeout;
+    /// returns how many bytes there are until the next such range.
+    #[cold]
+    fn skip_acknowledged(&mut self) -> Option<u32> {
+        while let Some(range) = self.scoreboard.covering(self.nxt) {
+            self.nxt = range.end;
+        }
+        let until = self
+            .scoreboard
+            .next_start(self.nxt)
+            .map(|start| start - self.nxt);
+        match (self.max - self.nxt, until) {
+            // All that was sent before is acknowledged from here on: go on with new bytes.
+            (0, _) => Some(0),
+            (sent, Some(until)) => Some(until.min(sent)),
+            (sent, None) => Some(sent),
+        }
+    }
+
+    /// The peer's window holds everything back: one byte asks for more when the timer says so.
+    #[cold]
+    fn probe_part(&mut self) -> Part {
+        if core::mem::take(&mut self.probe_is_due) {
+            let bytes = usize::from(self.send.len() > 0);
+            return Part {
+                bytes,
+                has_finish: bytes == 0 && self.is_finishing(),
+            };
+        }
+        Part::NOTHING
+    }
+
+    /// The end of the flight is sent once more (RFC 8985 §7.3).
+    #[cold]
+    fn tail_part(&mut self) -> Part {
+        self.probe_is_due = false;
+        let sent = (self.max - self.una) as usize;
+        let bytes = sent.min(self.send.len()).min(self.mss as usize);
+        let has_finish = sent > self.send.len();
+        if self.nxt != self.max || (bytes == 0 && !has_finish) {
+            return Part::NOTHING;
+        }
+        self.nxt = self.nxt - (bytes as u32 + u32::from(has_finish));
+        self.timed = None;
+        Part { bytes, has_finish }
+    }
+
+    /// Sends a part of the queue from `nxt` on.
+    #[inline]
+    fn transmit_part(&mut self, part: Part, pool: &ChunkPool, now: Instant) -> Departure {
+        let (start, bytes) = (self.nxt, part.bytes);
+        let is_all = (start - self.una) as usize + bytes == self.send.len();
+        let flags = match (part.has_finish, is_all && bytes > 0) {
+            (true, _) => Flags::FIN_ACK,
+            (false, true) => Flags::ACK_PSH,
+            (false, false) => Flags::ACK,
+        };
+        let end = start + (bytes as u32 + u32::from(part.has_finish));
+        let is_repeated = start != self.max;
+        if end.is_after(self.max) {
+            if self.timed.is_none() && start == self.max {
+                self.timed = Some((end, now));
+            }
+            if self.una == self.max {
+                self.progress_at = now;
+            }
+            self.max = end;
+        }
+        self.nxt = end;
+        self.sent_at = now;
+        self.arm(now);
+        Departure {
+            is_repeated,
+            ..self.depart(start, flags, bytes, pool, now)
+        }
+    }
+
+    /// Sets the timer for what was just sent (RFC 6298 §5.1, RFC 8985 §7.2).
+    #[inline]
+    fn arm(&mut self, now: Instant) {
+        let timeout = self.rtt.timeout();
+        let round_trip = self.rtt.smoothed();
+        let may_probe = self.recovery == Recovery::None
+            && self.has_sack
+            && !self.tail_is_probed
+            && !round_trip.is_zero();
+        if let Retransmission::Timeout(_) = self.retransmission {
+            return;
+        }
+        let single = self.max - self.una <= self.mss;
+        // A single segment may have its acknowledgement delayed.
+        let delayed = if single { RTO_MIN } else { Duration::ZERO };
+        let wait = (2 * round_trip + delayed).max(TAIL_PROBE_MIN);
+        if may_probe && wait < timeout {
+            self.retransmission = Retransmission::TailProbe(now + wait);
+        } else {
+            self.arm_timeout(now);
+        }
+    }
+
+    /// Makes a segment; what is owed to the peer goes with it.
+    #[inline]
+    fn depart(
+        &mut self,
+        start: Seq,
+        flags: Flags,
+        payload_bytes: usize,
+        pool: &ChunkPool,
+        now: Instant,
+    ) -> Departure {
+        let mut options = OptionBytes::NONE;
+        if let Some(timestamps) = &self.timestamps {
+            options.push_timestamps(timestamps.value(now), timestamps.recent);
+        }
+        if payload_bytes == 0 && self.has_sack && self.receive.has_gap() {
+            options.push_sack(&self.receive.sack_blocks());
+        }
+        self.move_edge(pool);
+        self.ack = AckOwed::None;
+        self.unacked_bytes = 0;
+        self.ack_sent = self.rcv_nxt;
+        let window = self.rcv_edge.beyond(self.rcv_nxt) >> self.rcv_shift;
+        Departure {
+            sequence: start.0,
+            acknowledged: self.rcv_nxt.0,
+            flags,
+            window: window.min(0xffff) as u16,
+            options,
+            offset: (start - self.una) as usize,
+            payload_bytes,
+            segment_bytes: self.mss as u16,
+            is_repeated: false,
+        }
+    }
+
+    /// Looks after a round of [`poll_transmit`](Self::poll_transmit) whether the peer's window
+    /// holds bytes back, and sets the timer that asks for more.
+    #[inline]
+    pub(crate) fn has_transmitted(&mut self, now: Instant) {
+        let is_outstanding = self.una != self.max;
+        if self.retransmission != Retransmission::Off {
+            return;
+        }
+        if is_outstanding {
+            self.arm(now);
+        } else if self.send.len() > 0 || self.is_finishing() {
+            self.retransmission = Retransmission::Persist(now + self.rtt.timeout().max(ACK_DELAY));
+        }
+    }
+}
+
+/// A part of the queue that may go out.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    bytes: usize,
+    has_finish: bool,
+}
+
+impl Part {
+    const NOTHING: Part = Part {
+        bytes: 0,
+        has_finish: false,
+    };
+}
