@@ -8,7 +8,8 @@
 //! Upstream: the boot protocol and the devices. Downstream: `net`, and
 //! through it everything else. `kernel` calls nothing above it.
 //!
-//! Reading order: [`limits`], [`time`], [`cores`], [`processor`], [`mod@uncleared`]; then what boot works with:
+//! Reading order: [`limits`], [`time`], [`cores`], [`processor`], [`mod@uncleared`]; between
+//! cores: [`sync`], [`spsc`], [`wake`]; then what boot works with:
 //! [`physical_memory`], [`start_info`], [`frames`], [`page_tables`], [`acpi`], [`wall_clock`]; then
 //! `machine` itself (in the image), and [`virtio`].
 #![no_std]
@@ -31,10 +32,13 @@ pub mod page_tables;
 mod pci;
 pub mod physical_memory;
 pub mod processor;
+pub mod spsc;
 pub mod start_info;
+pub mod sync;
 pub mod time;
 pub mod uncleared;
 pub mod virtio;
+pub mod wake;
 pub mod wall_clock;
 
 pub use cores::{CoreId, CoreMask};

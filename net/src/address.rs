@@ -2,7 +2,7 @@
 //! it. Only the core that configures it writes; every core reads.
 
 use core::net::Ipv4Addr;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use kernel::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Where the address comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(crate) struct AddressSeen(u64);
 const NO_ADDRESS: u64 = 255;
 
 impl AddressWord {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         AddressWord {
             word: AtomicU64::new(NO_ADDRESS << 32),
             gateway: AtomicU32::new(0),
@@ -86,7 +86,7 @@ impl AddressSeen {
     pub(crate) const NOTHING: AddressSeen = AddressSeen(u64::MAX);
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

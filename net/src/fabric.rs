@@ -11,16 +11,16 @@
 
 use crate::address::{Address, AddressWord};
 use crate::flow::FlowHasher;
-use crate::limits::{HANDOVER_FRAME_BYTES, HANDOVER_RING_SLOTS, handover_frames};
+use crate::limits::{HANDOVER_FRAME_BYTES, HANDOVER_RING_FRAMES, handover_frames};
 use crate::nic::TxMeta;
 use crate::port_table::PortTable;
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use heapless::spsc::{Consumer, Producer, Queue};
 use kernel::limits::MAX_CORES;
+use kernel::spsc::{Consumer, Producer, ring};
+use kernel::sync::Arc;
+use kernel::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use kernel::{CoreId, CoreMask};
 
 /// One core's place in the fabric: its own ends of the rings, and the shared words.
@@ -52,12 +52,12 @@ const NO_CORE: u8 = u8::MAX;
 
 /// Both directions between this core and one other.
 struct Lane {
-    outgoing: Producer<'static, Parcel>,
+    outgoing: Producer<Parcel>,
     /// Boxes that come back from the other core.
-    returned: Consumer<'static, Box<[u8]>>,
+    returned: Consumer<Box<[u8]>>,
     spare: Vec<Box<[u8]>>,
-    incoming: Consumer<'static, Parcel>,
-    returning: Producer<'static, Box<[u8]>>,
+    incoming: Consumer<Parcel>,
+    returning: Producer<Box<[u8]>>,
 }
 
 /// A frame on its way to another core.
@@ -90,14 +90,14 @@ pub const fn memory_bytes(cores: usize) -> usize {
     // What the heap keeps beside each box.
     const BOX_OVERHEAD: usize = 64;
     let lanes = cores * cores.saturating_sub(1);
-    let rings = HANDOVER_RING_SLOTS * (size_of::<Parcel>() + size_of::<Box<[u8]>>());
+    let rings = HANDOVER_RING_FRAMES * (size_of::<Parcel>() + size_of::<Box<[u8]>>());
     lanes * (rings + handover_frames(cores) * (HANDOVER_FRAME_BYTES + BOX_OVERHEAD))
 }
 
 /// Makes the fabric for `cores` cores (1..=[`kernel::limits::MAX_CORES`]) and returns one port per
 /// core, in core order. `with_queue_pair[i]` says whether core `i` has a queue pair of its own:
 /// one that has none sends through the first that has. `flow_key` is the key of the flow hash,
-/// from the machine's entropy. The rings live as long as the program.
+/// from the machine's entropy.
 ///
 /// # Panics
 /// When there are more cores than `MAX_CORES`.
@@ -141,10 +141,10 @@ pub fn fabric(with_queue_pair: &[bool], flow_key: [u8; 16]) -> Vec<FabricPort> {
 
 /// Makes the two ends of what lies between two cores.
 fn lanes(frames: usize) -> (Lane, Lane) {
-    let (to_b, from_a) = ring::<Parcel>();
-    let (to_a, from_b) = ring::<Parcel>();
-    let (back_to_a, returned_to_a) = ring::<Box<[u8]>>();
-    let (back_to_b, returned_to_b) = ring::<Box<[u8]>>();
+    let (to_b, from_a) = ring(HANDOVER_RING_FRAMES);
+    let (to_a, from_b) = ring(HANDOVER_RING_FRAMES);
+    let (back_to_a, returned_to_a) = ring(HANDOVER_RING_FRAMES);
+    let (back_to_b, returned_to_b) = ring(HANDOVER_RING_FRAMES);
     let boxes = || vec![vec![0; HANDOVER_FRAME_BYTES].into_boxed_slice(); frames];
     let a = Lane {
         outgoing: to_b,
@@ -161,10 +161,6 @@ fn lanes(frames: usize) -> (Lane, Lane) {
         returning: back_to_a,
     };
     (a, b)
-}
-
-fn ring<T>() -> (Producer<'static, T>, Consumer<'static, T>) {
-    Box::leak(Box::new(Queue::<T, HANDOVER_RING_SLOTS>::new())).split()
 }
 
 impl FabricPort {
@@ -247,7 +243,7 @@ impl FabricPort {
         let lane = self
             .sends_through
             .and_then(|core| self.lanes[core.index()].as_ref());
-        lane.is_some_and(|lane| !lane.spare.is_empty() || lane.returned.ready())
+        lane.is_some_and(|lane| !lane.spare.is_empty() || lane.returned.has_items())
     }
 
     /// Gives a frame that `fill` writes to the core that sends for this one.
@@ -280,14 +276,14 @@ impl FabricPort {
     /// Takes the next frame that `from` has for this core; it is to be
     /// [given back](Self::give_back).
     pub(crate) fn take(&mut self, from: CoreId) -> Option<Parcel> {
-        self.lanes[from.index()].as_mut()?.incoming.dequeue()
+        self.lanes[from.index()].as_mut()?.incoming.pop()
     }
 
     /// Returns a parcel's box to the core it came from.
     pub(crate) fn give_back(&mut self, from: CoreId, parcel: Parcel) {
         if let Some(lane) = self.lanes[from.index()].as_mut() {
             // There are fewer boxes than the ring has places.
-            let returned = lane.returning.enqueue(parcel.frame);
+            let returned = lane.returning.push(parcel.frame);
             debug_assert!(returned.is_ok());
         }
     }
@@ -295,7 +291,7 @@ impl FabricPort {
     /// Returns whether another core has frames for this one.
     pub(crate) fn has_incoming(&self) -> bool {
         let mut lanes = self.lanes.iter().flatten();
-        lanes.any(|lane| lane.incoming.ready())
+        lanes.any(|lane| lane.incoming.has_items())
     }
 
     /// Returns the cores that were given frames since the last call.
@@ -307,12 +303,12 @@ impl FabricPort {
 impl Lane {
     /// Takes a box that is at hand, or that came back.
     fn take_spare(&mut self) -> Option<Box<[u8]>> {
-        self.spare.pop().or_else(|| self.returned.dequeue())
+        self.spare.pop().or_else(|| self.returned.pop())
     }
 
     fn put(&mut self, parcel: Parcel) {
         // There are fewer boxes than the ring has places.
-        let put = self.outgoing.enqueue(parcel);
+        let put = self.outgoing.push(parcel);
         debug_assert!(put.is_ok());
     }
 }
@@ -324,7 +320,7 @@ impl Parcel {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -40,6 +40,8 @@ mod ingress;
 mod isn;
 pub mod limits;
 mod listener;
+#[cfg(all(test, loom))]
+mod loom_tests;
 pub mod nic;
 mod opening;
 mod output;

@@ -8,8 +8,8 @@
 //! listeners of a port begin before its traffic.
 
 use crate::limits::PORTS;
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use kernel::limits::MAX_CORES;
+use kernel::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use kernel::{CoreId, CoreMask};
 
 /// The table.
@@ -38,16 +38,14 @@ pub(crate) enum ClaimError {
 }
 
 impl PortTable {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         PortTable {
-            ports: [const {
-                Port {
-                    port: AtomicU32::new(0),
-                    claimed: AtomicU64::new(0),
-                    ready: AtomicU64::new(0),
-                    answers: [const { AtomicU8::new(0) }; MAX_CORES],
-                }
-            }; PORTS],
+            ports: core::array::from_fn(|_| Port {
+                port: AtomicU32::new(0),
+                claimed: AtomicU64::new(0),
+                ready: AtomicU64::new(0),
+                answers: core::array::from_fn(|_| AtomicU8::new(0)),
+            }),
         }
     }
 
@@ -102,7 +100,7 @@ fn nth_set_bit(mut bits: u64, rank: u32) -> Option<usize> {
     (bits != 0).then(|| bits.trailing_zeros() as usize)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -73,6 +73,7 @@ pub fn test(filter: Option<&str>) -> Result<(), Failure> {
         is_good &= run(&mut cargo, &mut tally)?;
     }
     if filter.is_none() {
+        is_good &= run_under_loom(&mut tally)?;
         is_good &= run_under_miri(&mut tally)?;
     }
     let Tally {
@@ -88,6 +89,29 @@ pub fn test(filter: Option<&str>) -> Result<(), Failure> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// Runs the tests of what crosses cores through the orders that the memory model allows. A build of
+/// its own: `cfg(loom)` puts loom's atomics into the crates.
+fn run_under_loom(tally: &mut Tally) -> Result<bool, Failure> {
+    println!("sluice: what crosses cores, under loom");
+    let mut is_good = true;
+    let passes = [
+        ["-p", "kernel", "--test", "loom", "--"].as_slice(),
+        &["-p", "net", "--lib", "--", "loom_tests"],
+    ];
+    for words in passes {
+        let mut cargo = workspace::cargo();
+        cargo
+            .args(["test", "--no-fail-fast", "--target-dir"])
+            .arg(workspace::target_dir().join("loom"))
+            .args(words)
+            .env("RUSTFLAGS", "--cfg loom")
+            // More find nothing more in these tests, and take minutes.
+            .env("LOOM_MAX_PREEMPTIONS", "3");
+        is_good &= run(&mut cargo, tally)?;
+    }
+    Ok(is_good)
 }
 
 /// Runs the tests of what is unsafe and builds on the host under Miri, which only nightly
@@ -120,7 +144,7 @@ fn run_under_miri(tally: &mut Tally) -> Result<bool, Failure> {
             "--target-dir",
         ])
         .arg(workspace::target_dir().join("miri"))
-        .args(["--", "virtio", "pci", "block_moves", "uncleared"])
+        .args(["--", "virtio", "pci", "block_moves", "uncleared", "spsc"])
         // Addresses of devices and rings are numbers by nature, and their memory is for ever.
         .env(
             "MIRIFLAGS",

@@ -8,6 +8,7 @@ use super::protection::{self, Layout};
 use super::supervisor::{self, AreaLinks};
 use super::{clock, heap, memory};
 use crate::limits::{MAX_CORES, PAGE_BYTES};
+use crate::wake::WakeFlags;
 use crate::{CoreId, Instant, Processor};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -18,23 +19,10 @@ use spin::Mutex;
 /// What one core runs once the machine is sealed.
 pub type Seat = Box<dyn FnOnce(ThisCore) + Send>;
 
-/// The flags of one core, on a cache line of their own.
-#[repr(align(64))]
-struct Flags {
-    /// Set by every interrupt and every [`Processor::wake`]; cleared by the core.
-    wake: AtomicU32,
-    /// Whether the core sleeps or is about to: only then is an interrupt needed to wake it.
-    is_asleep: AtomicU32,
-    apic_id: AtomicU32,
-}
-
-static FLAGS: [Flags; MAX_CORES] = [const {
-    Flags {
-        wake: AtomicU32::new(0),
-        is_asleep: AtomicU32::new(0),
-        apic_id: AtomicU32::new(0),
-    }
-}; MAX_CORES];
+/// The flags of every core.
+static FLAGS: [WakeFlags; MAX_CORES] = [const { WakeFlags::new() }; MAX_CORES];
+/// The cores' local APIC ids.
+static APIC_IDS: [AtomicU32; MAX_CORES] = [const { AtomicU32::new(0) }; MAX_CORES];
 
 /// What the cores will run, taken by each as it begins.
 static SEATS: [Mutex<Option<Seat>>; MAX_CORES] = [const { Mutex::new(None) }; MAX_CORES];
@@ -70,7 +58,7 @@ pub(super) fn prepare(count: usize, layout: &mut Layout) -> Result<(), NoStacks>
         STACK_ENDS[index][0].store(stack.start as usize, Ordering::Relaxed);
         STACK_ENDS[index][1].store(stack.end as usize, Ordering::Relaxed);
         let links = AreaLinks {
-            wake: &flags.wake,
+            wake: flags.wake_word(),
             // The lowest bytes of the report stack, which it never reaches.
             frame: report.start,
             report_stack_top: report.end,
@@ -124,8 +112,8 @@ pub(super) unsafe fn start(areas: &[u64], expected: Option<usize>) -> Vec<u32> {
         });
         apic_ids.extend(areas[1..].iter().map_while(is_started));
     }
-    for (flags, apic_id) in FLAGS.iter().zip(&apic_ids) {
-        flags.apic_id.store(*apic_id, Ordering::Relaxed);
+    for (place, apic_id) in APIC_IDS.iter().zip(&apic_ids) {
+        place.store(*apic_id, Ordering::Relaxed);
     }
     CORES.store(apic_ids.len(), Ordering::Relaxed);
     apic_ids
@@ -149,8 +137,8 @@ pub(super) fn run(seats: Vec<Seat>) -> ! {
         *place.lock() = Some(seat);
     }
     fence(Ordering::SeqCst);
-    for flags in &FLAGS[1..cores] {
-        supervisor::wake(flags.apic_id.load(Ordering::Relaxed));
+    for apic_id in &APIC_IDS[1..cores] {
+        supervisor::wake(apic_id.load(Ordering::Relaxed));
     }
     sit(0)
 }
@@ -203,7 +191,7 @@ impl ThisCore {
         }
     }
 
-    fn flags(&self) -> &'static Flags {
+    fn flags(&self) -> &'static WakeFlags {
         &FLAGS[self.core.index()]
     }
 }
@@ -222,8 +210,7 @@ impl Processor for ThisCore {
     }
 
     fn clear_wake(&self) {
-        // A full fence: what is looked at next is read after the flag is cleared.
-        self.flags().wake.swap(0, Ordering::SeqCst);
+        self.flags().clear();
     }
 
     fn sleep_until(&self, deadline: Option<Instant>) {
@@ -238,20 +225,15 @@ impl Processor for ThisCore {
                 clock::ticks(left)
             }
         };
-        // The waker sets `wake` and then looks at `is_asleep`; this is the other way round, with
-        // a full fence in both, so that at least one sees the other.
-        flags.is_asleep.swap(1, Ordering::SeqCst);
-        if flags.wake.load(Ordering::SeqCst) == 0 {
+        if flags.begin_sleep() {
             supervisor::sleep(ticks);
         }
-        flags.is_asleep.store(0, Ordering::Relaxed);
+        flags.end_sleep();
     }
 
     fn wake(&self, core: CoreId) {
-        let flags = &FLAGS[core.index()];
-        if flags.wake.swap(1, Ordering::SeqCst) == 0 && flags.is_asleep.load(Ordering::SeqCst) == 1
-        {
-            supervisor::wake(flags.apic_id.load(Ordering::Relaxed));
+        if FLAGS[core.index()].wake() {
+            supervisor::wake(APIC_IDS[core.index()].load(Ordering::Relaxed));
         }
     }
 }
