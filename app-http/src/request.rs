@@ -39,12 +39,15 @@ pub struct Answer<'s> {
     pub refusal: Option<Refusal>,
 }
 
-/// A response in parts: `head`, a Date line, the line of `connection`, a blank line, `body`.
+/// A response in parts: `status_line`, `head`, a Date line, the line of `connection`, a blank line,
+/// `body`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Response<'s> {
-    /// The status code of `head`.
+    /// The status code.
     pub status: u16,
-    /// Status line and field lines.
+    /// The status line; empty when it is in `head`.
+    pub status_line: &'s [u8],
+    /// Field lines.
     pub head: &'s [u8],
     /// The line that says whether the connection stays.
     pub connection: ConnectionLine,
@@ -138,15 +141,18 @@ fn answer_to<'s>(
         Err(BadTarget::Malformed) => return refuse(Refusal::Target, consumed),
         Err(BadTarget::TooLong) => return refuse(Refusal::TargetTooLong, consumed),
     };
+    let variant = page.identity();
     let mut response = Response {
-        status: page.status,
-        head: page.head,
+        status: page.status(),
+        status_line: b"",
+        head: variant.lines(),
         connection,
-        body: page.body,
+        body: variant.body(),
     };
-    if fields.has_if_none_match && is_unchanged(&page, request.headers) {
+    if fields.has_if_none_match && is_unchanged(variant.etag(), request.headers) {
         response.status = 304;
-        response.head = page.not_modified;
+        response.status_line = b"HTTP/1.1 304 Not Modified\r\n";
+        response.head = without_end(variant.kept_fields());
         response.body = b"";
     }
     Answer {
@@ -160,18 +166,24 @@ fn answer_to<'s>(
 /// Finds the page that a target names, or the one for paths not found.
 #[inline]
 fn find<'s>(target: &[u8], site: &Site<'s>, scratch: &mut Scratch) -> Result<Page<'s>, BadTarget> {
-    if let Some(page) = site.lookup(target)
-        && page.has_plain_path
+    let host = site.default_host();
+    if let Some(page) = host.lookup(target)
+        && page.has_plain_path()
     {
         return Ok(page);
     }
     let path = target::path(target, scratch)?;
-    Ok(site.lookup(path).unwrap_or_else(|| site.not_found()))
+    Ok(host.lookup(path).unwrap_or_else(|| host.not_found()))
+}
+
+/// Returns field lines without the blank line behind them.
+fn without_end(lines: &[u8]) -> &[u8] {
+    lines.strip_suffix(b"\r\n").unwrap_or(lines)
 }
 
 /// Returns whether the client has this page already; only pages with a tag can be.
-fn is_unchanged(page: &Page<'_>, headers: &[Header<'_>]) -> bool {
-    !page.not_modified.is_empty() && if_none_match_holds(headers, page.etag)
+fn is_unchanged(etag: &[u8], headers: &[Header<'_>]) -> bool {
+    !etag.is_empty() && if_none_match_holds(headers, etag)
 }
 
 /// Decides whether the connection outlives the request (RFC 9112 §9.3).
@@ -217,6 +229,7 @@ fn refuse(refusal: Refusal, consumed: usize) -> Answer<'static> {
         consumed,
         response: Response {
             status: prepared.status,
+            status_line: b"",
             head: prepared.head,
             connection: ConnectionLine::Close,
             body: prepared.body,

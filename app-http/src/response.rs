@@ -1,6 +1,6 @@
 //! From a response to the pieces of a write.
 //!
-//! A response is two to four pieces: the packed head, the Date line with the blank line, and the
+//! A response is two to five pieces: status line, the packed head, the Date line with the blank line, and the
 //! body, head and body by reference. Upstream: [`request`](crate::request). Downstream:
 //! `Channel::writev`.
 
@@ -71,7 +71,8 @@ impl DateLine {
 /// Returns how many pieces a response takes.
 #[inline]
 pub fn piece_count(response: &Response<'_>) -> usize {
-    2 + usize::from(response.connection != ConnectionLine::Absent)
+    2 + usize::from(!response.status_line.is_empty())
+        + usize::from(response.connection != ConnectionLine::Absent)
         + usize::from(!response.body.is_empty())
 }
 
@@ -87,6 +88,9 @@ pub fn push(response: &Response<'static>, date: &DateLine, pieces: &mut IoVec) -
         ConnectionLine::Close => b"Connection: close\r\n\r\n",
     };
     // The room was checked above: no push fails.
+    if !response.status_line.is_empty() {
+        let _ = pieces.push(IoSlice::Static(response.status_line));
+    }
     let _ = pieces.push(IoSlice::Static(response.head));
     let _ = pieces.push(date.inline(connection.is_empty()));
     if !connection.is_empty() {

@@ -2,7 +2,7 @@
 //!
 //! Percent escapes are decoded once, dot segments and double slashes are removed and the query is
 //! dropped. A path that would leave the root is refused, and so is a NUL. Most targets are the
-//! plain path of a page and never come here: see [`Page::has_plain_path`](site::Page).
+//! plain path of a page and never come here: see [`Page::has_plain_path`](site::Page::has_plain_path).
 
 use crate::limits::MAX_TARGET_BYTES;
 

@@ -34,19 +34,25 @@ fn get(path: &str) -> String {
 fn every_page_comes_back_byte_for_byte_on_one_connection() {
     let mut appliance = Appliance::new(SMALL);
     let socket = appliance.connect();
-    for page in site().pages() {
-        let path = text(page.path).replace(' ', "%20");
+    let site = site();
+    let host = site.default_host();
+    for page in host.pages() {
+        let path = text(page.path()).replace(' ', "%20");
         let response = appliance.exchange(socket, get(&path).as_bytes());
         let (head, body) = parts(&response);
         assert!(
-            head.starts_with(&format!("HTTP/1.1 {} ", page.status)),
+            head.starts_with(&format!("HTTP/1.1 {} ", page.status())),
             "{path}: {head}"
         );
         assert!(head.contains("\r\nDate: "), "{head}");
-        assert!(body == page.body, "{path}: {} bytes", body.len());
+        assert!(
+            body == page.identity().body(),
+            "{path}: {} bytes",
+            body.len()
+        );
     }
     assert_eq!(appliance.counter("connections"), 1);
-    assert_eq!(appliance.counter("requests"), site().pages().count() as u64);
+    assert_eq!(appliance.counter("requests"), host.pages().count() as u64);
     assert!(!appliance.is_finished(socket));
     appliance.client.close(socket);
     appliance.run(100);

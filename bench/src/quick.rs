@@ -36,7 +36,7 @@ pub(crate) fn run(elf: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(&pages)?;
     std::fs::write(pages.join("index.html"), "i".repeat(PAGE_BYTES))?;
     let packed = work.0.join("site.img");
-    site::pack::pack_to_file(&pages, &packed, PackOptions::default())?;
+    site::pack::pack_to_file(&pages, &packed, &PackOptions::default())?;
     let plugin = build_plugin(&work.0)?;
     let linux = linux_guest::build(&work.0, &pages)?;
     let namespace = Namespace::create()?;

@@ -43,7 +43,7 @@ impl PackedSite {
 /// image cannot be written.
 pub fn pack(folder: &Path, file: &Path) -> Result<PackedSite, Failure> {
     let result = with_progress(&format!("packing {}", folder.display()), || {
-        pack_to_file(folder, file, PackOptions::default())
+        pack_to_file(folder, file, &PackOptions::default())
     });
     let summary = result.map_err(|error| match error {
         PackError::Output { .. } => Failure::Failed(error.to_string()),

@@ -1,4 +1,4 @@
-//! The index by path: a perfect hash, so that every look-up is one probe, found or not.
+//! The index by host and path: a perfect hash, so that every look-up is one probe, found or not.
 //!
 //! Hash and displace: the high bits of a path's hash choose a *bucket*, the bucket's *seed* and
 //! the hash choose a *slot*, and the slot holds a page number. The packer picks each seed so that
@@ -13,10 +13,10 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Mixes hash and seed so that the high bits depend on all of both; a large odd number.
 const MIX: u64 = 0xd6e8_feb8_6659_fd93;
 
-/// Returns the hash of a path.
+/// Returns the hash of a host's path.
 #[inline]
-pub fn hash(path: &[u8]) -> u64 {
-    xxh3_64(path)
+pub fn hash(host: u16, path: &[u8]) -> u64 {
+    xxh3_64(path) ^ u64::from(host).wrapping_mul(SPREAD)
 }
 
 /// Returns the bucket of a hash among `1 << bits` buckets; `bits` is below 32.
@@ -119,7 +119,12 @@ pub(crate) mod build {
         fn every_page_has_a_slot_of_its_own_at_every_size() {
             for count in (0..70).chain([1_000, 4_095, 4_097, 50_000]) {
                 let entries: Vec<(u64, u32)> = (0..count)
-                    .map(|page| (crate::index::hash(format!("/{page}").as_bytes()), page))
+                    .map(|page| {
+                        (
+                            crate::index::hash(page as u16 % 3, format!("/{page}").as_bytes()),
+                            page,
+                        )
+                    })
                     .collect();
                 let index = index(&entries).unwrap();
                 assert!(

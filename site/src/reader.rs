@@ -2,10 +2,21 @@
 //!
 //! Upstream: the bytes of an image, from the boot module. Downstream: `app-http`. Nothing here
 //! panics or reads outside the image, whatever its bytes are.
+//!
+//! ```text
+//! let site = Site::parse(image)?;                     once, at boot
+//! let host = site.host(authority);                    for a request: which site,
+//! let page = host.lookup(target);                     what is asked for as it is written,
+//! let answer = host.answer(path, query, &mut room)?;  or else by its normal path and the rules
+//! let variant = answer.page.variant(coding);          in which coding;
+//! variant.response()                                  and what is sent
+//! ```
 
-use crate::format::{self, PAGE_BYTES, PageRecord, Section};
-use crate::index;
-use crate::limits::{MAX_PAGES, MAX_SECTIONS};
+use crate::format::{self, Section};
+use crate::host::Host;
+use crate::limits::MAX_SECTIONS;
+use crate::page::Page;
+use crate::records::{HostRecord, NameRecord, PageRecord, PartRecord, RuleRecord, VariantRecord};
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -38,49 +49,43 @@ pub enum SiteError {
     /// The checksum of what follows the header differs.
     #[error("site image is damaged: the content's checksum differs")]
     ContentChecksum,
-    /// A section is missing, there twice, or outside the image.
+    /// A section is missing, there twice, outside the image, or not of a valid size.
     #[error("site image is malformed: section {0:?} is missing, doubled or out of bounds")]
     Section(Section),
     /// The header names more sections than it has room for.
     #[error("site image is malformed: {0} sections")]
     SectionCount(u32),
-    /// A page record points outside its sections.
-    #[error("site image is malformed: page {0} is out of bounds")]
+    /// A page's path, or one of its variants, is not where or what it should be.
+    #[error("site image is malformed: page {0} is not valid")]
     Page(usize),
     /// The index is not of a valid size, or names pages that are not there.
     #[error("site image is malformed: the index is not valid")]
     Index,
-}
-
-/// One page: everything that an answer consists of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page<'a> {
-    /// The path, percent-decoded; empty for the page that answers for paths not found.
-    pub path: &'a [u8],
-    /// The status code of `head`.
-    pub status: u16,
-    /// Status line and header lines, each with its line end; Date and the blank line are missing.
-    pub head: &'a [u8],
-    /// The same for a 304 answer; empty when the page has none.
-    pub not_modified: &'a [u8],
-    /// The body.
-    pub body: &'a [u8],
-    /// Whether the path stands for itself in a URI, so that a request target which equals it needs
-    /// no decoding: [`format::PLAIN_PATH`].
-    pub has_plain_path: bool,
-    /// The entity tag with its quotes; empty when the page has none.
-    pub etag: &'a [u8],
+    /// A host names pages or rules that are not there.
+    #[error("site image is malformed: host {0} is not valid")]
+    Host(usize),
+    /// A host's name is out of bounds, out of order, or of a host that is not there.
+    #[error("site image is malformed: host name {0} is not valid")]
+    Name(usize),
+    /// A rule has parts that are not there or make no sense.
+    #[error("site image is malformed: rule {0} is not valid")]
+    Rule(usize),
 }
 
 /// A site image that has been checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Site<'a> {
-    pages: &'a [[u8; PAGE_BYTES]],
-    paths: &'a [u8],
-    heads: &'a [u8],
-    bodies: &'a [u8],
-    seeds: &'a [[u8; 4]],
-    slots: &'a [[u8; 4]],
+    pub(crate) responses: &'a [u8],
+    pub(crate) pages: &'a [[u8; PageRecord::BYTES]],
+    pub(crate) paths: &'a [u8],
+    pub(crate) variants: &'a [[u8; VariantRecord::BYTES]],
+    pub(crate) seeds: &'a [[u8; 4]],
+    pub(crate) slots: &'a [[u8; 4]],
+    pub(crate) hosts: &'a [[u8; HostRecord::BYTES]],
+    pub(crate) names: &'a [[u8; NameRecord::BYTES]],
+    pub(crate) rules: &'a [[u8; RuleRecord::BYTES]],
+    pub(crate) parts: &'a [[u8; PartRecord::BYTES]],
+    pub(crate) text: &'a [u8],
 }
 
 impl<'a> Site<'a> {
@@ -92,88 +97,83 @@ impl<'a> Site<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, SiteError> {
         let (header, image) = header(bytes)?;
         let sections = sections(header, image)?;
-        let [bodies, pages, paths, heads, seeds, slots] = sections;
-        let site = Site {
-            pages: records(pages).ok_or(SiteError::Section(Section::Pages))?,
+        let [
+            responses,
+            pages,
             paths,
-            heads,
-            bodies,
-            seeds: records(seeds).ok_or(SiteError::Section(Section::Seeds))?,
-            slots: records(slots).ok_or(SiteError::Section(Section::Slots))?,
+            variants,
+            seeds,
+            slots,
+            hosts,
+            names,
+            rules,
+            parts,
+            text,
+        ] = sections;
+        let site = Site {
+            responses,
+            pages: records(pages, Section::Pages)?,
+            paths,
+            variants: records(variants, Section::Variants)?,
+            seeds: records(seeds, Section::Seeds)?,
+            slots: records(slots, Section::Slots)?,
+            hosts: records(hosts, Section::Hosts)?,
+            names: records(names, Section::Names)?,
+            rules: records(rules, Section::Rules)?,
+            parts: records(parts, Section::Parts)?,
+            text,
         };
-        site.check()?;
+        crate::check::check(&site)?;
         Ok(site)
     }
 
-    /// Finds the page of a path: percent-decoded, without query, starting with `/`. One probe,
-    /// and no panic whatever the path is.
+    /// Returns the host that answers for names that no host has.
     #[inline]
-    pub fn lookup(&self, path: &[u8]) -> Option<Page<'a>> {
-        let hash = index::hash(path);
-        let seed = self.seeds.get(index::bucket(hash, bits(self.seeds)))?;
-        let slot = index::slot(hash, u32::from_le_bytes(*seed), bits(self.slots));
-        let page = self.page(u32::from_le_bytes(*self.slots.get(slot)?) as usize)?;
-        (page.path == path).then_some(page)
+    pub fn default_host(&self) -> Host<'_, 'a> {
+        Host::new(self, format::DEFAULT_HOST)
     }
 
-    /// Returns the page that answers for paths that are not found; its status is 404.
-    pub fn not_found(&self) -> Page<'a> {
-        self.page(format::NOT_FOUND_PAGE as usize).unwrap_or(Page {
-            path: b"",
-            status: 404,
-            head: b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n",
-            not_modified: b"",
-            body: b"",
-            has_plain_path: false,
-            etag: b"",
-        })
+    /// Returns the host of a name as it stands in Host or in a target: with or without port, in
+    /// letters of either case. Names of no host are the default one's.
+    #[inline]
+    pub fn host(&self, authority: &[u8]) -> Host<'_, 'a> {
+        // Most images have one site, for all names.
+        let number = match self.names.is_empty() {
+            true => format::DEFAULT_HOST,
+            false => crate::names::find(self, authority).unwrap_or(format::DEFAULT_HOST),
+        };
+        Host::new(self, number)
     }
 
-    /// Returns every page that has a path, in the order of the image.
+    /// Returns every host, the default one first.
+    pub fn hosts(&self) -> impl Iterator<Item = Host<'_, 'a>> {
+        (0..self.hosts.len()).map(|number| Host::new(self, number as u16))
+    }
+
+    /// Returns every page, in the order of the image; those without path too.
     pub fn pages(&self) -> impl Iterator<Item = Page<'a>> + use<'a> {
         let site = *self;
-        (1..site.pages.len()).filter_map(move |number| site.page(number))
+        (0..site.pages.len()).filter_map(move |number| site.page(number as u32))
     }
 
+    /// Returns a page by its number.
     #[inline]
-    fn page(&self, number: usize) -> Option<Page<'a>> {
-        let record = PageRecord::decode(self.pages.get(number)?);
-        let head = slice(self.heads, record.head_at.into(), record.head_bytes.into())?;
-        let not_modified_at = u64::from(record.head_at) + u64::from(record.head_bytes);
+    pub(crate) fn page(&self, number: u32) -> Option<Page<'a>> {
+        let record = PageRecord::decode(self.pages.get(number as usize)?);
+        let first = record.first_variant as usize;
+        let count = (record.codings & 0xf).count_ones() as usize;
         Some(Page {
+            record,
             path: slice(self.paths, record.path_at.into(), record.path_bytes.into())?,
-            status: record.status,
-            head,
-            not_modified: slice(
-                self.heads,
-                not_modified_at,
-                record.not_modified_bytes.into(),
-            )?,
-            body: slice(self.bodies, record.body_at, record.body_bytes)?,
-            has_plain_path: record.flags & format::PLAIN_PATH != 0,
-            etag: slice(head, record.etag_at.into(), record.etag_bytes.into())?,
+            variants: self.variants.get(first..first.checked_add(count)?)?,
+            responses: self.responses,
         })
     }
 
-    fn check(&self) -> Result<(), SiteError> {
-        if self.pages.is_empty() || self.pages.len() > MAX_PAGES {
-            return Err(SiteError::Section(Section::Pages));
-        }
-        if let Some(bad) = (0..self.pages.len()).find(|number| self.page(*number).is_none()) {
-            return Err(SiteError::Page(bad));
-        }
-        let sizes_fit = [self.seeds.len(), self.slots.len()]
-            .iter()
-            .all(|len| len.is_power_of_two() && *len <= 2 * MAX_PAGES);
-        let names_pages = self.slots.iter().all(|slot| {
-            let page = u32::from_le_bytes(*slot);
-            page == format::NO_PAGE || (page as usize) < self.pages.len()
-        });
-        if sizes_fit && names_pages {
-            Ok(())
-        } else {
-            Err(SiteError::Index)
-        }
+    /// Returns the bytes of a name or a part.
+    #[inline]
+    pub(crate) fn text(&self, at: u32, bytes: u16) -> Option<&'a [u8]> {
+        slice(self.text, at.into(), bytes.into())
     }
 }
 
@@ -241,20 +241,20 @@ fn sections<'a>(
 
 /// Returns `length` bytes at `at`, `None` when they are not all inside.
 #[inline]
-fn slice(bytes: &[u8], at: u64, length: u64) -> Option<&[u8]> {
+pub(crate) fn slice(bytes: &[u8], at: u64, length: u64) -> Option<&[u8]> {
     let at = usize::try_from(at).ok()?;
     let end = at.checked_add(usize::try_from(length).ok()?)?;
     bytes.get(at..end)
 }
 
-/// Views bytes as records of one size, `None` when some are left over.
-fn records<const BYTES: usize>(bytes: &[u8]) -> Option<&[[u8; BYTES]]> {
+/// Views a section as records of one size.
+fn records<const BYTES: usize>(
+    bytes: &[u8],
+    section: Section,
+) -> Result<&[[u8; BYTES]], SiteError> {
     let (records, rest) = bytes.as_chunks();
-    rest.is_empty().then_some(records)
-}
-
-/// Returns the binary logarithm of a table's length, a power of two.
-#[inline]
-fn bits(table: &[[u8; 4]]) -> u32 {
-    table.len().trailing_zeros() & 31
+    match rest.is_empty() {
+        true => Ok(records),
+        false => Err(SiteError::Section(section)),
+    }
 }

@@ -1,7 +1,7 @@
 //! Damaged images: refused with a reason or harmless, never a panic or a read outside.
 
 use site::pack::{PackOptions, pack_to_vec};
-use site::{Site, SiteError};
+use site::{Coding, Page, Site, SiteError};
 use std::fs;
 
 fn image() -> Vec<u8> {
@@ -11,14 +11,11 @@ fn image() -> Vec<u8> {
     }
     fs::create_dir(dir.path().join("sub")).unwrap();
     fs::write(dir.path().join("sub/index.html"), "").unwrap();
-    pack_to_vec(
-        dir.path(),
-        PackOptions {
-            last_modified: Some(0),
-        },
-    )
-    .unwrap()
-    .0
+    let options = PackOptions {
+        last_modified: Some(0),
+        hosts: vec![("*.example.org".to_owned(), dir.path().join("sub"))],
+    };
+    pack_to_vec(dir.path(), &options).unwrap().0
 }
 
 /// Gives an image whose content was changed the checksums that a packer would have written.
@@ -33,31 +30,61 @@ fn reseal(image: &mut [u8]) {
 
 /// Uses everything that an accepted image offers.
 fn read_all(site: &Site<'_>) -> usize {
-    let known: usize = [
-        "/",
-        "/index.html",
-        "/a.css",
-        "/b.txt",
-        "/sub",
-        "/sub/",
-        "/x",
-        "",
-    ]
-    .iter()
-    .filter_map(|path| site.lookup(path.as_bytes()))
-    .map(|page| page.head.len() + page.body.len())
-    .sum();
-    let all: usize = site
-        .pages()
-        .map(|page| {
-            page.body
+    let mut bytes = 0;
+    let mut read = |page: Page<'_>| {
+        bytes +=
+            page.path().len() + usize::from(page.status()) + usize::from(page.has_plain_path());
+        for coding in page.by_size().chain(Coding::ALL) {
+            let Some(variant) = page.variant(coding) else {
+                continue;
+            };
+            bytes += variant
+                .response()
                 .iter()
                 .map(|byte| usize::from(*byte))
-                .sum::<usize>()
-        })
-        .sum();
-    known + all + site.not_found().body.len()
+                .sum::<usize>();
+            bytes += variant.status_line().len() + variant.head().len() + variant.body().len();
+            bytes += variant.fields_from_type().len() + variant.fields_behind_type().len();
+            bytes += variant.kept_fields().len() + variant.type_line().len();
+            bytes += variant.etag().len() + variant.insert_at().unwrap_or(0);
+        }
+    };
+    let mut room = [0; 64];
+    for name in ["", "example.org", "a.example.org:80", "[::1]"] {
+        let host = site.host(name.as_bytes());
+        for path in PATHS {
+            if let Some(page) = host.lookup(path.as_bytes()) {
+                read(page);
+            }
+            if let Ok(answer) = host.answer(path.as_bytes(), Some(b"a=b"), &mut room) {
+                read(answer.page);
+            }
+        }
+    }
+    for host in site.hosts() {
+        host.pages().for_each(&mut read);
+        for page in [host.not_found(), host.unavailable(), host.options()] {
+            read(page);
+        }
+    }
+    site.pages().for_each(&mut read);
+    let names = site
+        .hosts()
+        .flat_map(|host| host.names().collect::<Vec<_>>());
+    bytes + names.map(<[u8]>::len).sum::<usize>()
 }
+
+const PATHS: [&str; 9] = [
+    "/",
+    "/index.html",
+    "/a.css",
+    "/b.txt",
+    "/sub",
+    "/sub/",
+    "/x",
+    "",
+    "/old/x/y",
+];
 
 #[test]
 fn every_flipped_bit_is_noticed() {
@@ -124,10 +151,10 @@ fn each_kind_of_damage_has_its_own_words() {
         format!("site image is cut short: 1000 of {} bytes", good.len())
     );
     let mut version = good.clone();
-    version[8] = 2;
+    version[8] = 1;
     assert_eq!(
         said(&version),
-        "site image of version 2, this build reads 1: pack it again"
+        "site image of version 1, this build reads 2: pack it again"
     );
     let mut header = good.clone();
     header[40] ^= 1;
@@ -142,19 +169,19 @@ fn each_kind_of_damage_has_its_own_words() {
         "site image is damaged: the content's checksum differs"
     );
     let mut sections = good;
-    sections[12] = 5;
+    sections[12] = 10;
     reseal(&mut sections);
     assert_eq!(
         said(&sections),
-        "site image is malformed: section Slots is missing, doubled or out of bounds"
+        "site image is malformed: section Text is missing, doubled or out of bounds"
     );
 }
 
 #[test]
 fn sections_of_unknown_kinds_are_skipped() {
     let mut image = image();
-    image[12] = 7;
-    let entry = site::format::SECTION_TABLE_AT + 6 * site::format::SECTION_BYTES;
+    image[12] = 12;
+    let entry = site::format::SECTION_TABLE_AT + 11 * site::format::SECTION_BYTES;
     image[entry] = 200;
     image[entry + 8..entry + 24].fill(0xff);
     reseal(&mut image);

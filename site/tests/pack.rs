@@ -8,9 +8,12 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use tempfile::TempDir;
 
-const FIXED: PackOptions = PackOptions {
-    last_modified: Some(784_111_777),
-};
+fn fixed() -> PackOptions {
+    PackOptions {
+        last_modified: Some(784_111_777),
+        ..PackOptions::default()
+    }
+}
 
 /// Makes a folder of files; names may have folders in them.
 fn folder(files: &[(&str, &[u8])]) -> TempDir {
@@ -28,23 +31,33 @@ fn put(dir: &Path, name: &str, content: &[u8]) {
 }
 
 fn pack(dir: &TempDir) -> (Vec<u8>, Summary) {
-    pack_to_vec(dir.path(), FIXED).unwrap()
+    pack_to_vec(dir.path(), &fixed()).unwrap()
 }
 
 fn error(dir: &TempDir) -> String {
-    let error = pack_to_vec(dir.path(), FIXED).unwrap_err().to_string();
+    let error = pack_to_vec(dir.path(), &fixed()).unwrap_err().to_string();
     assert!(!error.contains('\n'), "{error}");
     error
 }
 
 fn lines(head: &[u8]) -> Vec<String> {
     let text = String::from_utf8(head.to_vec()).unwrap();
-    assert!(text.ends_with("\r\n"));
-    text.trim_end().split("\r\n").map(str::to_owned).collect()
+    let text = text.strip_suffix("\r\n\r\n").expect("a blank line");
+    text.split("\r\n").map(str::to_owned).collect()
 }
 
 fn page<'a>(image: &'a [u8], path: &str) -> Page<'a> {
-    Site::parse(image).unwrap().lookup(path.as_bytes()).unwrap()
+    lookup(image, path).unwrap()
+}
+
+fn lookup<'a>(image: &'a [u8], path: &str) -> Option<Page<'a>> {
+    let site = Site::parse(image).unwrap();
+    site.default_host().lookup(path.as_bytes())
+}
+
+/// Returns the body of the page as it is.
+fn body<'a>(image: &'a [u8], path: &str) -> &'a [u8] {
+    page(image, path).identity().body()
 }
 
 #[test]
@@ -78,49 +91,60 @@ fn every_file_comes_back_byte_for_byte() {
     let (image, summary) = pack(&dir);
     let site = Site::parse(&image).unwrap();
     assert_eq!(summary.files, 400);
-    assert_eq!(summary.pages, 400);
+    // Those that end in .html answer without it, too.
+    assert_eq!(summary.pages, 500);
     assert_eq!(summary.image_bytes, image.len() as u64);
-    assert_eq!(site.pages().count(), 400);
+    let host = site.default_host();
+    assert_eq!(host.pages().count(), 500);
     for (path, content) in &files {
-        let page = site.lookup(path.as_bytes()).unwrap();
-        assert_eq!(page.status, 200);
-        assert!(page.body == content, "{path}");
-        assert!(lines(page.head).contains(&format!("Content-Length: {}", content.len())));
-        assert_eq!(site.lookup(format!("{path}x").as_bytes()), None);
+        let page = host.lookup(path.as_bytes()).unwrap();
+        assert_eq!(page.status(), 200);
+        let variant = page.identity();
+        assert!(variant.body() == content, "{path}");
+        assert!(lines(variant.head()).contains(&format!("Content-Length: {}", content.len())));
+        assert!(host.lookup(format!("{path}x").as_bytes()).is_none());
     }
 }
 
 #[test]
-fn a_head_is_complete_but_for_date_and_blank_line() {
+fn a_response_is_complete_but_for_date() {
     let dir = folder(&[("index.html", b"hello")]);
     let (image, _) = pack(&dir);
     let page = page(&image, "/index.html");
+    let variant = page.identity();
     let tag = format!("\"{}\"", &blake3::hash(b"hello").to_hex()[..32]);
-    assert_eq!(page.etag, tag.as_bytes());
+    assert_eq!(variant.etag(), tag.as_bytes());
+    assert_eq!(page.modified(), Some(784_111_777));
+    assert_eq!(variant.status_line(), b"HTTP/1.1 200 OK\r\n");
     assert_eq!(
-        lines(page.head),
+        lines(variant.head()),
         [
-            "HTTP/1.1 200 OK",
             "Server: sluice",
-            "Content-Type: text/html; charset=utf-8",
             "Content-Length: 5",
+            "Content-Type: text/html; charset=utf-8",
+            "Accept-Ranges: bytes",
             "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT",
-            &format!("ETag: {tag}"),
-            "Cache-Control: public, max-age=0, must-revalidate",
             "X-Content-Type-Options: nosniff",
-        ]
-    );
-    assert_eq!(
-        lines(page.not_modified),
-        [
-            "HTTP/1.1 304 Not Modified",
-            "Server: sluice",
-            "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT",
-            &format!("ETag: {tag}"),
             "Cache-Control: public, max-age=0, must-revalidate",
+            &format!("ETag: {tag}"),
         ]
     );
-    assert_eq!(page.body.as_ptr() as usize % 8, image.as_ptr() as usize % 8);
+    assert_eq!(variant.response(), [variant.head(), b"hello"].concat());
+    let body = variant.body().as_ptr() as usize;
+    assert_eq!(body % 16, image.as_ptr() as usize % 16);
+}
+
+#[test]
+fn other_answers_are_parts_of_the_same_head() {
+    let dir = folder(&[("index.html", b"hello")]);
+    let (image, _) = pack(&dir);
+    let variant = page(&image, "/").identity();
+    let all = lines(variant.head());
+    assert_eq!(variant.type_line(), format!("{}\r\n", all[2]).as_bytes());
+    assert_eq!(lines(variant.fields_from_type()), all[2..]);
+    assert_eq!(lines(variant.fields_behind_type()), all[3..]);
+    // RFC 9110 §15.4.5: what a cache needs to find and refresh what it has.
+    assert_eq!(lines(variant.kept_fields()), all[6..]);
 }
 
 #[test]
@@ -132,19 +156,22 @@ fn an_index_answers_for_its_folder_and_the_bare_name_redirects() {
     ]);
     let (image, summary) = pack(&dir);
     assert!(summary.has_front_page);
-    assert_eq!(page(&image, "/").body, b"top");
-    assert_eq!(page(&image, "/a b/").body, b"inner");
+    assert_eq!(body(&image, "/"), b"top");
+    assert_eq!(body(&image, "/a b/"), b"inner");
     assert_eq!(
-        page(&image, "/a b/").head,
-        page(&image, "/a b/index.html").head
+        page(&image, "/a b/").identity().response().as_ptr(),
+        page(&image, "/a b/index.html")
+            .identity()
+            .response()
+            .as_ptr()
     );
     let moved = page(&image, "/a b");
-    assert_eq!(moved.status, 301);
-    assert!(lines(moved.head).contains(&"Location: /a%20b/".to_owned()));
-    assert!(lines(moved.head).contains(&format!("Content-Length: {}", moved.body.len())));
-    let site = Site::parse(&image).unwrap();
+    assert_eq!(moved.status(), 301);
+    let moved = moved.identity();
+    assert!(lines(moved.head()).contains(&"Location: /a%20b/".to_owned()));
+    assert!(lines(moved.head()).contains(&format!("Content-Length: {}", moved.body().len())));
     for missing in ["", "/c", "/c/", "/A b/", "a b/", "//", "/index.htm"] {
-        assert_eq!(site.lookup(missing.as_bytes()), None, "{missing}");
+        assert!(lookup(&image, missing).is_none(), "{missing}");
     }
 }
 
@@ -153,17 +180,107 @@ fn the_sites_own_404_page_is_used_and_otherwise_a_plain_one() {
     let own = folder(&[("404.html", b"<p>lost"), ("sub/404.html", b"other")]);
     let (image, summary) = pack(&own);
     assert!(!summary.has_front_page);
-    let not_found = Site::parse(&image).unwrap().not_found();
-    assert_eq!((not_found.status, not_found.body), (404, &b"<p>lost"[..]));
-    assert!(lines(not_found.head).contains(&"Content-Type: text/html; charset=utf-8".to_owned()));
-    assert_eq!(page(&image, "/404.html").status, 200);
+    let not_found = Site::parse(&image).unwrap().default_host().not_found();
+    assert_eq!(not_found.status(), 404);
+    let not_found = not_found.identity();
+    assert_eq!(not_found.body(), b"<p>lost");
+    assert!(lines(not_found.head()).contains(&"Content-Type: text/html; charset=utf-8".to_owned()));
+    assert_eq!(page(&image, "/404.html").status(), 200);
 
     let plain = folder(&[("x", b"")]);
     let (image, _) = pack(&plain);
-    let not_found = Site::parse(&image).unwrap().not_found();
-    assert_eq!(not_found.status, 404);
-    assert!(lines(not_found.head).contains(&format!("Content-Length: {}", not_found.body.len())));
-    assert!(not_found.etag.is_empty() && not_found.not_modified.is_empty());
+    let not_found = Site::parse(&image).unwrap().default_host().not_found();
+    assert_eq!(not_found.status(), 404);
+    let not_found = not_found.identity();
+    let length = format!("Content-Length: {}", not_found.body().len());
+    assert!(lines(not_found.head()).contains(&length));
+    assert!(not_found.etag().is_empty());
+}
+
+#[test]
+fn there_is_an_answer_to_options_and_one_for_when_nothing_can_be_served() {
+    let dir = folder(&[("index.html", b"x"), ("50x.html", b"<p>later")]);
+    let (image, _) = pack(&dir);
+    let site = Site::parse(&image).unwrap();
+    let options = site.default_host().options();
+    assert_eq!(options.status(), 204);
+    let options = options.identity();
+    assert_eq!(options.status_line(), b"HTTP/1.1 204 No Content\r\n");
+    assert_eq!(
+        lines(options.head()),
+        ["Server: sluice", "Allow: GET, HEAD, OPTIONS"]
+    );
+    let unavailable = site.default_host().unavailable();
+    assert_eq!(unavailable.status(), 503);
+    assert_eq!(unavailable.identity().body(), b"<p>later");
+}
+
+#[test]
+fn each_host_has_its_own_pages_and_unknown_names_have_the_first_one() {
+    let [first, second, third] = ["first", "second", "third"]
+        .map(|text| folder(&[("index.html", text.as_bytes()), (text, b"own")]));
+    let mut options = fixed();
+    for (name, dir) in [
+        ("Example.org", &second),
+        ("www.example.org", &second),
+        ("*.example.net", &third),
+    ] {
+        options.hosts.push((name.to_owned(), dir.path().to_owned()));
+    }
+    let (image, _) = pack_to_vec(first.path(), &options).unwrap();
+    let site = Site::parse(&image).unwrap();
+    for (authority, expected) in [
+        ("example.org", "second"),
+        ("EXAMPLE.ORG", "second"),
+        ("example.org:8080", "second"),
+        ("example.org.", "second"),
+        ("example.org.:80", "second"),
+        ("www.example.org", "second"),
+        ("a.example.net", "third"),
+        ("a.b.Example.Net:1", "third"),
+        ("example.net", "first"),
+        ("xexample.net", "first"),
+        ("sub.example.org", "first"),
+        ("127.0.0.1:80", "first"),
+        ("[::1]:80", "first"),
+        ("", "first"),
+        (":", "first"),
+        (&"a.".repeat(5000), "first"),
+    ] {
+        let host = site.host(authority.as_bytes());
+        let page = host.lookup(b"/").unwrap();
+        assert_eq!(page.identity().body(), expected.as_bytes(), "{authority}");
+        for name in ["first", "second", "third"] {
+            let is_there = host.lookup(format!("/{name}").as_bytes()).is_some();
+            assert_eq!(is_there, name == expected, "{authority}: {name}");
+        }
+    }
+    let names: Vec<Vec<&[u8]>> = site.hosts().map(|host| host.names().collect()).collect();
+    assert_eq!(names[0].len(), 0);
+    assert_eq!(names[1], [&b"example.org"[..], b"www.example.org"]);
+    assert_eq!(names[2], [&b".example.net"[..]]);
+}
+
+#[test]
+fn what_is_no_name_of_a_host_is_refused_with_a_fix() {
+    let dir = folder(&[("index.html", b"x")]);
+    for (name, part) in [
+        ("", "give a name"),
+        ("*", "whole label"),
+        ("*example.org", "whole label"),
+        ("a.*.org", "at the front only"),
+        (".example.org", "starts with a letter"),
+        ("example.org:80", "leave out the port"),
+        ("exa mple.org", "letters, digits and hyphens"),
+        ("example..org", "single dots"),
+        ("bücher.example", "xn--"),
+    ] {
+        let mut options = fixed();
+        options.hosts.push((name.to_owned(), dir.path().to_owned()));
+        let error = pack_to_vec(dir.path(), &options).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("--host {name}: ")), "{error}");
+        assert!(error.contains(part), "{error}");
+    }
 }
 
 #[test]
@@ -176,7 +293,7 @@ fn hidden_names_stay_out_except_well_known() {
     ]);
     let (image, summary) = pack(&dir);
     assert_eq!((summary.files, summary.hidden_names), (1, 3));
-    assert_eq!(page(&image, "/.well-known/security.txt").body, b"contact");
+    assert_eq!(body(&image, "/.well-known/security.txt"), b"contact");
     assert!(!image.windows(6).any(|window| window == b"secret"));
 }
 
@@ -186,8 +303,8 @@ fn links_inside_are_followed_and_links_outside_refused() {
     symlink("real/a.txt", dir.path().join("file.txt")).unwrap();
     symlink("real", dir.path().join("folder")).unwrap();
     let (image, _) = pack(&dir);
-    assert_eq!(page(&image, "/file.txt").body, b"a");
-    assert_eq!(page(&image, "/folder/a.txt").body, b"a");
+    assert_eq!(body(&image, "/file.txt"), b"a");
+    assert_eq!(body(&image, "/folder/a.txt"), b"a");
 
     symlink("/etc/passwd", dir.path().join("out")).unwrap();
     assert!(error(&dir).contains("out: link to /etc/passwd leads out of the folder"));
@@ -211,9 +328,9 @@ fn what_cannot_be_packed_is_named() {
     let empty = folder(&[(".hidden", b"x")]);
     assert!(error(&empty).contains("no files to serve"));
 
-    let missing = pack_to_vec(Path::new("/nonexistent/site"), FIXED).unwrap_err();
+    let missing = pack_to_vec(Path::new("/nonexistent/site"), &fixed()).unwrap_err();
     assert!(matches!(missing, PackError::Folder { .. }), "{missing}");
-    let file = pack_to_vec(&dir.path().join("index.html"), FIXED).unwrap_err();
+    let file = pack_to_vec(&dir.path().join("index.html"), &fixed()).unwrap_err();
     assert!(matches!(file, PackError::Folder { .. }), "{file}");
 }
 
@@ -228,7 +345,7 @@ fn equal_folders_give_equal_images_and_the_file_is_the_same() {
 
     let out = tempfile::tempdir().unwrap();
     let file = out.path().join("site.img");
-    assert_eq!(pack_to_file(one.path(), &file, FIXED).unwrap(), summary);
+    assert_eq!(pack_to_file(one.path(), &file, &fixed()).unwrap(), summary);
     assert_eq!(fs::read(&file).unwrap(), image);
     assert_eq!(fs::read_dir(out.path()).unwrap().count(), 1);
 }
@@ -238,11 +355,11 @@ fn a_failed_pack_leaves_no_file() {
     let dir = folder(&[("index.html", b"x")]);
     symlink("/etc/passwd", dir.path().join("out")).unwrap();
     let out = tempfile::tempdir().unwrap();
-    assert!(pack_to_file(dir.path(), &out.path().join("site.img"), FIXED).is_err());
+    assert!(pack_to_file(dir.path(), &out.path().join("site.img"), &fixed()).is_err());
     assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
     let nowhere = out.path().join("no/site.img");
     fs::remove_file(dir.path().join("out")).unwrap();
-    let error = pack_to_file(dir.path(), &nowhere, FIXED).unwrap_err();
+    let error = pack_to_file(dir.path(), &nowhere, &fixed()).unwrap_err();
     assert!(matches!(error, PackError::Output { .. }), "{error}");
 }
 
@@ -255,7 +372,7 @@ fn last_modified_is_the_files_own_unless_given() {
         .unwrap();
     let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(951_782_400);
     file.set_modified(time).unwrap();
-    let (image, _) = pack_to_vec(dir.path(), PackOptions::default()).unwrap();
-    let head = lines(page(&image, "/a.txt").head);
+    let (image, _) = pack_to_vec(dir.path(), &PackOptions::default()).unwrap();
+    let head = lines(page(&image, "/a.txt").identity().head());
     assert!(head.contains(&"Last-Modified: Tue, 29 Feb 2000 00:00:00 GMT".to_owned()));
 }

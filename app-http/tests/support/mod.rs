@@ -26,14 +26,16 @@ pub(crate) fn site() -> Site<'static> {
     }
     let options = PackOptions {
         last_modified: Some(784_111_777),
+        ..PackOptions::default()
     };
-    let (image, _) = pack_to_vec(dir.path(), options).unwrap();
+    let (image, _) = pack_to_vec(dir.path(), &options).unwrap();
     Site::parse(image.leak()).unwrap()
 }
 
 /// Returns the ETag of a page, with its quotes.
 pub(crate) fn etag(site: &Site<'static>, path: &str) -> String {
-    String::from_utf8(site.lookup(path.as_bytes()).unwrap().etag.to_vec()).unwrap()
+    let page = site.default_host().lookup(path.as_bytes()).unwrap();
+    String::from_utf8(page.identity().etag().to_vec()).unwrap()
 }
 
 /// Runs the engine over the bytes once.

@@ -11,24 +11,35 @@
 //! Reading order: this file, `folder`, `image`, `head`, `content_type`.
 
 mod content_type;
+mod fields;
+mod fixed;
 mod folder;
 mod head;
 mod image;
+mod names;
+mod output;
 
-use crate::format::Section;
+use crate::coding::Coding;
+use crate::records::HostRecord;
+use content_type::content_type;
 use folder::{Folder, SourceFile};
+use head::HeadSpec;
 use image::{ImageWriter, NewPage, WriteError};
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Cursor, Read, Seek, Write};
+use std::io::{self, BufWriter, Cursor, Seek, Write};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// How a folder is packed.
-#[derive(Debug, Clone, Copy, Default)]
+/// How folders are packed.
+#[derive(Debug, Clone, Default)]
 pub struct PackOptions {
     /// Unix time in seconds to be shown as every page's Last-Modified, `None` for each file's own
     /// time. Copies of a folder give equal images only with a time given.
     pub last_modified: Option<u64>,
+    /// More sites: the names of a host and its folder. Requests for other names go to the folder
+    /// that is packed first.
+    pub hosts: Vec<(String, PathBuf)>,
 }
 
 /// What was packed.
@@ -96,6 +107,14 @@ pub enum PackError {
         /// The file.
         path: PathBuf,
     },
+    /// A host's name is not one.
+    #[error("--host {name}: {problem}")]
+    HostName {
+        /// The name as given.
+        name: String,
+        /// What is wrong and what to write.
+        problem: &'static str,
+    },
     /// A bound of the format is passed.
     #[error("{what} ({limit} at most): serve less from one site")]
     TooLarge {
@@ -126,7 +145,7 @@ pub enum PackError {
 ///
 /// # Errors
 /// See [`PackError`].
-pub fn pack_to_file(dir: &Path, image: &Path, options: PackOptions) -> Result<Summary, PackError> {
+pub fn pack_to_file(dir: &Path, image: &Path, options: &PackOptions) -> Result<Summary, PackError> {
     let output_error = |error| PackError::Output {
         path: image.to_owned(),
         error,
@@ -134,14 +153,13 @@ pub fn pack_to_file(dir: &Path, image: &Path, options: PackOptions) -> Result<Su
     let mut partial_name = image.as_os_str().to_owned();
     partial_name.push(format!(".{}.partial", std::process::id()));
     let partial = PathBuf::from(partial_name);
-    // The folder first: without it there is nothing to write.
-    let folder = folder::read(dir)?;
+    // The folders first: without them there is nothing to write.
+    let folders = read_folders(dir, options)?;
     let result = File::create(&partial)
         .map_err(output_error)
         .and_then(|file| {
-            let mut output = BufWriter::with_capacity(1 << 20, file);
-            let summary = pack_into(&folder, options, &mut output, image)?;
-            output.flush().map_err(output_error)?;
+            let output = BufWriter::with_capacity(1 << 20, file);
+            let summary = pack_into(&folders, options, output, image)?;
             std::fs::rename(&partial, image).map_err(output_error)?;
             Ok(summary)
         });
@@ -156,17 +174,42 @@ pub fn pack_to_file(dir: &Path, image: &Path, options: PackOptions) -> Result<Su
 ///
 /// # Errors
 /// See [`PackError`].
-pub fn pack_to_vec(dir: &Path, options: PackOptions) -> Result<(Vec<u8>, Summary), PackError> {
+pub fn pack_to_vec(dir: &Path, options: &PackOptions) -> Result<(Vec<u8>, Summary), PackError> {
     let mut output = Cursor::new(Vec::new());
-    let folder = folder::read(dir)?;
-    let summary = pack_into(&folder, options, &mut output, Path::new("memory"))?;
+    let folders = read_folders(dir, options)?;
+    let summary = pack_into(&folders, options, &mut output, Path::new("memory"))?;
     Ok((output.into_inner(), summary))
 }
 
-/// Writes the image of a folder; `name` is the output's, for errors.
+/// A host to be packed: its names and what is in its folder.
+struct HostFolder {
+    names: Vec<String>,
+    folder: Folder,
+}
+
+/// Reads the folders of all hosts, the default one first.
+fn read_folders(dir: &Path, options: &PackOptions) -> Result<Vec<HostFolder>, PackError> {
+    let mut by_folder: Vec<(&Path, Vec<String>)> = vec![(dir, Vec::new())];
+    for (name, folder) in &options.hosts {
+        let name = names::image_form(name)?;
+        match by_folder.iter_mut().find(|(known, _)| known == folder) {
+            Some((_, names)) => names.push(name),
+            None => by_folder.push((folder, vec![name])),
+        }
+    }
+    by_folder
+        .into_iter()
+        .map(|(dir, names)| {
+            let folder = folder::read(dir)?;
+            Ok(HostFolder { names, folder })
+        })
+        .collect()
+}
+
+/// Writes the image of folders; `name` is the output's, for errors.
 fn pack_into<W: Write + Seek>(
-    folder: &Folder,
-    options: PackOptions,
+    hosts: &[HostFolder],
+    options: &PackOptions,
     output: W,
     name: &Path,
 ) -> Result<Summary, PackError> {
@@ -179,97 +222,114 @@ fn pack_into<W: Write + Seek>(
         WriteError::SameHash(first, second) => PackError::SameHash { first, second },
     };
     let mut image = ImageWriter::new(output).map_err(explain)?;
-    let mut summary = Summary {
-        hidden_names: folder.hidden_names,
-        ..Summary::default()
-    };
-    let mut chunk = vec![0; 256 * 1024];
-    for source in &folder.files {
-        let page =
-            read_file(source, options, &mut chunk, &mut image).map_err(|error| match error {
-                FileError::Read(error) => PackError::Unreadable {
-                    path: source.file.clone(),
-                    error,
-                },
+    let mut summary = Summary::default();
+    for (number, host) in hosts.iter().enumerate() {
+        pack_host(number as u16, host, options, &mut image, &mut summary).map_err(|error| {
+            match error {
+                FileError::Read(path, error) => PackError::Unreadable { path, error },
                 FileError::Write(error) => explain(error),
-            })?;
-        summary.files += 1;
-        summary.content_bytes += page.body.end - page.body.start;
-        if source.path == b"/404.html" {
-            image.set_not_found(head::not_found(&source.path, &page));
-        }
-        add_index(&mut image, &source.path, &page).map_err(explain)?;
-        image.add_page(&source.path, page).map_err(explain)?;
+            }
+        })?;
     }
-    summary.has_front_page = image.has_path(b"/");
     summary.pages = image.page_count();
     summary.image_bytes = image.finish().map_err(explain)?;
     Ok(summary)
 }
 
 enum FileError {
-    Read(io::Error),
+    Read(PathBuf, io::Error),
     Write(WriteError),
 }
 
-/// Copies a file's content into the image and makes its page.
-fn read_file<W: Write + Seek>(
-    source: &SourceFile,
-    options: PackOptions,
-    chunk: &mut [u8],
-    image: &mut ImageWriter<W>,
-) -> Result<NewPage, FileError> {
-    let mut file = File::open(&source.file).map_err(FileError::Read)?;
-    let start = image.start_body().map_err(FileError::Write)?;
-    let mut digest = blake3::Hasher::new();
-    loop {
-        let count = match file.read(chunk) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(FileError::Read(error)),
-        };
-        digest.update(&chunk[..count]);
-        image
-            .write_body(&chunk[..count])
-            .map_err(FileError::Write)?;
+impl From<WriteError> for FileError {
+    fn from(error: WriteError) -> Self {
+        FileError::Write(error)
     }
-    let body = start..image.body_position();
-    let modified = options.last_modified.unwrap_or(source.modified);
-    Ok(head::file(&source.path, body, &digest.finalize(), modified))
 }
 
-/// Adds `dir/` and the redirect from `dir` when `path` is `dir/index.html`.
-fn add_index<W: Write + Seek>(
+fn pack_host<W: Write + Seek>(
+    number: u16,
+    host: &HostFolder,
+    options: &PackOptions,
     image: &mut ImageWriter<W>,
-    path: &[u8],
-    page: &NewPage,
-) -> Result<(), WriteError> {
-    let Some(dir) = path
-        .strip_suffix(b"index.html")
-        .filter(|dir| dir.ends_with(b"/"))
-    else {
-        return Ok(());
-    };
-    image.add_page(dir, page.clone())?;
-    if let Some(without_slash) = dir.strip_suffix(b"/").filter(|dir| !dir.is_empty()) {
-        let start = image.start_body()?;
-        image.write_body(head::MOVED_BODY)?;
-        let body = start..image.body_position();
-        image.add_page(without_slash, head::moved(dir, body))?;
+    summary: &mut Summary,
+) -> Result<(), FileError> {
+    let mut paths: BTreeMap<Vec<u8>, NewPage> = BTreeMap::new();
+    let mut aliases: Vec<(Vec<u8>, NewPage)> = Vec::new();
+    let mut fixed = fixed::FixedPages::default();
+    for source in &host.folder.files {
+        let content = std::fs::read(&source.file)
+            .map_err(|error| FileError::Read(source.file.clone(), error))?;
+        let page = file_page(source, &content, options, image)?;
+        summary.files += 1;
+        summary.content_bytes += content.len() as u64;
+        if source.path == b"/404.html" {
+            fixed.not_found = Some(fixed::error_page(404, &source.path, &content, image)?);
+        }
+        if source.path == b"/50x.html" {
+            fixed.unavailable = Some(fixed::error_page(503, &source.path, &content, image)?);
+        }
+        if let Some(dir) = folder_of_index(&source.path) {
+            paths.insert(dir.to_vec(), page);
+            if let Some(bare) = dir.strip_suffix(b"/").filter(|bare| !bare.is_empty()) {
+                aliases.push((
+                    bare.to_vec(),
+                    fixed::redirect(301, &fixed::to_folder(dir), image)?,
+                ));
+            }
+        } else if let Some(clean) = source.path.strip_suffix(b".html") {
+            aliases.push((clean.to_vec(), page));
+        }
+        paths.insert(source.path.clone(), page);
     }
+    for (path, page) in aliases {
+        paths.entry(path).or_insert(page);
+    }
+    summary.hidden_names += host.folder.hidden_names;
+    summary.has_front_page |= number == 0 && paths.contains_key(&b"/"[..]);
+    for (path, page) in &paths {
+        image.add_page(number, path, page)?;
+    }
+    let record = HostRecord {
+        first_rule: image.rule_count(),
+        rule_count: 0,
+        ..fixed.add(number, image)?
+    };
+    image.add_host(record, &host.names);
     Ok(())
 }
 
-impl Section {
-    /// Returns what the section holds, in words, for errors.
-    fn contents(self) -> &'static str {
-        match self {
-            Section::Bodies => "more bytes of content than fit",
-            Section::Pages => "more pages than fit",
-            Section::Paths => "more bytes of paths than fit",
-            Section::Heads => "more bytes of response heads than fit",
-            Section::Seeds | Section::Slots => "more index than fits",
-        }
-    }
+/// Returns the path of the folder whose index the file is.
+fn folder_of_index(path: &[u8]) -> Option<&[u8]> {
+    path.strip_suffix(b"index.html")
+        .filter(|dir| dir.ends_with(b"/"))
+}
+
+/// Writes the response of a file.
+fn file_page<W: Write + Seek>(
+    source: &SourceFile,
+    content: &[u8],
+    options: &PackOptions,
+    image: &mut ImageWriter<W>,
+) -> Result<NewPage, FileError> {
+    let modified = options.last_modified.unwrap_or(source.modified);
+    let tag = head::entity_tag(&blake3::hash(content));
+    let head = head::compose(&HeadSpec {
+        status: 200,
+        body_bytes: Some(content.len() as u64),
+        content_type: Some(content_type(&source.path)),
+        coding: Coding::Identity,
+        etag: Some(&tag),
+        modified: Some(modified),
+        location: None,
+        fields: &fixed::default_fields(),
+        varies: false,
+    })
+    .map_err(WriteError::from)?;
+    let variant = image.write_response(&head, content)?;
+    Ok(NewPage {
+        status: 200,
+        modified: Some(modified),
+        variants: image.add_variants(&[variant])?,
+    })
 }
