@@ -23,12 +23,14 @@ mod client;
 pub mod frames;
 mod link;
 mod offload;
+mod one_frame;
 mod pcap;
 mod random;
 mod world;
 
 pub use client::Client;
 pub use link::{ClientPort, Conditions, Link, MemoryNic};
+pub use one_frame::OneFrame;
 pub use random::Random;
 pub use smoltcp::iface::SocketHandle;
 pub use world::{World, next_event, stack};
