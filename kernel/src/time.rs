@@ -35,11 +35,12 @@ impl Instant {
 
 impl Add<Duration> for Instant {
     type Output = Instant;
+    #[inline]
     fn add(self, rhs: Duration) -> Instant {
-        Instant(
-            self.0
-                .saturating_add(u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX)),
-        )
+        // In 64 bits: this is on the way of every segment.
+        let seconds = rhs.as_secs().saturating_mul(1_000_000_000);
+        let nanos = seconds.saturating_add(rhs.subsec_nanos().into());
+        Instant(self.0.saturating_add(nanos))
     }
 }
 

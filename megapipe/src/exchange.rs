@@ -46,6 +46,8 @@ impl Channel {
                         self.take_connections(ListenHandle(index as u8), stack);
                     }
                 }
+                // This channel opens none.
+                Event::Connected(_) => self.counters.events_unknown += 1,
                 Event::Readable(connection) => self.on_readable(connection, stack),
                 Event::Writable(connection) => {
                     self.continue_write(connection, stack);

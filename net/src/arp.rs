@@ -1,6 +1,6 @@
 //! ARP (RFC 826) for our one address: requests are answered, and our address is announced once
-//! when it becomes known (RFC 5227 §2.3). There is no neighbour table: whoever sends us a packet
-//! is answered at the station it came from.
+//! when it becomes known (RFC 5227 §2.3). Whoever sends us a packet is answered at the station it
+//! came from; others are asked for when this side opens a connection.
 
 use crate::demux::{ETHERNET_HEADER_BYTES, Station};
 use core::net::Ipv4Addr;
@@ -16,8 +16,9 @@ const BROADCAST: [u8; 6] = [0xff; 6];
 pub(crate) enum Action {
     /// Send this packet to its target.
     Answer(Answer),
-    /// A reply that only the DHCP client can have asked for.
-    GiveToDhcp,
+    /// A reply to us: this address is at this station. The DHCP client, or another core, may have
+    /// asked.
+    Learn(Ipv4Addr, [u8; 6]),
     /// Nothing: malformed, or not about us.
     Drop,
 }
@@ -59,13 +60,18 @@ pub(crate) fn process(frame: &[u8], station: &Station) -> Action {
                 target_protocol_addr: peer_address,
             },
         }),
-        ArpOperation::Reply => Action::GiveToDhcp,
+        ArpOperation::Reply => Action::Learn(peer_address, peer.0),
         ArpOperation::Unknown(_) => Action::Drop,
     }
 }
 
 /// Returns the announcement of `address` by the station `mac`: a request for itself.
 pub(crate) fn announcement(mac: [u8; 6], address: Ipv4Addr) -> Answer {
+    request(mac, address, address)
+}
+
+/// Returns the question of the station `mac` at `address` who is at `target`.
+pub(crate) fn request(mac: [u8; 6], address: Ipv4Addr, target: Ipv4Addr) -> Answer {
     Answer {
         destination: BROADCAST,
         source: mac,
@@ -74,7 +80,7 @@ pub(crate) fn announcement(mac: [u8; 6], address: Ipv4Addr) -> Answer {
             source_hardware_addr: EthernetAddress(mac),
             source_protocol_addr: address,
             target_hardware_addr: EthernetAddress([0; 6]),
-            target_protocol_addr: address,
+            target_protocol_addr: target,
         },
     }
 }
@@ -153,8 +159,9 @@ mod tests {
     }
 
     #[test]
-    fn replies_go_to_dhcp() {
+    fn replies_say_who_is_where() {
         let reply = frame(ArpOperation::Reply, PEER, Ipv4Addr::new(10, 0, 0, 1));
-        assert_eq!(process(&reply, &STATION), Action::GiveToDhcp);
+        let learnt = Action::Learn(Ipv4Addr::new(10, 0, 0, 9), PEER.0);
+        assert_eq!(process(&reply, &STATION), learnt);
     }
 }

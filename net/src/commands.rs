@@ -157,6 +157,9 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         } else if slot.tcb.unread_bytes() > 0 {
             self.output.counters.linger_resets += 1;
             self.reset(index);
+        } else if !slot.is_established {
+            // Nobody waits for the answer to our SYN any more.
+            self.reset(index);
         } else {
             slot.tcb.close();
             slot.linger = Some(linger);

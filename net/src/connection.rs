@@ -61,6 +61,8 @@ pub(crate) struct Connection<P> {
     /// In the stack's queue of connections with events.
     pub(crate) queued: bool,
     pub(crate) pending: Pending,
+    /// Its handshake is complete, and counted.
+    pub(crate) is_established: bool,
     /// Its end has been counted.
     pub(crate) has_ended: bool,
     /// A `send` could not take everything.
@@ -77,12 +79,13 @@ impl<P: Lent> Connection<P> {
             tcb: Tcb::new(),
             key: NO_FLOW,
             hash: 0,
-            peer: [0; 6],
+            peer: NO_STATION,
             role: Role::Free,
             attached: false,
             dirty: false,
             queued: false,
             pending: Pending::default(),
+            is_established: false,
             has_ended: false,
             wants_room: false,
             linger: None,
@@ -100,6 +103,9 @@ pub(crate) struct Connections<P> {
     /// Slots that were used before.
     free: Vec<u32>,
 }
+
+/// The station of a connection that has none yet.
+pub(crate) const NO_STATION: [u8; 6] = [0; 6];
 
 const NO_FLOW: FlowKey = FlowKey {
     remote: Ipv4Addr::UNSPECIFIED,
@@ -145,6 +151,7 @@ impl<P: Lent> Connections<P> {
         };
         let slot = self.slot(index);
         slot.pending = Pending::default();
+        slot.is_established = false;
         slot.has_ended = false;
         slot.wants_room = false;
         slot.linger = None;

@@ -135,6 +135,8 @@ counters! {
     forwards_in,
     /// ARP requests answered.
     arp_replies,
+    /// ARP requests sent, for connections of ours.
+    arp_requests,
     /// ICMP packets taken in.
     icmp_frames,
     /// DHCP frames taken in.
@@ -145,7 +147,11 @@ counters! {
     dhcp_lost,
     /// SYNs that began a connection.
     connections_begun,
-    /// Handshakes completed.
+    /// Connections that this side began.
+    connects_begun,
+    /// Connections of ours that came to nothing.
+    connects_failed,
+    /// Handshakes completed, of either side's beginning.
     connections_established,
     /// Connections that both sides finished in order.
     connections_finished,

@@ -6,7 +6,7 @@
 //! [`output`](crate::output).
 
 use crate::arp;
-use crate::connection::Role;
+use crate::connection::{NO_STATION, Role};
 use crate::event::{CloseReason, Pending};
 use crate::limits::{TIME_WAIT, USER_TIMEOUT};
 use crate::nic::{Nic, TxMeta};
@@ -109,7 +109,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     /// Lets a connection send all it may, and sees to what follows.
     fn dispatch(&mut self, index: u32, now: Instant) -> Dispatched {
         let link = self.output.link();
-        let slot = self.connections.slot(index);
+        let mut slot = self.connections.slot(index);
         if slot.role == Role::Free {
             return Dispatched::All;
         }
@@ -120,6 +120,14 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             let Some(departure) = slot.tcb.poll_transmit(link, &self.chunks, now) else {
                 break;
             };
+            if slot.peer == NO_STATION {
+                // Unsent for now: its timer, or the answer to ARP, brings it back.
+                if !self.resolve(index, now) {
+                    slot = self.connections.slot(index);
+                    continue;
+                }
+                slot = self.connections.slot(index);
+            }
             let tcb = &slot.tcb;
             self.output
                 .transmit_segment(&slot.key, slot.peer, &departure, |payload| {
@@ -164,25 +172,33 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         if let Role::HalfOpen(_) = slot.role {
             return self.lose_half_open(index);
         }
-        let is_owned = slot.role == Role::Owned;
+        let (is_owned, is_established) = (slot.role == Role::Owned, slot.is_established);
         let is_first = !core::mem::replace(&mut slot.has_ended, true);
         if slot.tcb.state() == State::Closed {
             self.detach(index);
         }
         if is_first {
-            let counters = &mut self.output.counters;
-            counters.established_now -= 1;
-            match reason {
-                CloseReason::Finished => counters.connections_finished += 1,
-                CloseReason::Reset => counters.connections_reset += 1,
-                CloseReason::TimedOut => counters.connections_timed_out += 1,
-                CloseReason::Aborted => counters.connections_aborted += 1,
-            }
+            self.count_end(reason, is_established);
             if is_owned {
                 self.add_event(index, Pending::CLOSED);
             }
         }
         self.free_if_done(index);
+    }
+
+    fn count_end(&mut self, reason: CloseReason, is_established: bool) {
+        let counters = &mut self.output.counters;
+        if !is_established {
+            counters.connects_failed += 1;
+            return;
+        }
+        counters.established_now -= 1;
+        match reason {
+            CloseReason::Finished => counters.connections_finished += 1,
+            CloseReason::Reset => counters.connections_reset += 1,
+            CloseReason::TimedOut => counters.connections_timed_out += 1,
+            CloseReason::Aborted => counters.connections_aborted += 1,
+        }
     }
 
     /// Closes a connection at once; its RST goes out when it is dispatched.
@@ -311,6 +327,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         self.station.mac = self.output.info.mac;
         self.address = address;
         self.station.address = address.map(|address| address.address);
+        self.neighbours.clear();
         for index in self.connections.indices() {
             let slot = self.connections.slot(index);
             if slot.attached && Some(slot.key.local) != self.station.address {

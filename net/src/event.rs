@@ -10,6 +10,8 @@ use crate::listener::ListenerId;
 pub enum Event {
     /// A connection waits in this listener's accept queue. Told once for each.
     Incoming(ListenerId),
+    /// A connection that this side began is open.
+    Connected(ConnectionId),
     /// There are bytes to receive, or the peer has finished sending. Told when more has come than
     /// was there at the last event or the last `receive`, not again for what was left.
     Readable(ConnectionId),
@@ -40,9 +42,10 @@ pub(crate) struct Pending(u8);
 
 impl Pending {
     pub(crate) const INCOMING: Pending = Pending(1);
-    pub(crate) const READABLE: Pending = Pending(2);
-    pub(crate) const WRITABLE: Pending = Pending(4);
-    pub(crate) const CLOSED: Pending = Pending(8);
+    pub(crate) const CONNECTED: Pending = Pending(2);
+    pub(crate) const READABLE: Pending = Pending(4);
+    pub(crate) const WRITABLE: Pending = Pending(8);
+    pub(crate) const CLOSED: Pending = Pending(16);
 
     pub(crate) fn add(&mut self, other: Pending) {
         self.0 |= other.0;

@@ -6,11 +6,12 @@
 //! TIME_WAIT entry; a listener (RFC 9293 §3.10.7).
 
 use crate::arp;
+use crate::connect;
 use crate::connection::Role;
 use crate::counters::DropReason;
 use crate::demux::{self, Route, Segment};
 use crate::event::Pending;
-use crate::fabric::{HandOverError, ParcelKind};
+use crate::fabric::{FabricPort, HandOverError, ParcelKind};
 use crate::icmp;
 use crate::limits::{HANDOVER_BATCH_FRAMES, RX_BATCH_FRAMES};
 use crate::nic::{Nic, TxMeta};
@@ -148,8 +149,24 @@ impl<N: Nic, P: Lent> Stack<N, P> {
                     ((), TxMeta::default())
                 });
             }
-            arp::Action::GiveToDhcp => self.process_for_dhcp(arrival),
+            arp::Action::Learn(address, mac) => self.process_arp_reply(arrival, address, mac),
             arp::Action::Drop => self.output.counters.count_drop(DropReason::Arp),
+        }
+    }
+
+    /// Takes in who is at an address. Any core may have asked, and the DHCP client asks its own way;
+    /// the answer is for all of them.
+    fn process_arp_reply(&mut self, arrival: &Arrival<'_>, address: Ipv4Addr, mac: [u8; 6]) {
+        self.learn(address, mac, arrival.now);
+        if let Some(client) = &mut self.dhcp {
+            client.process(arrival.frame, &mut self.output, arrival.now);
+            self.dhcp_is_due = true;
+        }
+        if !arrival.has_crossed {
+            let own = self.output.port.core();
+            for core in self.output.port.cores().iter().filter(|core| *core != own) {
+                self.hand_over(core, arrival.frame);
+            }
         }
     }
 
@@ -184,7 +201,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         let port = &self.output.port;
         if !arrival.has_crossed
             && port.cores().len() > 1
-            && let Some(owner) = port.ports().owner(segment.key.local_port, hash)
+            && let Some(owner) = owner_of(port, segment.key.local_port, hash)
             && owner != port.core()
         {
             return self.hand_over(owner, arrival.frame);
@@ -298,4 +315,11 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             self.dirty.push(index);
         }
     }
+}
+
+/// Returns the core that a flow without a connection here belongs to: by its listener, or as one
+/// that a core has opened.
+fn owner_of(port: &FabricPort, local_port: u16, hash: u64) -> Option<CoreId> {
+    let listening = port.ports().owner(local_port, hash);
+    listening.or_else(|| connect::owner(port.cores(), local_port, hash))
 }

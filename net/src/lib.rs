@@ -11,7 +11,8 @@
 //!
 //! Upstream: [`kernel`]. Downstream: `megapipe`.
 //!
-//! Reading order: [`nic`], [`stack`], `ingress`, `opening`, `commands`, `egress`, `demux`, `connection`,
+//! Reading order: [`nic`], [`stack`], `ingress`, `opening`, `commands`, [`connect`] with
+//! `neighbours`, `egress`, `demux`, `connection`,
 //! `listener`, `time_wait`, `tcp` with [`chunk`], `output`, then [`fabric`] with `port_table` and [`address`]; the
 //! rest are tables. [`limits`] and [`counters`] say what is bounded and what is counted.
 #![no_std]
@@ -27,6 +28,7 @@ mod arp;
 mod checksum;
 pub mod chunk;
 mod commands;
+pub mod connect;
 mod connection;
 pub mod counters;
 mod demux;
@@ -42,6 +44,7 @@ pub mod limits;
 mod listener;
 #[cfg(all(test, loom))]
 mod loom_tests;
+mod neighbours;
 pub mod nic;
 mod opening;
 mod output;

@@ -1,6 +1,7 @@
 //! Bounds of the network layer, with units and the arithmetic between them. What happens at each
 //! bound is said here; how often is counted in [`Counters`](crate::counters::Counters).
 
+use core::ops::RangeInclusive;
 use core::time::Duration;
 
 /// Frames taken from the queue pair in one turn, so that a flood cannot starve the application.
@@ -43,6 +44,19 @@ pub const LISTENERS: usize = 16;
 
 /// Connections one stack can be made with: an index must fit beside the table's empty mark.
 pub const CONNECTIONS_MAX: usize = 1 << 24;
+
+/// Local ports of connections that this side opens (RFC 6335 §6).
+pub const EPHEMERAL_PORTS: RangeInclusive<u16> = 49_152..=65_535;
+
+/// Ports that are tried for one connection: with as many cores as there can be, nearly all of them
+/// are other cores'.
+pub const PORT_TRIES: usize = 64 * kernel::limits::MAX_CORES;
+
+/// Stations that one core remembers of those it has asked for.
+pub const NEIGHBOURS: usize = 16;
+
+/// How long an answer holds.
+pub const NEIGHBOUR_LIFE: Duration = Duration::from_secs(60);
 
 /// Largest receive window, in bytes (RFC 7323 §2.3).
 pub const WINDOW_MAX_BYTES: u32 = 1 << 30;

@@ -62,13 +62,16 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     /// The handshake is complete.
     pub(crate) fn follow_established(&mut self, index: u32) {
         let slot = self.connections.slot(index);
+        slot.is_established = true;
+        self.output.counters.connections_established += 1;
+        self.output.counters.established_now += 1;
         if let Role::HalfOpen(listener) = slot.role {
             slot.role = Role::Waiting(listener);
             self.half_open -= 1;
             self.listeners[usize::from(listener)].enqueue(index);
-            self.output.counters.connections_established += 1;
-            self.output.counters.established_now += 1;
             self.add_event(index, Pending::INCOMING);
+        } else {
+            self.add_event(index, Pending::CONNECTED);
         }
     }
 

@@ -7,6 +7,7 @@
 //! [`poll_transmit`](Stack::poll_transmit). What these do inside is in `ingress` and
 //! `egress`; the commands on a connection are in `commands`.
 
+pub use crate::connect::ConnectError;
 pub use crate::connection::ConnectionId;
 pub use crate::event::{CloseReason, Event};
 pub use crate::listener::{ListenError, ListenerId};
@@ -22,6 +23,7 @@ use crate::flow_table::FlowTable;
 use crate::isn::SequenceSource;
 use crate::limits;
 use crate::listener::Listener;
+use crate::neighbours::Neighbours;
 use crate::nic::{Nic, NicCounters};
 use crate::output::Output;
 use crate::port_table::ClaimError;
@@ -113,6 +115,11 @@ pub struct Stack<N: Nic, P = Vec<u8>> {
     pub(crate) dhcp_is_due: bool,
     pub(crate) connections: Connections<P>,
     pub(crate) half_open: usize,
+    pub(crate) neighbours: Neighbours,
+    /// Connections of ours whose station was not known when they began.
+    pub(crate) unresolved: Vec<u32>,
+    /// Ports tried for connections of ours.
+    pub(crate) ports_tried: u32,
     pub(crate) flows: FlowTable,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) time_wait: TimeWaitTable,
@@ -156,6 +163,9 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             dhcp_is_due: false,
             connections: Connections::new(count),
             half_open: 0,
+            neighbours: Neighbours::default(),
+            unresolved: Vec::with_capacity(count),
+            ports_tried: 0,
             flows: FlowTable::new(count, hasher),
             listeners: Vec::with_capacity(limits::LISTENERS),
             time_wait: TimeWaitTable::new(limits::time_wait_entries(count), hasher),
@@ -227,6 +237,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
                 (Some(Pending::INCOMING), Role::Waiting(listener), _) => {
                     Event::Incoming(ListenerId(listener))
                 }
+                (Some(Pending::CONNECTED), Role::Owned, _) => Event::Connected(id),
                 (Some(Pending::READABLE), Role::Owned, _) => Event::Readable(id),
                 (Some(Pending::WRITABLE), Role::Owned, _) => Event::Writable(id),
                 (Some(Pending::CLOSED), Role::Owned, Some(reason)) => Event::Closed(id, reason),

@@ -72,7 +72,7 @@ impl Appliance {
                     }
                     Event::Readable(connection) => echo(stack, connection),
                     Event::Closed(connection, _) => stack.release(connection).unwrap(),
-                    Event::Writable(_) => {}
+                    Event::Connected(_) | Event::Writable(_) => {}
                 }
             }
             wake = wake.or(stack.poll_transmit(now));

@@ -226,7 +226,7 @@ impl Connections for World {
         self.peers[id.index()] = None;
         self.events.retain(|event| match event {
             Event::Readable(of) | Event::Writable(of) | Event::Closed(of, _) => *of != id,
-            Event::Incoming(_) => true,
+            Event::Incoming(_) | Event::Connected(_) => true,
         });
         self.released.push(id);
         Ok(())

@@ -83,10 +83,14 @@ impl<P: Lent> Tcb<P> {
     }
 
     /// Opens by a SYN of ours (RFC 9293 §3.10.1): SYN-SENT.
-    #[expect(dead_code, reason = "for Stack::connect")]
     pub(crate) fn open_active(&mut self, opening: &Opening) {
         self.reset_to(State::SynSent, opening);
         (self.rcv_nxt, self.rcv_edge) = (Seq(0), Seq(0));
+    }
+
+    /// Sends our SYN once more, at once: it did not go out.
+    pub(crate) fn send_syn_again(&mut self) {
+        self.owes_syn = matches!(self.state, State::SynSent | State::SynReceived);
     }
 
     /// Takes in the peer's SYN: its sequence number and what it can do.

@@ -1,0 +1,190 @@
+//! Active open: connections that this side begins (RFC 9293 §3.10.1).
+//!
+//! A flow belongs to the core that opened it. Frames of it may arrive at any core's queue, and find
+//! their way by the port: a port of the ephemeral range that nobody listens on belongs, with its
+//! flow's hash, to one core of all, and `connect` takes only ports whose flow is this core's.
+//!
+//! Upstream: the layer above. Downstream: a connection in SYN-SENT, told by
+//! [`Event::Connected`](crate::stack::Event::Connected) or its end. Its station is asked for by
+//! ARP; until that is known its SYN is not sent, which its own retransmission makes good.
+
+use crate::arp;
+use crate::connection::{ConnectionId, NO_STATION, Role};
+use crate::flow::{FlowHasher, FlowKey};
+use crate::limits::{EPHEMERAL_PORTS, PORT_TRIES};
+use crate::nic::{Nic, TxMeta};
+use crate::stack::Stack;
+use crate::tcp::{Lent, Opening, State};
+use core::net::{Ipv4Addr, SocketAddrV4};
+use kernel::{CoreId, CoreMask, Instant};
+
+/// Why no connection could be begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectError {
+    /// This side has no address yet.
+    NoAddress,
+    /// The address or port is none that a host can have, or is our own.
+    BadAddress,
+    /// Every connection is in use.
+    ConnectionsFull,
+    /// No free port was found for this peer.
+    PortsFull,
+}
+
+/// Returns the core that owns a flow of an ephemeral port, `None` for other ports.
+pub(crate) fn owner(cores: CoreMask, port: u16, hash: u64) -> Option<CoreId> {
+    if !EPHEMERAL_PORTS.contains(&port) {
+        return None;
+    }
+    CoreId::new((((hash >> 32) * cores.len() as u64) >> 32) as usize)
+}
+
+impl<N: Nic, P: Lent> Stack<N, P> {
+    /// Begins a connection to `remote`. The id is the caller's at once; the connection is of use
+    /// after [`Event::Connected`](crate::stack::Event::Connected), and one that comes to nothing is
+    /// told by [`Event::Closed`](crate::stack::Event::Closed): refused by RST, or timed out.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub fn connect(
+        &mut self,
+        remote: SocketAddrV4,
+        now: Instant,
+    ) -> Result<ConnectionId, ConnectError> {
+        self.now = now;
+        let local = self.station.address.ok_or(ConnectError::NoAddress)?;
+        let address = *remote.ip();
+        let is_host = !address.is_unspecified()
+            && !address.is_multicast()
+            && !address.is_broadcast()
+            && !address.is_loopback();
+        if !is_host || address == local || remote.port() == 0 {
+            return Err(ConnectError::BadAddress);
+        }
+        let (key, hash) = self
+            .free_flow(local, remote, now)
+            .ok_or(ConnectError::PortsFull)?;
+        let index = self
+            .connections
+            .take()
+            .ok_or(ConnectError::ConnectionsFull)?;
+        let (sequence, timestamp_offset) = self.sequences.begin(&key, now);
+        let opening = Opening {
+            sequence,
+            timestamp_offset,
+            mss_bytes: self.output.link().mss_bytes,
+            window_bytes: self.window_bytes,
+            now,
+        };
+        let slot = self.connections.slot(index);
+        slot.key = key;
+        slot.hash = hash;
+        slot.peer = NO_STATION;
+        slot.role = Role::Owned;
+        slot.tcb.open_active(&opening);
+        slot.attached = self.flows.insert(hash, key, index);
+        self.unresolved.push(index);
+        self.output.counters.connects_begun += 1;
+        self.mark_dirty(index);
+        Ok(self.connections.id(index))
+    }
+
+    /// Finds a port of ours for a flow to `remote` that nothing else uses, and that is this core's
+    /// (RFC 6056 §3.3.3: from a place that depends on the peer, onwards).
+    fn free_flow(
+        &mut self,
+        local: Ipv4Addr,
+        remote: SocketAddrV4,
+        now: Instant,
+    ) -> Option<(FlowKey, u64)> {
+        let hasher: FlowHasher = self.output.port.hasher();
+        let (core, cores) = (self.output.port.core(), self.output.port.cores());
+        let mut key = FlowKey {
+            remote: *remote.ip(),
+            local,
+            remote_port: remote.port(),
+            local_port: 0,
+        };
+        let (first, last) = (*EPHEMERAL_PORTS.start(), *EPHEMERAL_PORTS.end());
+        let count = u32::from(last - first) + 1;
+        let (start, _) = self.sequences.begin(&key, now);
+        for _ in 0..PORT_TRIES {
+            let offset = start.wrapping_add(self.ports_tried) % count;
+            self.ports_tried = self.ports_tried.wrapping_add(1);
+            key.local_port = first + offset as u16;
+            let hash = hasher.hash(&key);
+            let is_free = owner(cores, key.local_port, hash) == Some(core)
+                && self
+                    .output
+                    .port
+                    .ports()
+                    .owner(key.local_port, hash)
+                    .is_none()
+                && self.flows.find(hash, &key).is_none()
+                && self.time_wait.find(hash, &key).is_none();
+            if is_free {
+                return Some((key, hash));
+            }
+        }
+        None
+    }
+
+    /// Gives a connection its station if that is known, else asks for it. Returns whether it has
+    /// one.
+    pub(crate) fn resolve(&mut self, index: u32, now: Instant) -> bool {
+        let slot = self.connections.slot(index);
+        if slot.peer != NO_STATION {
+            return true;
+        }
+        let target = next_hop(self.address, slot.key.remote);
+        if let Some(mac) = self.neighbours.find(target, now) {
+            slot.peer = mac;
+            return true;
+        }
+        if let Some(own) = self.station.address {
+            let request = arp::request(self.station.mac, own, target);
+            self.output.counters.arp_requests += 1;
+            self.output.transmit(arp::FRAME_BYTES, |frame| {
+                request.emit(frame);
+                ((), TxMeta::default())
+            });
+        }
+        false
+    }
+
+    /// Takes in who is at an address, and lets the connections go on that waited for it.
+    pub(crate) fn learn(&mut self, address: Ipv4Addr, mac: [u8; 6], now: Instant) {
+        if !self.neighbours.learn(address, mac, now) {
+            return;
+        }
+        let mut kept = 0;
+        for place in 0..self.unresolved.len() {
+            let index = self.unresolved[place];
+            let slot = self.connections.slot(index);
+            let waits = slot.peer == NO_STATION && slot.tcb.state() == State::SynSent;
+            if waits && next_hop(self.address, slot.key.remote) == address {
+                slot.tcb.send_syn_again();
+                self.mark_dirty(index);
+            } else if waits {
+                self.unresolved[kept] = index;
+                kept += 1;
+            }
+        }
+        self.unresolved.truncate(kept);
+    }
+}
+
+/// Returns whose station a packet for `remote` goes to: its own on the link, else the gateway's.
+fn next_hop(own: Option<crate::Address>, remote: Ipv4Addr) -> Ipv4Addr {
+    let Some(own) = own else {
+        return remote;
+    };
+    let mask = u32::MAX
+        .checked_shl(32 - u32::from(own.prefix))
+        .unwrap_or(0);
+    let is_on_link = (own.address.to_bits() ^ remote.to_bits()) & mask == 0;
+    match own.gateway {
+        Some(gateway) if !is_on_link => gateway,
+        _ => remote,
+    }
+}
