@@ -48,6 +48,14 @@ impl Lent for IoSlice {
     fn bytes(&self) -> &[u8] {
         IoSlice::bytes(self)
     }
+
+    #[inline]
+    fn lasting(&self) -> Option<&'static [u8]> {
+        match self {
+            IoSlice::Static(bytes) => Some(bytes),
+            IoSlice::Buffer(_) | IoSlice::Inline(_) => None,
+        }
+    }
 }
 
 /// The pieces of one `writev`, sent in order.

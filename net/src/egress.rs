@@ -11,7 +11,7 @@ use crate::event::{CloseReason, Pending};
 use crate::limits::{TIME_WAIT, USER_TIMEOUT};
 use crate::nic::{Nic, TxMeta};
 use crate::stack::Stack;
-use crate::tcp::{DhcpChange, Lent, State};
+use crate::tcp::{DhcpChange, Lent, State, Tail};
 use crate::time_wait::Remains;
 use core::time::Duration;
 use kernel::{CoreMask, Instant};
@@ -128,9 +128,13 @@ impl<N: Nic, P: Lent> Stack<N, P> {
                 }
                 slot = self.connections.slot(index);
             }
-            let tcb = &slot.tcb;
+            let (tcb, bytes) = (&slot.tcb, departure.payload_bytes);
+            let tail = match self.output.gathers(bytes) {
+                true => tcb.split_payload(departure.offset, bytes).1,
+                false => Tail::new(),
+            };
             self.output
-                .transmit_segment(&slot.key, slot.peer, &departure, |payload| {
+                .transmit_segment(&slot.key, slot.peer, &departure, &tail, |payload| {
                     tcb.copy_payload(departure.offset, payload);
                 });
             self.output.counters.tx_segments += 1;

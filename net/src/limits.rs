@@ -118,6 +118,18 @@ pub const MSS_DEFAULT_BYTES: u16 = 536;
 /// A peer that asks for smaller segments gets these: less would be mostly headers.
 pub const MSS_MIN_BYTES: u16 = 88;
 
+/// Bytes of a frame that are written, at most, when the rest of it is sent from where it is.
+pub const HEAD_MAX_BYTES: usize = 1600;
+
+/// Payload bytes that are written before the part that is sent from where it is, at most.
+pub const GATHER_COPY_BYTES: usize = 1460;
+
+/// A piece of lasting memory that is shorter is copied: that is cheaper than describing it.
+pub const GATHER_MIN_BYTES: usize = 1024;
+
+/// Pieces that are sent from where they are in one frame, at most.
+pub const TAIL_PIECES: usize = kernel::virtio::limits::TX_TAIL_PIECES;
+
 /// Pieces of lent memory that wait in a connection's send queue.
 pub const SEND_PIECES: usize = 8;
 
@@ -140,6 +152,8 @@ pub const MTU_MIN_BYTES: u16 = 576;
 const _: () = assert!(HANDOVER_RING_FRAMES.is_power_of_two());
 const _: () = assert!(handover_frames(1) <= HANDOVER_RING_FRAMES);
 const _: () = assert!(HANDOVER_FRAME_BYTES >= MTU_WITHOUT_QUEUE_PAIR_BYTES as usize + 14);
+const _: () = assert!(GATHER_COPY_BYTES + 14 + 20 + 60 <= HEAD_MAX_BYTES);
+const _: () = assert!(HEAD_MAX_BYTES + 12 <= kernel::virtio::limits::TX_BUFFER_BYTES);
 const _: () = assert!(LISTENERS <= u8::MAX as usize && LISTENERS >= PORTS);
 const _: () = assert!(CONNECTIONS_MAX * 2 <= u32::MAX as usize);
 const _: () = assert!(ACK_DELAY.as_millis() < 500);

@@ -13,6 +13,8 @@ pub struct NicInfo {
     /// The device completes a TCP or UDP checksum that holds the pseudo-header sum
     /// (VirtIO 1.2 §5.1.6.2, VIRTIO_NET_F_CSUM).
     pub tx_checksum: bool,
+    /// Pieces of lasting memory that may follow what is written in one frame; 0 for none.
+    pub tail_pieces: usize,
     /// Largest TCP/IPv4 frame in bytes, Ethernet header included, that the device cuts into
     /// segments itself (VIRTIO_NET_F_HOST_TSO4); 0 when it does not.
     pub tso4_max_bytes: u32,
@@ -102,14 +104,15 @@ pub trait Nic {
     /// reclaiming what the device has finished with.
     fn can_transmit(&mut self) -> bool;
 
-    /// Queues one frame of `len` bytes that `fill` writes; the device sees it at the next
-    /// [`flush`](Self::flush).
+    /// Queues one frame of `len` bytes that `fill` writes, and `tail` behind them, which is sent from
+    /// where it is: at most [`NicInfo::tail_pieces`] pieces, none of them empty. The device sees the
+    /// frame at the next [`flush`](Self::flush).
     ///
     /// # Errors
-    /// Gives `fill` back, uncalled, when the queue is full or `len` is larger than the device
-    /// takes. Cannot happen right after [`can_transmit`](Self::can_transmit) said yes, for a `len`
-    /// within [`NicInfo`].
-    fn transmit<R, F>(&mut self, len: usize, fill: F) -> Result<R, F>
+    /// Gives `fill` back, uncalled, when the queue is full or the frame is larger than the device
+    /// takes. Cannot happen right after [`can_transmit`](Self::can_transmit) said yes, for a frame
+    /// within [`NicInfo`] of which [`HEAD_MAX_BYTES`](crate::limits::HEAD_MAX_BYTES) are written.
+    fn transmit<R, F>(&mut self, len: usize, tail: &[&'static [u8]], fill: F) -> Result<R, F>
     where
         F: FnOnce(&mut [u8]) -> (R, TxMeta);
 

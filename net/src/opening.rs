@@ -86,7 +86,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             Departure::bare(Flags::RST_ACK, 0, segment.end().0)
         };
         self.output
-            .transmit_segment(&segment.key, arrival.sender(), &reset, |_| {});
+            .transmit_segment(&segment.key, arrival.sender(), &reset, &[], |_| {});
     }
 
     /// Answers a segment for a connection in TIME_WAIT; false when it is a SYN that begins a new
@@ -118,7 +118,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             }
             let answer = remains.acknowledgement(arrival.now);
             self.output
-                .transmit_segment(&remains.key, arrival.sender(), &answer, |_| {});
+                .transmit_segment(&remains.key, arrival.sender(), &answer, &[], |_| {});
         }
         true
     }

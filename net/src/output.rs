@@ -10,7 +10,10 @@ use crate::counters::{Counters, DropReason};
 use crate::demux::{ETHERNET_HEADER_BYTES, IPV4_HEADER_BYTES, TCP_HEADER_BYTES};
 use crate::fabric::FabricPort;
 use crate::flow::FlowKey;
-use crate::limits::{HANDOVER_FRAME_BYTES, MTU_MIN_BYTES, MTU_WITHOUT_QUEUE_PAIR_BYTES};
+use crate::limits::{
+    GATHER_MIN_BYTES, HANDOVER_FRAME_BYTES, MTU_MIN_BYTES, MTU_WITHOUT_QUEUE_PAIR_BYTES,
+    TAIL_PIECES,
+};
 use crate::nic::{Nic, NicInfo, PartialChecksum, TxMeta};
 use crate::tcp::{Departure, Link};
 use alloc::boxed::Box;
@@ -66,7 +69,12 @@ impl<N: Nic> Output<N> {
     pub(crate) fn link(&self) -> Link {
         let mss_bytes = self.info.mtu - (IPV4_HEADER_BYTES + TCP_HEADER_BYTES) as u16;
         let headers = (ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES + TCP_HEADER_MAX_BYTES) as u32;
-        let cut_by_device = self.info.tso4_max_bytes.saturating_sub(headers);
+        // The packet's length is a field of 16 bits.
+        let largest = self
+            .info
+            .tso4_max_bytes
+            .min(0xffff + ETHERNET_HEADER_BYTES as u32);
+        let cut_by_device = largest.saturating_sub(headers);
         Link {
             mss_bytes,
             payload_max_bytes: cut_by_device.max(mss_bytes.into()),
@@ -87,8 +95,20 @@ impl<N: Nic> Output<N> {
         bytes: usize,
         fill: impl FnOnce(&mut [u8]) -> (R, TxMeta),
     ) -> R {
+        self.transmit_with_tail(bytes, &[], fill)
+    }
+
+    /// Composes a frame of `bytes` bytes with `fill`, and `tail` behind them. Only a device that takes
+    /// a tail may be given one.
+    #[inline]
+    fn transmit_with_tail<R>(
+        &mut self,
+        bytes: usize,
+        tail: &[&'static [u8]],
+        fill: impl FnOnce(&mut [u8]) -> (R, TxMeta),
+    ) -> R {
         let unsent = match &mut self.nic {
-            Some(nic) => match nic.transmit(bytes, fill) {
+            Some(nic) => match nic.transmit(bytes, tail, fill) {
                 Ok(result) => {
                     self.counters.tx_frames += 1;
                     return result;
@@ -107,21 +127,32 @@ impl<N: Nic> Output<N> {
         unsent(&mut self.overflow[..bytes]).0
     }
 
+    /// Whether a payload of so many bytes may go out without being copied.
+    #[inline]
+    pub(crate) fn gathers(&self, payload_bytes: usize) -> bool {
+        self.info.tail_pieces >= TAIL_PIECES
+            && self.info.tx_checksum
+            && payload_bytes >= GATHER_MIN_BYTES
+    }
+
     /// Composes the frame of a TCP segment of the flow `key`, addressed to the station `peer`;
-    /// `fill` writes its payload. The checksum is completed, or left to the device.
+    /// `fill` writes its payload, all but `tail`, which is sent from where it is if the output
+    /// [`gathers`](Self::gathers). The checksum is completed, or left to the device.
     #[inline]
     pub(crate) fn transmit_segment(
         &mut self,
         key: &FlowKey,
         peer: [u8; 6],
         departure: &Departure,
+        tail: &[&'static [u8]],
         fill: impl FnOnce(&mut [u8]),
     ) {
         let (own, in_device) = (self.info.mac, self.info.tx_checksum);
         let options = departure.options.bytes();
         let tcp_bytes = TCP_HEADER_BYTES + options.len() + departure.payload_bytes;
-        let bytes = ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES + tcp_bytes;
-        self.transmit(bytes, |frame| {
+        let tail_bytes: usize = tail.iter().map(|piece| piece.len()).sum();
+        let bytes = ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES + tcp_bytes - tail_bytes;
+        self.transmit_with_tail(bytes, tail, |frame| {
             // The frame is as long as was asked for, so none of the parts is missing.
             let Some((ethernet, rest)) = frame.split_first_chunk_mut() else {
                 return ((), TxMeta::default());
@@ -252,6 +283,7 @@ fn info_without_queue_pair(port: &FabricPort) -> NicInfo {
         mac,
         mtu: mtu.clamp(MTU_MIN_BYTES, MTU_WITHOUT_QUEUE_PAIR_BYTES),
         tx_checksum: false,
+        tail_pieces: 0,
         tso4_max_bytes: 0,
     }
 }

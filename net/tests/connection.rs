@@ -150,6 +150,45 @@ fn writers_wait_for_room_and_every_byte_arrives() {
 }
 
 #[test]
+fn large_bodies_go_out_in_few_frames_that_the_device_cuts() {
+    let link = Link::new();
+    link.capture("tso");
+    let nic = link.nic(0).with_offloads(65_549);
+    let mut stack = net::testing::stack::<&'static [u8]>(World::config(4, 16_384), nic);
+    let listener = stack.listen(80, kernel::CoreMask::first(1), 4).unwrap();
+    let mut client = Client::new(&link);
+    let socket = client.connect(80);
+    let body: &'static [u8] = (0..3_000_000u32)
+        .map(|at| (at * 7 / 3) as u8)
+        .collect::<Vec<_>>()
+        .leak();
+    let mut pieces = vec![&body[..300], &body[300..2_000_000], &body[2_000_000..]].into_iter();
+    let (mut now, mut received, mut connection) = (kernel::Instant::ZERO, Vec::new(), None);
+    for _ in 0..20_000 {
+        now = now + std::time::Duration::from_micros(100);
+        link.set_now(now);
+        client.poll(now);
+        stack.handle_frames(now);
+        stack.handle_timers(now);
+        if connection.is_none() {
+            connection = stack.accept(listener).map(|accepted| accepted.connection);
+            if let Some(connection) = connection {
+                let loan = stack.lend(connection, || pieces.next()).unwrap();
+                assert_eq!((loan.bytes, loan.has_room), (body.len(), true));
+            }
+        }
+        stack.poll_transmit(now);
+        received.extend(client.receive(socket));
+        if received.len() == body.len() {
+            break;
+        }
+    }
+    assert!(received == body, "{} bytes", received.len());
+    let segments = stack.counters().tx_segments;
+    assert!(segments < 300, "{segments} frames for 3 MB");
+}
+
+#[test]
 fn a_reader_that_waits_stops_the_sender_and_lets_it_go_on() {
     let mut pair = pair();
     let (socket, connection) = pair.connect();

@@ -15,6 +15,8 @@ use core::fmt;
 
 /// Feature bits of every device (VirtIO 1.2 §6).
 pub mod features {
+    /// VIRTIO_F_INDIRECT_DESC: a descriptor may lead to a table of further ones.
+    pub const INDIRECT: u64 = 1 << 28;
     /// VIRTIO_F_EVENT_IDX: each side says at which index it wants to be told.
     pub const EVENT_INDEX: u64 = 1 << 29;
     /// VIRTIO_F_VERSION_1: not a legacy device.
@@ -284,7 +286,8 @@ impl Device {
     /// See [`QueueError`].
     pub fn tx_queue(&mut self, request: QueueRequest) -> Result<TxQueue, QueueError> {
         let (size, doorbell) = self.prepare(request)?;
-        let queue = TxQueue::new(size, self.has_event_index(), doorbell)?;
+        let has_indirect = self.accepted & features::INDIRECT != 0;
+        let queue = TxQueue::new(size, self.has_event_index(), has_indirect, doorbell)?;
         self.registers
             .install(request.index, queue.ring().addresses());
         Ok(queue)

@@ -242,6 +242,33 @@ fn sent_bytes_reach_the_device_in_order_and_a_full_queue_says_so() {
 }
 
 #[test]
+fn lasting_memory_is_sent_behind_a_buffer_where_the_device_takes_tables() {
+    static LASTING: [u8; 40] = [b'l'; 40];
+    for has_tables in [false, true] {
+        let mut options = options();
+        options.features |= if has_tables { features::INDIRECT } else { 0 };
+        let (fake, mut device) = negotiated(options);
+        let mut tx = device.tx_queue(request(1, 4)).unwrap();
+        assert_eq!(tx.tail_pieces(), if has_tables { 4 } else { 0 });
+        let mut half = fake.queue(1).unwrap();
+        // Buffers are used again with and without a tail.
+        for turn in 0..20 {
+            let pieces = turn % 6;
+            let tail = [&LASTING[..10 + turn]; 6];
+            let mut slot = tx.reserve(3).unwrap();
+            slot.bytes_mut().copy_from_slice(b"abc");
+            slot.submit_with_tail(&tail[..pieces]);
+            tx.publish();
+            let mut expected = b"abc".to_vec();
+            tail[..pieces.min(tx.tail_pieces())]
+                .iter()
+                .for_each(|piece| expected.extend_from_slice(piece));
+            assert_eq!(half.collect(), Some(expected));
+        }
+    }
+}
+
+#[test]
 fn a_full_transmit_queue_asks_to_be_woken() {
     let (fake, mut device) = negotiated(options());
     let mut tx = device.tx_queue(request(1, 4)).unwrap();

@@ -12,6 +12,9 @@ pub const RX_BUFFER_BYTES: usize = 2048;
 /// Bytes of one transmit buffer.
 pub const TX_BUFFER_BYTES: usize = 2048;
 
+/// Pieces of lasting memory that may follow a transmit buffer in one frame.
+pub const TX_TAIL_PIECES: usize = 4;
+
 /// Bytes of request, and as many of reply, of one exchange on a control or entropy queue.
 pub const EXCHANGE_BYTES: usize = 2048;
 

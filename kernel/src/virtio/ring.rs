@@ -1,7 +1,7 @@
 //! The split ring itself: descriptor table, available ring, used ring (VirtIO 1.2 §2.7).
 //!
 //! Every descriptor stands for one buffer of its queue for good, so the table is written at set-up
-//! (and the length again for each transmit) and never read. What the device holds is kept in
+//! (and again for each transmit) and never read. What the device holds is kept in
 //! `with_device`, which only the driver can touch.
 //!
 //! Upstream: the device, by its stores to the used ring. Downstream: `rx`, `tx`, `exchange`.
@@ -20,6 +20,8 @@ use core::sync::atomic::{AtomicU16, Ordering, fence};
 pub(super) const DESCRIPTOR_NEXT: u16 = 1;
 /// Descriptor flag: the device writes to this buffer.
 pub(super) const DESCRIPTOR_WRITE: u16 = 2;
+/// Descriptor flag: the buffer is a table of descriptors (VirtIO 1.2 §2.7.5.3).
+pub(super) const DESCRIPTOR_INDIRECT: u16 = 4;
 /// Available-ring flag: no interrupts, please. Of meaning without EVENT_IDX only.
 const NO_INTERRUPT: u16 = 1;
 /// Used-ring flag: no doorbells, please. Of meaning without EVENT_IDX only.
@@ -150,17 +152,6 @@ impl Ring {
                 .add(usize::from(id))
                 .write_volatile(descriptor)
         };
-    }
-
-    /// Writes the length of descriptor `id` (below the size) alone.
-    #[inline]
-    pub(super) fn set_len(&mut self, id: u16, len_bytes: u32) {
-        assert!(id < self.size, "descriptor outside of the table");
-        // SAFETY: as in `describe`; the projection stays inside of the descriptor.
-        unsafe {
-            let descriptor = self.descriptors.add(usize::from(id)).as_ptr();
-            (&raw mut (*descriptor).len_bytes).write_volatile(len_bytes);
-        }
     }
 
     /// Puts buffer `id` into the available ring; the device learns of it by

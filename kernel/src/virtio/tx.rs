@@ -1,20 +1,29 @@
-//! The transmit queue: a pool of buffers, each either free or with the device.
+//! The transmit queue: a pool of buffers, each either free or with the device. Behind a buffer a frame
+//! may go on in memory that lasts for ever, which is sent from where it is: then the buffer's
+//! descriptor leads to a table of its own (VirtIO 1.2 §2.7.5.3).
 //!
 //! Upstream: `net::virtio_net`. Downstream: the ring.
-//! Invariant: a buffer is writable only through a [`TxSlot`], and only while it is free.
+//! Invariants: a buffer and its table are writable only through a [`TxSlot`], and only while they are
+//! free; nothing else that the device is shown is ever written or freed.
 
 use super::device::QueueError;
 use super::doorbell::Doorbell;
-use super::limits::TX_BUFFER_BYTES;
+use super::limits::{TX_BUFFER_BYTES, TX_TAIL_PIECES};
 use super::memory::{SharedMemory, device_address};
-use super::ring::{Completion, Ring};
+use super::ring::{Completion, DESCRIPTOR_INDIRECT, DESCRIPTOR_NEXT, Ring};
+use super::ring_layout::Descriptor;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
+
+/// Descriptors of the table of one buffer: its own, and the pieces behind it.
+const TABLE_ENTRIES: usize = 1 + TX_TAIL_PIECES;
 
 /// The transmitting side of a queue pair.
 pub struct TxQueue {
     ring: Ring,
     pool: NonNull<u8>,
+    /// A table for each buffer, when the device takes such.
+    tables: Option<NonNull<[Descriptor; TABLE_ENTRIES]>>,
     /// Buffers that the device does not have; never more than the ring's size.
     free: Vec<u16>,
 }
@@ -34,24 +43,39 @@ impl TxQueue {
     pub(super) fn new(
         size: u16,
         has_event_index: bool,
+        has_indirect: bool,
         doorbell: Doorbell,
     ) -> Result<Self, QueueError> {
-        let mut ring = Ring::new(size, has_event_index, doorbell).ok_or(QueueError::NoMemory)?;
+        let ring = Ring::new(size, has_event_index, doorbell).ok_or(QueueError::NoMemory)?;
         let bytes = usize::from(size) * TX_BUFFER_BYTES;
         let pool = SharedMemory::new(bytes).ok_or(QueueError::NoMemory)?;
-        for id in 0..size {
-            let start = pool.at(usize::from(id) * TX_BUFFER_BYTES);
-            ring.describe(id, device_address(start), 0, 0, 0);
-        }
+        let tables = match has_indirect {
+            true => {
+                let bytes = usize::from(size) * size_of::<[Descriptor; TABLE_ENTRIES]>();
+                let memory = SharedMemory::new(bytes).ok_or(QueueError::NoMemory)?;
+                Some(memory.start().cast())
+            }
+            false => None,
+        };
         Ok(TxQueue {
             ring,
             pool: pool.start(),
+            tables,
             free: (0..size).rev().collect(),
         })
     }
 
     pub(super) fn ring(&self) -> &Ring {
         &self.ring
+    }
+
+    /// Returns how many pieces of lasting memory may follow a buffer: 0 when the device takes no
+    /// tables.
+    pub fn tail_pieces(&self) -> usize {
+        match self.tables {
+            Some(_) => TX_TAIL_PIECES,
+            None => 0,
+        }
     }
 
     /// Returns whether a buffer is free, taking back what the device has finished with only when
@@ -132,8 +156,63 @@ impl TxSlot<'_> {
     /// Queues the buffer; [`TxQueue::publish`] tells the device.
     #[inline]
     pub fn submit(self) {
+        let (address, len_bytes) = (self.address(), self.len_bytes);
+        self.queue.ring.describe(self.id, address, len_bytes, 0, 0);
+        self.give();
+    }
+
+    /// Queues the buffer with `tail` behind it in the same frame: at most
+    /// [`tail_pieces`](TxQueue::tail_pieces) pieces, none of them empty; more are left out.
+    #[inline]
+    pub fn submit_with_tail(self, tail: &[&'static [u8]]) {
+        let tail = &tail[..tail.len().min(self.queue.tail_pieces())];
+        let Some(tables) = self.queue.tables.filter(|_| !tail.is_empty()) else {
+            return self.submit();
+        };
+        // SAFETY: there is a table for each id, ids are below the ring's size, and the memory
+        // lives for ever.
+        let table = unsafe { tables.add(usize::from(self.id)) };
+        let write = |at: usize, address, len_bytes| {
+            let is_last = at == tail.len();
+            let descriptor = Descriptor {
+                address,
+                len_bytes,
+                flags: if is_last { 0 } else { DESCRIPTOR_NEXT },
+                next: if is_last { 0 } else { at as u16 + 1 },
+            };
+            // SAFETY: (1) `at` is at most `TX_TAIL_PIECES`, so inside of the table; (2) the device
+            // does not have the buffer, and so does not look at its table.
+            unsafe {
+                table
+                    .cast::<Descriptor>()
+                    .add(at)
+                    .write_volatile(descriptor)
+            };
+        };
+        write(0, self.address(), self.len_bytes);
+        for (number, piece) in tail.iter().enumerate() {
+            // Lengths are below the 64 KiB of a frame, or the device refuses it.
+            let address = device_address(NonNull::from(*piece).cast());
+            write(number + 1, address, piece.len() as u32);
+        }
+        let table_bytes = (1 + tail.len()) * size_of::<Descriptor>();
+        let table = device_address(table.cast());
+        self.queue
+            .ring
+            .describe(self.id, table, table_bytes as u32, DESCRIPTOR_INDIRECT, 0);
+        self.give();
+    }
+
+    #[inline]
+    fn address(&self) -> u64 {
+        // SAFETY: as in `bytes_mut`.
+        let start = unsafe { self.queue.pool.add(usize::from(self.id) * TX_BUFFER_BYTES) };
+        device_address(start)
+    }
+
+    #[inline]
+    fn give(self) {
         self.queue.free.pop();
-        self.queue.ring.set_len(self.id, self.len_bytes);
         self.queue.ring.give(self.id);
     }
 }

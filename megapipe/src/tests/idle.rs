@@ -36,6 +36,7 @@ impl Nic for QuietNic {
             mac: [2, 0, 0, 0, 0, 1],
             mtu: 1500,
             tx_checksum: true,
+            tail_pieces: 0,
             tso4_max_bytes: 0,
         }
     }
@@ -50,7 +51,7 @@ impl Nic for QuietNic {
         true
     }
 
-    fn transmit<R, F>(&mut self, len: usize, fill: F) -> Result<R, F>
+    fn transmit<R, F>(&mut self, len: usize, _: &[&'static [u8]], fill: F) -> Result<R, F>
     where
         F: FnOnce(&mut [u8]) -> (R, TxMeta),
     {

@@ -10,7 +10,7 @@ use super::receive_queue::ReceiveQueue;
 use super::recovery::Recovery;
 use super::rtt::Rtt;
 use super::scoreboard::Scoreboard;
-use super::send_queue::{Lent, SendQueue};
+use super::send_queue::{Lent, SendQueue, Tail};
 use super::seq::Seq;
 use crate::chunk::ChunkPool;
 use crate::event::CloseReason;
@@ -254,6 +254,12 @@ impl<P: Lent> Tcb<P> {
     #[inline]
     pub(crate) fn copy_payload(&self, offset: usize, out: &mut [u8]) {
         self.send.copy(offset, out);
+    }
+
+    /// Splits a departure's payload into what is to be copied and what is sent from where it is.
+    #[inline]
+    pub(crate) fn split_payload(&self, offset: usize, bytes: usize) -> (usize, Tail) {
+        self.send.split(offset, bytes)
     }
 
     /// Returns the last numbers of the connection, for its TIME-WAIT: ours and the peer's next.

@@ -37,5 +37,6 @@ pub(crate) use input::Arrived;
 pub(crate) use news::News;
 pub(crate) use options::{OptionBytes, Options};
 pub use send_queue::Lent;
+pub(crate) use send_queue::Tail;
 pub(crate) use seq::Seq;
 pub(crate) use transmit::{Departure, Link};

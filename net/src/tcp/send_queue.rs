@@ -4,13 +4,19 @@
 //! Upstream: the layer above. Downstream: frames, each byte at least once. Invariant: a piece is
 //! dropped, and so given back, when its last byte is acknowledged, and not before.
 
-use crate::limits::SEND_PIECES;
-use heapless::Deque;
+use crate::limits::{GATHER_COPY_BYTES, GATHER_MIN_BYTES, SEND_PIECES, TAIL_PIECES};
+use heapless::{Deque, Vec};
 
 /// Memory that a connection may read until it drops it.
 pub trait Lent {
     /// Returns the bytes to be sent, the same ones at every call.
     fn bytes(&self) -> &[u8];
+
+    /// Returns the same bytes if they last for ever: then a device may read them where they are,
+    /// even after the piece is dropped.
+    fn lasting(&self) -> Option<&'static [u8]> {
+        None
+    }
 }
 
 impl Lent for alloc::vec::Vec<u8> {
@@ -29,7 +35,14 @@ impl Lent for &'static [u8] {
     fn bytes(&self) -> &[u8] {
         self
     }
+
+    fn lasting(&self) -> Option<&'static [u8]> {
+        Some(self)
+    }
 }
+
+/// Pieces of a payload that are sent from where they are.
+pub(crate) type Tail = Vec<&'static [u8], TAIL_PIECES>;
 
 /// A bounded queue of lent pieces, read as one run of bytes.
 pub(crate) struct SendQueue<P> {
@@ -101,6 +114,36 @@ impl<P: Lent> SendQueue<P> {
         self.len = 0;
     }
 
+    /// Splits the `count` bytes from `offset` on into those to be copied, which come first, and those
+    /// that can be sent from where they are. Returns how many are copied, and the rest: fewer bytes
+    /// in all when they lie in too many pieces.
+    pub(crate) fn split(&self, offset: usize, count: usize) -> (usize, Tail) {
+        let (mut copied, mut tail, mut left) = (0, Tail::new(), count);
+        let mut skip = self.done + offset;
+        for piece in &self.pieces {
+            let bytes = piece.bytes().len();
+            if skip >= bytes {
+                skip -= bytes;
+                continue;
+            }
+            let part = (bytes - skip).min(left);
+            let lasting = piece.lasting().filter(|_| part >= GATHER_MIN_BYTES);
+            let is_taken = match lasting {
+                Some(lasting) => tail.push(&lasting[skip..skip + part]).is_ok(),
+                None => tail.is_empty() && copied + part <= GATHER_COPY_BYTES,
+            };
+            if lasting.is_none() && tail.is_empty() {
+                copied += part.min(GATHER_COPY_BYTES - copied);
+            }
+            skip = 0;
+            left -= part;
+            if !is_taken || left == 0 {
+                break;
+            }
+        }
+        (copied, tail)
+    }
+
     /// Copies the bytes from `offset` on into `out`, as many as it has room for; they must be in
     /// the queue.
     #[inline]
@@ -157,6 +200,32 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn large_lasting_pieces_are_sent_from_where_they_are_and_what_is_before_them_is_copied() {
+        let large: &'static [u8] = vec![7; 5000].leak();
+        let mut queue: SendQueue<&'static [u8]> = SendQueue::new();
+        for piece in [&b"head"[..], large, large, b"next head", large] {
+            queue.push(piece).unwrap();
+        }
+        assert_eq!(queue.split(0, 3), (3, Tail::new()));
+        assert_eq!(queue.split(0, 20_000), (4, Tail::from_iter([large, large])));
+        assert_eq!(queue.split(1, 4000), (3, Tail::from_iter([&large[..3997]])));
+        assert_eq!(
+            queue.split(4004, 1000),
+            (1000, Tail::new()),
+            "short: copied"
+        );
+        assert_eq!(queue.split(4004, 6000), (1000, Tail::from_iter([large])));
+        queue.acknowledge(4 + 1000);
+        let rest = Tail::from_iter([&large[1000..], large]);
+        assert_eq!(queue.split(0, 20_000), (0, rest));
+        // After both large pieces: a copied head, and the third.
+        assert_eq!(queue.split(9000, 20_000), (9, Tail::from_iter([large])));
+        let mut copying: SendQueue<Vec<u8>> = SendQueue::new();
+        copying.push(vec![1; 5000]).unwrap();
+        assert_eq!(copying.split(0, 5000), (GATHER_COPY_BYTES, Tail::new()));
     }
 
     #[test]

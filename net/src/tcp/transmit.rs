@@ -135,6 +135,12 @@ impl<P: Lent> Tcb<P> {
         }
         let open = (self.una + self.window).beyond(self.nxt);
         let mut bytes = left.min(room.min(open).min(link.payload_max_bytes) as usize);
+        if bytes > self.mss as usize {
+            // More than a segment only as far as it need not be copied.
+            let (copied, tail) = self.send.split(offset, bytes);
+            let gathered: usize = tail.iter().map(|piece| piece.len()).sum();
+            bytes = (copied + gathered).clamp(self.mss as usize, bytes);
+        }
         if bytes < left {
             bytes = self.avoid_silly_window(bytes, room, open);
         }

@@ -4,6 +4,7 @@
 //! Frames live in buffers that are used again, so that a warm link allocates nothing.
 
 use super::{STACK_MAC, offload, pcap, random::Random};
+use crate::limits::{HEAD_MAX_BYTES, TAIL_PIECES};
 use crate::nic::{Nic, NicCounters, NicInfo, RxMeta, TxMeta};
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
@@ -124,6 +125,7 @@ impl Link {
                 mac: STACK_MAC,
                 mtu: 1500,
                 tx_checksum: false,
+                tail_pieces: 0,
                 tso4_max_bytes: 0,
             },
             transmit_frames: 256,
@@ -248,6 +250,7 @@ impl MemoryNic {
     /// Has the device complete checksums, and cut segments up to `tso4_max_bytes` (0 for none).
     pub fn with_offloads(mut self, tso4_max_bytes: u32) -> Self {
         self.info.tx_checksum = true;
+        self.info.tail_pieces = TAIL_PIECES;
         self.info.tso4_max_bytes = tso4_max_bytes;
         self
     }
@@ -301,18 +304,24 @@ impl Nic for MemoryNic {
         self.queued.len() < self.transmit_frames
     }
 
-    fn transmit<R, F>(&mut self, len: usize, fill: F) -> Result<R, F>
+    fn transmit<R, F>(&mut self, len: usize, tail: &[&'static [u8]], fill: F) -> Result<R, F>
     where
         F: FnOnce(&mut [u8]) -> (R, TxMeta),
     {
         let largest = (usize::from(self.info.mtu) + 14).max(self.info.tso4_max_bytes as usize);
-        if !self.can_transmit() || len > largest {
+        let tail_bytes: usize = tail.iter().map(|piece| piece.len()).sum();
+        if !self.can_transmit()
+            || len + tail_bytes > largest
+            || tail.len() > self.info.tail_pieces
+            || (tail_bytes > 0 && len > HEAD_MAX_BYTES)
+        {
             return Err(fill);
         }
         let mut frame = self.link.0.borrow_mut().spare.pop().unwrap_or_default();
         // Stale bytes, as in a ring: what the stack does not write is seen.
         frame.resize(len, 0xa5);
         let (result, meta) = fill(&mut frame);
+        tail.iter().for_each(|piece| frame.extend_from_slice(piece));
         self.queued.push_back((frame, meta));
         Ok(result)
     }

@@ -3,6 +3,7 @@
 
 use super::STACK_MAC;
 use super::frames::{ACK, SYN, Tcp};
+use crate::limits::TAIL_PIECES;
 use crate::nic::{Nic, NicCounters, NicInfo, RxMeta, TxMeta};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -26,7 +27,8 @@ impl Nic for OneFrame {
             mac: STACK_MAC,
             mtu: 1500,
             tx_checksum: true,
-            tso4_max_bytes: 65_550,
+            tail_pieces: TAIL_PIECES,
+            tso4_max_bytes: 65_549,
         }
     }
 
@@ -43,13 +45,15 @@ impl Nic for OneFrame {
         true
     }
 
-    fn transmit<R, F>(&mut self, len: usize, fill: F) -> Result<R, F>
+    fn transmit<R, F>(&mut self, len: usize, tail: &[&'static [u8]], fill: F) -> Result<R, F>
     where
         F: FnOnce(&mut [u8]) -> (R, TxMeta),
     {
         let sent = &mut self.0.borrow_mut().sent;
         sent.resize(len, 0);
-        Ok(fill(sent).0)
+        let result = fill(sent).0;
+        tail.iter().for_each(|piece| sent.extend_from_slice(piece));
+        Ok(result)
     }
 
     fn flush(&mut self) {}

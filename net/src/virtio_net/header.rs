@@ -7,6 +7,8 @@ pub(super) const HEADER_BYTES: usize = 12;
 
 /// The checksum is partial: whoever sends the frame on completes it.
 const NEEDS_CHECKSUM: u8 = 1;
+/// The device is to cut the frame into TCP/IPv4 segments (VIRTIO_NET_HDR_GSO_TCPV4).
+const CUT_TCP4: u8 = 1;
 /// The checksum has been looked at and is good.
 const DATA_VALID: u8 = 2;
 
@@ -16,6 +18,11 @@ pub(super) fn write(header: &mut [u8; HEADER_BYTES], meta: TxMeta) {
     *header = [0; HEADER_BYTES];
     if let Some(checksum) = meta.checksum {
         header[0] = NEEDS_CHECKSUM;
+        if let Some(segment_bytes) = meta.segment_bytes {
+            header[1] = CUT_TCP4;
+            header[2..4].copy_from_slice(&meta.header_bytes.to_le_bytes());
+            header[4..6].copy_from_slice(&segment_bytes.get().to_le_bytes());
+        }
         header[6..8].copy_from_slice(&checksum.start.to_le_bytes());
         header[8..10].copy_from_slice(&checksum.offset.to_le_bytes());
     }
@@ -50,6 +57,21 @@ mod tests {
             },
         );
         assert_eq!(header, [1, 0, 0, 0, 0, 0, 34, 0, 0x10, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_frame_to_be_cut_says_how() {
+        let mut header = [0xff; HEADER_BYTES];
+        let meta = TxMeta {
+            checksum: Some(PartialChecksum {
+                start: 34,
+                offset: 16,
+            }),
+            segment_bytes: core::num::NonZeroU16::new(1448),
+            header_bytes: 66,
+        };
+        write(&mut header, meta);
+        assert_eq!(header, [1, 1, 66, 0, 0xa8, 5, 34, 0, 16, 0, 0, 0]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod feature {
     pub(super) const GUEST_CSUM: u64 = 1 << 1;
     pub(super) const MTU: u64 = 1 << 3;
     pub(super) const MAC: u64 = 1 << 5;
+    pub(super) const HOST_TSO4: u64 = 1 << 11;
     pub(super) const CTRL_VQ: u64 = 1 << 17;
     pub(super) const MQ: u64 = 1 << 22;
 }
@@ -35,6 +36,8 @@ const CONTROL_OK: u8 = 0;
 
 /// The MTU of a device that does not say, in bytes.
 const DEFAULT_MTU_BYTES: u16 = 1500;
+/// Largest frame that the device is given to cut: a packet's length is a field of 16 bits.
+const TSO_MAX_BYTES: u32 = 14 + 65_535;
 /// The smallest MTU taken from a device, in bytes.
 const MIN_MTU_BYTES: u16 = 576;
 /// The largest MTU that fits the buffers, in bytes: a device with a larger one is used with the
@@ -141,6 +144,7 @@ fn open_or_fail(
         mac: config.mac,
         mtu: config.mtu,
         tx_checksum: accepted & feature::CSUM != 0,
+        tail_pieces: 0,
         tso4_max_bytes: 0,
     };
     let trusts_rx_checksum = accepted & feature::GUEST_CSUM != 0;
@@ -161,6 +165,12 @@ fn open_or_fail(
         let tx = device
             .tx_queue(request(index + 1))
             .map_err(|error| OpenError::Queue(index + 1, error))?;
+        let cuts = accepted & feature::HOST_TSO4 != 0;
+        let info = NicInfo {
+            tail_pieces: tx.tail_pieces(),
+            tso4_max_bytes: if cuts { TSO_MAX_BYTES } else { 0 },
+            ..info
+        };
         let acknowledge = device.interrupt_acknowledge();
         opened.push(QueuePair::new(
             info,
@@ -187,7 +197,14 @@ fn open_or_fail(
 
 /// Picks the features that the driver has a use for.
 fn choose_features(device: &mut Device, offered: u64, wants_several: bool) -> u64 {
-    let mut wanted = feature::CSUM | feature::GUEST_CSUM | feature::MAC | features::EVENT_INDEX;
+    let mut wanted = feature::CSUM | feature::GUEST_CSUM | feature::MAC;
+    wanted |= features::EVENT_INDEX | features::INDIRECT;
+    // A frame that is cut is larger than a buffer, so the device must take its tail from elsewhere;
+    // and cutting needs the checksum (VirtIO 1.2 §5.1.3.1).
+    let for_cutting = feature::CSUM | features::INDIRECT;
+    if offered & for_cutting == for_cutting {
+        wanted |= feature::HOST_TSO4;
+    }
     // A device whose MTU is accepted may send frames of that size; larger ones have no buffer.
     let mtu = device.config_u16(config::MTU);
     if mtu.is_some_and(|mtu| (MIN_MTU_BYTES..=MAX_MTU_BYTES).contains(&mtu)) {

@@ -84,11 +84,11 @@ impl Nic for QueuePair {
     }
 
     #[inline]
-    fn transmit<R, F>(&mut self, len: usize, fill: F) -> Result<R, F>
+    fn transmit<R, F>(&mut self, len: usize, tail: &[&'static [u8]], fill: F) -> Result<R, F>
     where
         F: FnOnce(&mut [u8]) -> (R, TxMeta),
     {
-        if len > TX_BUFFER_BYTES - HEADER_BYTES {
+        if len > TX_BUFFER_BYTES - HEADER_BYTES || tail.len() > self.info.tail_pieces {
             return Err(fill);
         }
         let Some(mut slot) = self.tx.reserve(HEADER_BYTES + len) else {
@@ -99,9 +99,10 @@ impl Nic for QueuePair {
         };
         let (result, meta) = fill(frame);
         header::write(header, meta);
-        slot.submit();
+        slot.submit_with_tail(tail);
+        let tail_bytes: usize = tail.iter().map(|piece| piece.len()).sum();
         self.counters.tx_frames += 1;
-        self.counters.tx_bytes += len as u64;
+        self.counters.tx_bytes += (len + tail_bytes) as u64;
         Ok(result)
     }
 

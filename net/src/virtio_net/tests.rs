@@ -278,7 +278,7 @@ fn frames_go_out_behind_a_header_when_flushed() {
         },
     ];
     for meta in metas {
-        let sent = pair.transmit(5, |bytes| {
+        let sent = pair.transmit(5, &[], |bytes| {
             bytes.copy_from_slice(b"hello");
             (42, meta)
         });
@@ -299,23 +299,67 @@ fn frames_go_out_behind_a_header_when_flushed() {
 }
 
 #[test]
+fn frames_are_left_to_the_device_to_cut_only_when_it_takes_their_tail() {
+    let with = |extra: u64, without: u64| {
+        let mut options = options();
+        options.features = (options.features | extra) & !without;
+        let (_, pair, _, tx) = open_one(options);
+        (pair, tx)
+    };
+    let cuts = |pair: &QueuePair| (pair.info().tail_pieces > 0, pair.info().tso4_max_bytes > 0);
+    assert_eq!(cuts(&with(0, 0).0), (false, false));
+    assert_eq!(cuts(&with(features::INDIRECT, CSUM).0), (true, false));
+    assert_eq!(cuts(&with(features::INDIRECT, HOST_TSO4).0), (true, false));
+    let (mut pair, mut tx) = with(features::INDIRECT, 0);
+    assert_eq!(cuts(&pair), (true, true));
+    static BODY: [u8; 60_000] = [b'b'; 60_000];
+    let meta = TxMeta {
+        checksum: Some(PartialChecksum {
+            start: 34,
+            offset: 16,
+        }),
+        segment_bytes: core::num::NonZeroU16::new(1448),
+        header_bytes: 66,
+    };
+    let sent = pair.transmit(66, &[&BODY, &BODY[..7]], |bytes| {
+        bytes.fill(b'h');
+        ((), meta)
+    });
+    assert!(sent.is_ok());
+    pair.flush();
+    let frame = tx.collect().unwrap();
+    assert_eq!(frame[..12], [1, 1, 66, 0, 0xa8, 5, 34, 0, 16, 0, 0, 0]);
+    assert_eq!(frame.len(), 12 + 66 + 60_007);
+    assert_eq!((frame[12], frame[78]), (b'h', b'b'));
+    assert_eq!(pair.counters().tx_bytes, 66 + 60_007);
+    let too_many = [&BODY[..]; 5];
+    assert!(pair.transmit(66, &too_many, |_| ((), meta)).is_err());
+}
+
+#[test]
 fn a_full_queue_and_a_frame_too_large_give_the_filler_back() {
     let (_, mut pair, _, mut tx) = open_one(options());
     let largest = usize::from(pair.info().mtu) + 14;
     let mut queued = 0;
     while pair.can_transmit() {
-        assert!(pair.transmit(largest, |_| ((), TxMeta::default())).is_ok());
+        assert!(
+            pair.transmit(largest, &[], |_| ((), TxMeta::default()))
+                .is_ok()
+        );
         queued += 1;
     }
     assert_eq!(queued, 16);
-    let refused = pair.transmit(1, |_| ("kept", TxMeta::default())).err();
+    let refused = pair.transmit(1, &[], |_| ("kept", TxMeta::default())).err();
     let filler = refused.expect("the queue is full");
     pair.flush();
     assert!(tx.collect().is_some() && pair.can_transmit());
-    assert_eq!(pair.transmit(1, filler).ok(), Some("kept"));
+    assert_eq!(pair.transmit(1, &[], filler).ok(), Some("kept"));
     while tx.collect().is_some() {}
     for len in [4096, usize::MAX] {
-        assert!(pair.transmit(len, |_| ((), TxMeta::default())).is_err());
+        assert!(
+            pair.transmit(len, &[], |_| ((), TxMeta::default()))
+                .is_err()
+        );
     }
 }
 
@@ -335,7 +379,7 @@ fn an_armed_pair_is_woken_by_a_frame_and_one_with_frames_does_not_sleep() {
 #[test]
 fn a_pair_with_no_room_to_send_is_woken_when_there_is() {
     let (_, mut pair, _, mut tx) = open_one(options());
-    while pair.transmit(60, |_| ((), TxMeta::default())).is_ok() {}
+    while pair.transmit(60, &[], |_| ((), TxMeta::default())).is_ok() {}
     pair.flush();
     assert!(!pair.arm());
     assert!(tx.collect().is_some() && tx.interrupts());
@@ -345,10 +389,10 @@ fn a_pair_with_no_room_to_send_is_woken_when_there_is() {
 #[test]
 fn a_device_that_lies_is_counted_and_cannot_stop_what_is_honest() {
     let (_, mut pair, mut rx, mut tx) = open_one(options());
-    assert!(pair.transmit(60, |_| ((), TxMeta::default())).is_ok());
+    assert!(pair.transmit(60, &[], |_| ((), TxMeta::default())).is_ok());
     pair.flush();
     tx.complete(16, 0);
-    while pair.transmit(60, |_| ((), TxMeta::default())).is_ok() {}
+    while pair.transmit(60, &[], |_| ((), TxMeta::default())).is_ok() {}
     assert!(!pair.can_transmit());
     assert_eq!(pair.counters().tx_bad_completions, 1);
 

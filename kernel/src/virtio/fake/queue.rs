@@ -109,8 +109,13 @@ impl FakeQueue {
         self.next_available = self.next_available.wrapping_add(1);
         let mut buffers = Vec::new();
         let mut next = Some(id);
+        let mut table = self.ring.descriptors;
         while let Some(at) = next {
-            let descriptor = self.ring.descriptors + 16 * u64::from(at);
+            let mut descriptor = table + 16 * u64::from(at);
+            if read::<u16>(descriptor + 12) & 4 != 0 {
+                table = read(descriptor);
+                descriptor = table;
+            }
             let flags = read::<u16>(descriptor + 12);
             buffers.push(FakeBuffer {
                 address: read(descriptor),
