@@ -165,6 +165,8 @@ counters! {
     half_open_lost,
     /// Released connections that had to be reset: unread bytes, or no end within the linger time.
     linger_resets,
+    /// Connections reset because their listener ended before they were accepted.
+    listener_resets,
     /// Segments for connections that do not exist, answered with RST unless they were one.
     unknown_segments,
     /// Segments of connections that were out of place: old, beyond the window, or not to be trusted.

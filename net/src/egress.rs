@@ -213,10 +213,10 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     }
 
     /// Takes a connection whose handshake came to nothing out of everything.
-    fn lose_half_open(&mut self, index: u32) {
+    pub(crate) fn lose_half_open(&mut self, index: u32) {
         let slot = self.connections.slot(index);
         if let Role::HalfOpen(listener) = slot.role {
-            self.listeners[usize::from(listener)].lose();
+            self.listeners.lose(listener);
             self.half_open -= 1;
             self.output.counters.half_open_lost += 1;
         }

@@ -6,14 +6,14 @@
 //! two cores over a pair of single-producer rings, so that nothing is allocated after start-up. A
 //! core with no box left for another drops what it had for it: the counter is the caller's.
 //!
-//! Invariants: one writer and one reader per ring; a frame is handed over at most once; nothing
-//! here waits.
+//! Invariants: one writer and one reader per ring; a frame visits a core at most twice per change
+//! of the port table (to be asked for, and as its owner); nothing on the way of a frame waits.
 
 use crate::address::{Address, AddressWord};
 use crate::flow::FlowHasher;
 use crate::limits::{HANDOVER_FRAME_BYTES, HANDOVER_RING_FRAMES, handover_frames};
 use crate::nic::TxMeta;
-use crate::port_table::PortTable;
+use crate::port_table::{Asked, PortTable};
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -70,8 +70,9 @@ pub(crate) struct Parcel {
 /// What the other core is to do with the frame.
 #[derive(Clone, Copy)]
 pub(crate) enum ParcelKind {
-    /// Take it in: it is of a flow of that core, and its checksums are good.
-    Received,
+    /// Take it in: it may be of a flow of that core, and its checksums are good. With the cores that
+    /// were asked for it so far.
+    Received(Asked),
     /// Send it.
     Transmit(TxMeta),
 }
@@ -219,8 +220,13 @@ impl FabricPort {
         (word != 0).then_some(([a, b, c, d, e, f], (word >> 48) as u16))
     }
 
-    /// Gives a received frame to the core that owns its flow.
-    pub(crate) fn hand_over(&mut self, to: CoreId, frame: &[u8]) -> Result<(), HandOverError> {
+    /// Gives a received frame to the core that owns its flow, or may have it.
+    pub(crate) fn hand_over(
+        &mut self,
+        to: CoreId,
+        frame: &[u8],
+        asked: Asked,
+    ) -> Result<(), HandOverError> {
         let bytes = frame.len();
         if bytes > HANDOVER_FRAME_BYTES {
             return Err(HandOverError::TooLarge);
@@ -230,7 +236,7 @@ impl FabricPort {
         let mut spare = lane.take_spare().ok_or(HandOverError::Full)?;
         spare[..bytes].copy_from_slice(frame);
         lane.put(Parcel {
-            kind: ParcelKind::Received,
+            kind: ParcelKind::Received(asked),
             bytes,
             frame: spare,
         });
@@ -333,10 +339,13 @@ mod tests {
         for turn in 0..5 {
             for number in 0..room {
                 let frame = [turn, number as u8, 7];
-                assert_eq!(first.hand_over(second.core(), &frame), Ok(()));
+                assert_eq!(
+                    first.hand_over(second.core(), &frame, Asked::default()),
+                    Ok(())
+                );
             }
             assert_eq!(
-                first.hand_over(second.core(), &[9]),
+                first.hand_over(second.core(), &[9], Asked::default()),
                 Err(HandOverError::Full)
             );
             assert_eq!(first.take_woken(), CoreMask::only(second.core()));
@@ -350,11 +359,11 @@ mod tests {
         }
         let huge = [0; HANDOVER_FRAME_BYTES + 1];
         assert_eq!(
-            first.hand_over(second.core(), &huge),
+            first.hand_over(second.core(), &huge, Asked::default()),
             Err(HandOverError::TooLarge)
         );
         assert_eq!(
-            first.hand_over(first.core(), &[1]),
+            first.hand_over(first.core(), &[1], Asked::default()),
             Err(HandOverError::Full)
         );
     }

@@ -63,6 +63,17 @@ impl FlowTable {
         self.len == 0
     }
 
+    /// Yields every flow, in no order; looks at the whole table.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &FlowKey> {
+        let entries = if self.is_empty() {
+            &[][..]
+        } else {
+            &self.entries
+        };
+        let used = entries.iter().filter(|entry| entry.value != EMPTY);
+        used.map(|entry| &entry.key)
+    }
+
     /// Looks a flow up. `hash` is its [`FlowHasher::hash`], which the caller has anyway.
     #[inline]
     pub fn find(&self, hash: u64, key: &FlowKey) -> Option<u32> {

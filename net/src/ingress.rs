@@ -2,19 +2,19 @@
 //! listeners, TIME_WAIT, ARP, ICMP and DHCP; and what changes on a connection for the layer above.
 //!
 //! Upstream: the [`Nic`] and the fabric. Downstream: [`tcp`](crate::tcp), and events. A segment's
-//! receiver is, in this order: a connection of this core; the core that owns its flow; a
-//! TIME_WAIT entry; a listener (RFC 9293 §3.10.7).
+//! receiver is, in this order: a connection of this core; a TIME_WAIT entry; a core that may have
+//! the connection, or that owns its flow; a listener (RFC 9293 §3.10.7).
 
 use crate::arp;
-use crate::connect;
 use crate::connection::Role;
 use crate::counters::DropReason;
 use crate::demux::{self, Route, Segment};
 use crate::event::Pending;
-use crate::fabric::{FabricPort, HandOverError, ParcelKind};
+use crate::fabric::{HandOverError, ParcelKind};
 use crate::icmp;
 use crate::limits::{HANDOVER_BATCH_FRAMES, RX_BATCH_FRAMES};
 use crate::nic::{Nic, TxMeta};
+use crate::port_table::Asked;
 use crate::stack::Stack;
 use crate::tcp::{Arrived, Lent, News};
 use core::net::Ipv4Addr;
@@ -27,8 +27,9 @@ const IPPROTO_ICMP: u8 = 1;
 /// A received frame and what is known of it beside its bytes.
 pub(crate) struct Arrival<'a> {
     pub(crate) frame: &'a [u8],
-    /// It came from another core, which has verified it and found that it is for this one.
-    has_crossed: bool,
+    /// It came from another core, which has verified it and found that it may be for this one:
+    /// with the cores that were asked for its flow so far.
+    crossed: Option<Asked>,
     pub(crate) now: Instant,
 }
 
@@ -53,6 +54,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         if self.output.port.address().look() != self.address_seen {
             self.follow_address();
         }
+        self.follow_ports(now);
         let mut frames = 0;
         while frames < RX_BATCH_FRAMES {
             let Some((frame, meta)) = self.output.nic.as_mut().and_then(Nic::receive) else {
@@ -60,7 +62,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             };
             let arrival = Arrival {
                 frame: frame.as_ref(),
-                has_crossed: false,
+                crossed: None,
                 now,
             };
             self.process(&arrival, meta.checksum_valid);
@@ -85,11 +87,11 @@ impl<N: Nic, P: Lent> Stack<N, P> {
                 return taken;
             };
             match parcel.kind {
-                ParcelKind::Received => {
+                ParcelKind::Received(asked) => {
                     self.output.counters.handovers_in += 1;
                     let arrival = Arrival {
                         frame: parcel.frame(),
-                        has_crossed: true,
+                        crossed: Some(asked),
                         now,
                     };
                     self.process(&arrival, true);
@@ -162,10 +164,10 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             client.process(arrival.frame, &mut self.output, arrival.now);
             self.dhcp_is_due = true;
         }
-        if !arrival.has_crossed {
+        if arrival.crossed.is_none() {
             let own = self.output.port.core();
             for core in self.output.port.cores().iter().filter(|core| *core != own) {
-                self.hand_over(core, arrival.frame);
+                self.hand_over(core, arrival.frame, Asked::default());
             }
         }
     }
@@ -179,14 +181,16 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             return;
         }
         match self.output.port.dhcp_core() {
-            Some(core) if !arrival.has_crossed => self.hand_over(core, arrival.frame),
+            Some(core) if arrival.crossed.is_none() => {
+                self.hand_over(core, arrival.frame, Asked::default());
+            }
             _ => self.output.counters.count_drop(DropReason::UdpPort),
         }
     }
 
-    fn hand_over(&mut self, to: CoreId, frame: &[u8]) {
+    fn hand_over(&mut self, to: CoreId, frame: &[u8], asked: Asked) {
         let counters = &mut self.output.counters;
-        match self.output.port.hand_over(to, frame) {
+        match self.output.port.hand_over(to, frame, asked) {
             Ok(()) => counters.handovers_out += 1,
             Err(HandOverError::Full) => counters.count_drop(DropReason::HandoverFull),
             Err(HandOverError::TooLarge) => counters.count_drop(DropReason::HandoverTooLarge),
@@ -198,25 +202,19 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         if let Some(index) = self.flows.find(hash, &segment.key) {
             return self.process_flow(index, arrival, segment);
         }
-        let port = &self.output.port;
-        if !arrival.has_crossed
-            && port.cores().len() > 1
-            && let Some(owner) = owner_of(port, segment.key.local_port, hash)
-            && owner != port.core()
-        {
-            return self.hand_over(owner, arrival.frame);
-        }
         if let Some(remains) = self.time_wait.find(hash, &segment.key)
             && self.process_time_wait(remains, arrival, segment)
         {
             return;
         }
-        if segment.flags.is_opening() {
-            let port = segment.key.local_port;
-            let listener = self.listeners.iter().position(|queue| queue.port == port);
-            if let Some(listener) = listener {
-                return self.process_opening(listener, hash, arrival, segment);
-            }
+        let mut asked = arrival.crossed.unwrap_or_default();
+        if let Some(core) = self.steer(&segment.key, hash, &mut asked) {
+            return self.hand_over(core, arrival.frame, asked);
+        }
+        if segment.flags.is_opening()
+            && let Some(listener) = self.listeners.at_port(segment.key.local_port)
+        {
+            return self.process_opening(listener, hash, arrival, segment);
         }
         self.output.counters.unknown_segments += 1;
         self.reject(arrival, segment);
@@ -315,11 +313,4 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             self.dirty.push(index);
         }
     }
-}
-
-/// Returns the core that a flow without a connection here belongs to: by its listener, or as one
-/// that a core has opened.
-fn owner_of(port: &FabricPort, local_port: u16, hash: u64) -> Option<CoreId> {
-    let listening = port.ports().owner(local_port, hash);
-    listening.or_else(|| connect::owner(port.cores(), local_port, hash))
 }

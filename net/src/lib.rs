@@ -13,7 +13,7 @@
 //!
 //! Reading order: [`nic`], [`stack`], `ingress`, `opening`, `commands`, [`connect`] with
 //! `neighbours`, `egress`, `demux`, `connection`,
-//! `listener`, `time_wait`, `tcp` with [`chunk`], `output`, then [`fabric`] with `port_table` and [`address`]; the
+//! `listener`, `listening`, `time_wait`, `tcp` with [`chunk`], `output`, then [`fabric`] with `port_table` and [`address`]; the
 //! rest are tables. [`limits`] and [`counters`] say what is bounded and what is counted.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -42,6 +42,7 @@ mod ingress;
 mod isn;
 pub mod limits;
 mod listener;
+mod listening;
 #[cfg(all(test, loom))]
 mod loom_tests;
 mod neighbours;

@@ -37,7 +37,10 @@ pub const fn handover_frames(cores: usize) -> usize {
 pub const MTU_WITHOUT_QUEUE_PAIR_BYTES: u16 = 1500;
 
 /// Ports that can be listened on at once in one appliance.
-pub const PORTS: usize = 16;
+pub const PORTS: usize = if cfg!(loom) { 1 } else { 16 };
+
+/// How often a core that has flows of a share that moved looks whether any is left.
+pub const STRAYS_CHECK: Duration = Duration::from_secs(1);
 
 /// Listeners of one core.
 pub const LISTENERS: usize = 16;

@@ -3,9 +3,11 @@
 
 use crate::address::{Address, AddressWord};
 use crate::fabric::{FabricPort, HandOverError, fabric};
+use crate::port_table::{Asked, PortTable, heaviest};
 use core::net::Ipv4Addr;
-use kernel::CoreId;
+use kernel::spsc::{Consumer, Producer, ring};
 use kernel::sync::Arc;
+use kernel::{CoreId, CoreMask};
 use loom::thread;
 use std::vec::Vec;
 
@@ -33,7 +35,7 @@ fn frames_cross_once_and_their_boxes_come_back() {
         });
         // There are two boxes: the third frame goes if one has come back by then.
         let sent: Vec<_> = (0..3)
-            .map(|number| first.hand_over(ONE, &[number]))
+            .map(|number| first.hand_over(ONE, &[number], Asked::default()))
             .collect();
         let (mut second, mut taken) = other.join().unwrap();
         while let Some(parcel) = second.take(CoreId::BOOT) {
@@ -49,7 +51,10 @@ fn frames_cross_once_and_their_boxes_come_back() {
         };
         assert!(sent[0].is_ok() && sent[1].is_ok());
         assert!(taken.iter().copied().eq(0..expected), "{taken:?}");
-        assert!(first.hand_over(ONE, &[9]).is_ok(), "every box came back");
+        assert!(
+            first.hand_over(ONE, &[9], Asked::default()).is_ok(),
+            "every box came back"
+        );
     });
 }
 
@@ -91,5 +96,167 @@ fn an_address_comes_with_its_gateway() {
             Some(read) => assert_eq!(read, address(read.address.octets()[3])),
         }
         assert_eq!(word.read(word.look()), Some(address(2)));
+    });
+}
+
+const PORT: u16 = 80;
+
+/// A core as far as a SYN sees it: its end of the rings to the other, and whether it has the flow.
+struct Core {
+    id: CoreId,
+    table: Arc<PortTable>,
+    to_other: Producer<Asked>,
+    from_other: Consumer<Asked>,
+    has_flow: bool,
+    /// Times that it began the flow.
+    begun: usize,
+}
+
+impl Core {
+    /// Makes two cores with a ring each way, of which the first answers the port alone.
+    fn pair() -> (Core, Core) {
+        let table = Arc::new(PortTable::new());
+        let first = CoreMask::only(CoreId::BOOT);
+        table.claim(PORT, first, CoreId::BOOT).unwrap();
+        let (to_second, from_first) = ring(4);
+        let (to_first, from_second) = ring(4);
+        let core = |id, to_other, from_other| Core {
+            id,
+            table: table.clone(),
+            to_other,
+            from_other,
+            has_flow: false,
+            begun: 0,
+        };
+        (
+            core(CoreId::BOOT, to_second, from_second),
+            core(ONE, to_first, from_first),
+        )
+    }
+
+    /// Takes a SYN of the flow in, as a stack does.
+    fn process(&mut self, hash: u64, mut asked: Asked) {
+        if self.has_flow {
+            return;
+        }
+        match self.table.steer(PORT, hash, self.id, &mut asked, || None) {
+            Some(_) => self.to_other.push(asked).expect("room"),
+            None => {
+                self.has_flow = true;
+                self.begun += 1;
+            }
+        }
+    }
+
+    /// Takes in what the other core has for this one, and returns how much that was.
+    fn drain(&mut self, hash: u64) -> usize {
+        let mut taken = 0;
+        while let Some(asked) = self.from_other.pop() {
+            self.process(hash, asked);
+            taken += 1;
+        }
+        taken
+    }
+
+    fn settle(&self) {
+        let has_flow = self.has_flow;
+        self.table.settle(self.id, |_| has_flow);
+    }
+}
+
+/// Returns the hash of a flow that a slot of the second core takes from the first.
+fn hash_that_moves() -> u64 {
+    let moves = |hash: &u64| heaviest(0b11, *hash) == Some(1);
+    (1..100).find(moves).expect("half of them do")
+}
+
+/// Lets both cores finish with what is on the way, and asserts that one has begun the flow, once.
+fn assert_answered_once(first: &mut Core, second: &mut Core, hash: u64) {
+    while first.drain(hash) + second.drain(hash) > 0 {}
+    assert_eq!(first.begun + second.begun, 1);
+    // A later segment finds it from everywhere.
+    for _ in 0..2 {
+        first.process(hash, Asked::default());
+        second.process(hash, Asked::default());
+        while first.drain(hash) + second.drain(hash) > 0 {}
+    }
+    assert_eq!(first.begun + second.begun, 1);
+}
+
+#[test]
+fn a_syn_is_answered_once_while_its_share_moves() {
+    let hash = hash_that_moves();
+    loom::model(move || {
+        let (mut first, mut second) = Core::pair();
+        let other = thread::spawn(move || {
+            let mask = CoreMask::only(ONE);
+            second.table.claim(PORT, mask, ONE).unwrap();
+            // The copy of the SYN that came on this core's queue.
+            second.process(hash, Asked::default());
+            second.drain(hash);
+            second
+        });
+        first.process(hash, Asked::default());
+        first.settle();
+        first.drain(hash);
+        let mut second = other.join().unwrap();
+        assert_answered_once(&mut first, &mut second, hash);
+    });
+}
+
+#[test]
+fn a_syn_is_answered_once_while_its_share_moves_and_comes_back() {
+    let hash = hash_that_moves();
+    loom::model(move || {
+        let (mut first, mut second) = Core::pair();
+        let other = thread::spawn(move || {
+            let mask = CoreMask::only(ONE);
+            second.table.claim(PORT, mask, ONE).unwrap();
+            second.process(hash, Asked::default());
+            second.table.release(PORT, mask, ONE);
+            second.settle();
+            second.drain(hash);
+            second
+        });
+        first.process(hash, Asked::default());
+        first.settle();
+        let mut second = other.join().unwrap();
+        assert_answered_once(&mut first, &mut second, hash);
+    });
+}
+
+#[test]
+fn a_syn_is_answered_once_while_its_core_gives_its_share_up() {
+    let stays = |hash: &u64| heaviest(0b11, *hash) == Some(0);
+    let hash = (1..100).find(stays).expect("half of them do");
+    loom::model(move || {
+        let (mut first, mut second) = Core::pair();
+        let table = first.table.clone();
+        table.claim(PORT, CoreMask::only(ONE), ONE).unwrap();
+        first.settle();
+        let other = thread::spawn(move || {
+            second.process(hash, Asked::default());
+            second
+        });
+        first.process(hash, Asked::default());
+        table.release(PORT, CoreMask::only(CoreId::BOOT), CoreId::BOOT);
+        first.settle();
+        let mut second = other.join().unwrap();
+        assert_answered_once(&mut first, &mut second, hash);
+    });
+}
+
+#[test]
+fn one_of_two_cores_gets_a_slot_that_both_claim() {
+    loom::model(|| {
+        let table = Arc::new(PortTable::new());
+        let theirs = table.clone();
+        let both = CoreMask::first(2);
+        let other = thread::spawn(move || theirs.claim(PORT, both, ONE));
+        let ours = table.claim(PORT, CoreMask::only(CoreId::BOOT), CoreId::BOOT);
+        let theirs = other.join().unwrap();
+        assert_ne!(ours.is_ok(), theirs.is_ok());
+        let owner = if ours.is_ok() { CoreId::BOOT } else { ONE };
+        assert_eq!(table.owner(PORT, 7), Some(owner));
     });
 }

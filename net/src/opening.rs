@@ -19,13 +19,13 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     /// send it again.
     pub(crate) fn process_opening(
         &mut self,
-        listener: usize,
+        listener: u8,
         hash: u64,
         arrival: &Arrival<'_>,
         segment: &Segment,
     ) {
         let slots = self.connections.count();
-        let refusal = if !self.listeners[listener].has_room() {
+        let refusal = if !self.listeners.has_room(listener) {
             DropReason::BacklogFull
         } else if self.half_open >= limits::half_open(slots) {
             DropReason::HalfOpenFull
@@ -49,11 +49,11 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         slot.key = segment.key;
         slot.hash = hash;
         slot.peer = arrival.sender();
-        slot.role = Role::HalfOpen(listener as u8);
+        slot.role = Role::HalfOpen(listener);
         slot.tcb
             .open_passive(&opening, segment.sequence, segment.window, options);
         slot.attached = self.flows.insert(hash, segment.key, index);
-        self.listeners[listener].begin();
+        self.listeners.begin(listener);
         self.half_open += 1;
         self.output.counters.connections_begun += 1;
         self.mark_dirty(index);
@@ -68,7 +68,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         if let Role::HalfOpen(listener) = slot.role {
             slot.role = Role::Waiting(listener);
             self.half_open -= 1;
-            self.listeners[usize::from(listener)].enqueue(index);
+            self.listeners.enqueue(listener, index);
             self.add_event(index, Pending::INCOMING);
         } else {
             self.add_event(index, Pending::CONNECTED);

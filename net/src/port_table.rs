@@ -1,31 +1,45 @@
-//! Which core answers which port, shared by all cores: written at `listen`, read without a lock.
+//! Which core answers which port, shared by all cores: read without a lock on every core, changed
+//! when a listener begins, changes its mask, or ends.
 //!
-//! A port has one slot per core of its listeners' masks. A flow's slot is chosen by its hash, and
-//! the slot says which core answers: the one whose listener has the slot in its mask. So listeners
-//! with the masks {0} and {1} share a port evenly, and one with the mask {0, 1} answers alone.
-//! Ports are never given back. A listener that joins a port late takes over its share of new
-//! flows, and of segments of old flows that arrive on a core that does not have them: let all
-//! listeners of a port begin before its traffic.
+//! **The map.** A port has one *slot* per core of its listeners' masks. A flow's slot is the one
+//! whose keyed weight is highest (rendezvous hashing: Thaler and Ravishankar, 1998), and the slot
+//! says which core answers: the one whose listener has it in its mask. So listeners with the masks
+//! {0} and {1} share a port evenly, one with {0, 1} answers alone, and when a slot comes or goes,
+//! only the flows of that slot move.
+//!
+//! **What moves are new flows.** A connection stays on the core that began it. Cores that may have
+//! flows which the map gives to another are the port's *strays*, and a segment that no core has
+//! claimed yet visits them before the owner decides what it is. A change marks as strays all cores
+//! that answered before it, *before* it is made; a core takes its mark away when it has seen the
+//! change and has no such flow (any more). A flow is begun only by a core that is the owner by the map
+//! it reads at that moment, and only after every stray has been asked: so no SYN is answered twice,
+//! whatever order the cores see a change in, and none is lost (see the test under loom).
+//!
+//! Invariants: slots of a port are disjoint between listeners; a port is given back when it has
+//! neither slots nor strays; writers exclude each other, and no reader waits.
 
 use crate::limits::PORTS;
 use kernel::limits::MAX_CORES;
 use kernel::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use kernel::sync::spin;
 use kernel::{CoreId, CoreMask};
 
 /// The table.
 pub(crate) struct PortTable {
+    /// Twice the number of changes; odd while one is made.
+    version: AtomicU32,
     ports: [Port; PORTS],
 }
 
 struct Port {
     /// The port, 0 while free.
     port: AtomicU32,
-    /// Slots that some listener has claimed; makes masks disjoint.
-    claimed: AtomicU64,
-    /// Claimed slots whose `answers` is written.
-    ready: AtomicU64,
-    /// Which core answers for each slot.
+    /// Slots that some listener has in its mask.
+    slots: AtomicU64,
+    /// Which core answers for each of those.
     answers: [AtomicU8; MAX_CORES],
+    /// Cores that may have flows which the map gives to another.
+    strays: AtomicU64,
 }
 
 /// Why a claim failed.
@@ -37,117 +51,241 @@ pub(crate) enum ClaimError {
     Full,
 }
 
+/// Cores that have been asked for the flow of a segment and do not have it; travels with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Asked {
+    cores: CoreMask,
+    /// Of the map that they were asked under; another may have given them the flow since.
+    version: u32,
+}
+
+/// The right to change the table.
+struct Change<'a> {
+    table: &'a PortTable,
+    /// The version when it is over.
+    next: u32,
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.table.version.store(self.next, Ordering::Release);
+    }
+}
+
 impl PortTable {
     pub(crate) fn new() -> Self {
         PortTable {
+            version: AtomicU32::new(0),
             ports: core::array::from_fn(|_| Port {
                 port: AtomicU32::new(0),
-                claimed: AtomicU64::new(0),
-                ready: AtomicU64::new(0),
+                slots: AtomicU64::new(0),
                 answers: core::array::from_fn(|_| AtomicU8::new(0)),
+                strays: AtomicU64::new(0),
             }),
         }
     }
 
     /// Lets `core` answer the slots in `mask` of `port`.
     pub(crate) fn claim(&self, port: u16, mask: CoreMask, core: CoreId) -> Result<(), ClaimError> {
-        let entry = self.entry(port).ok_or(ClaimError::Full)?;
-        let before = entry.claimed.fetch_or(mask.bits(), Ordering::AcqRel);
-        if before & mask.bits() != 0 {
-            // Give back what was free; nobody else can have got it in between.
-            entry
-                .claimed
-                .fetch_and(!(mask.bits() & !before), Ordering::AcqRel);
-            return Err(ClaimError::Taken);
-        }
-        for slot in mask.iter() {
-            entry.answers[slot.index()].store(core.index() as u8, Ordering::Relaxed);
-        }
-        entry.ready.fetch_or(mask.bits(), Ordering::Release);
+        let _change = self.change();
+        let is_it = |entry: &&Port| entry.is_of(port);
+        let known = self.ports.iter().find(is_it);
+        let free = || self.ports.iter().find(|entry| entry.is_of(0));
+        let entry = known.or_else(free).ok_or(ClaimError::Full)?;
+        entry.change_slots(CoreMask::EMPTY, mask, core)?;
+        entry.port.store(u32::from(port), Ordering::Release);
         Ok(())
+    }
+
+    /// Lets `core` answer the slots in `to` of `port` instead of those in `from`, which are its own.
+    pub(crate) fn change_mask(
+        &self,
+        port: u16,
+        from: CoreMask,
+        to: CoreMask,
+        core: CoreId,
+    ) -> Result<(), ClaimError> {
+        let _change = self.change();
+        let entry = self.entry(port).ok_or(ClaimError::Full)?;
+        entry.change_slots(from, to, core)
+    }
+
+    /// Takes the slots in `mask` of `port` from `core`, which has them.
+    pub(crate) fn release(&self, port: u16, mask: CoreMask, core: CoreId) {
+        // Only to claim more can fail.
+        let _ = self.change_mask(port, mask, CoreMask::EMPTY, core);
+    }
+
+    /// Returns where a segment goes that `here` has no flow for: to a core that has not been asked
+    /// for it and may have it, else to the owner of the flow, which is `opener`'s to say when nobody
+    /// listens; `None` when it is for `here` to say what it is.
+    #[inline]
+    pub(crate) fn steer(
+        &self,
+        port: u16,
+        hash: u64,
+        here: CoreId,
+        asked: &mut Asked,
+        opener: impl FnOnce() -> Option<CoreId>,
+    ) -> Option<CoreId> {
+        let version = self.version.load(Ordering::Acquire);
+        if asked.version != version {
+            *asked = Asked {
+                cores: CoreMask::EMPTY,
+                version,
+            };
+        }
+        asked.cores.insert(here);
+        let Some(entry) = self.entry(port) else {
+            return opener().filter(|core| *core != here);
+        };
+        // In this order: whoever sees a changed map sees the strays that were marked before it.
+        let owner = entry.owner(hash).or_else(opener);
+        let strays = entry.strays.load(Ordering::Acquire);
+        let unasked = CoreMask::from_bits(strays & !asked.cores.bits());
+        unasked.iter().next().or(owner).filter(|core| *core != here)
     }
 
     /// Returns the core that answers a flow with this hash on `port`, if any does.
     pub(crate) fn owner(&self, port: u16, hash: u64) -> Option<CoreId> {
-        let mut used = self.ports.iter();
-        let entry = used.find(|entry| entry.port.load(Ordering::Acquire) == u32::from(port))?;
-        let ready = entry.ready.load(Ordering::Acquire);
-        let count = u64::from(ready.count_ones());
-        // The high half of the hash: the low half chooses places in tables.
-        let rank = ((hash >> 32) * count) >> 32;
-        let slot = nth_set_bit(ready, rank as u32)?;
-        CoreId::new(usize::from(entry.answers[slot].load(Ordering::Relaxed)))
+        self.entry(port)?.owner(hash)
     }
 
-    /// Finds the entry of a port, or takes the first free one. Entries are never given back, and
-    /// all cores look in the same order, so one port cannot get two.
+    /// Returns a number that differs after every change.
+    #[inline]
+    pub(crate) fn version(&self) -> u32 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Takes `core`'s mark away from the ports of which it has no stray flow, as `has_strays` says,
+    /// and returns whether none is left that it has, or could not be looked at because of a change.
+    pub(crate) fn settle(&self, core: CoreId, mut has_strays: impl FnMut(u16) -> bool) -> bool {
+        let version = self.version();
+        if version % 2 == 1 {
+            return false;
+        }
+        let mut is_settled = true;
+        for entry in &self.ports {
+            let strays = CoreMask::from_bits(entry.strays.load(Ordering::Acquire));
+            if strays.contains(core) {
+                let port = entry.port.load(Ordering::Acquire) as u16;
+                is_settled &= !has_strays(port) && self.unmark(entry, core, version);
+            }
+        }
+        is_settled
+    }
+
+    /// Takes a core's mark away, unless the map has changed since `version`; gives a port back that
+    /// nobody needs any more.
+    fn unmark(&self, entry: &Port, core: CoreId, version: u32) -> bool {
+        let locked = version.wrapping_add(1);
+        let taken =
+            self.version
+                .compare_exchange(version, locked, Ordering::Acquire, Ordering::Relaxed);
+        if taken.is_err() {
+            return false;
+        }
+        // Not a change of the map: nobody has to look again.
+        let _change = Change {
+            table: self,
+            next: version,
+        };
+        let mark = CoreMask::only(core).bits();
+        let before = entry.strays.fetch_and(!mark, Ordering::AcqRel);
+        if before & !mark == 0 && entry.slots.load(Ordering::Relaxed) == 0 {
+            entry.port.store(0, Ordering::Release);
+        }
+        true
+    }
+
+    /// Waits until no other core changes the table, and keeps them from it.
+    fn change(&self) -> Change<'_> {
+        loop {
+            let version = self.version.load(Ordering::Relaxed) & !1;
+            let locked = version.wrapping_add(1);
+            let taken = self.version.compare_exchange(
+                version,
+                locked,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            );
+            if taken.is_ok() {
+                return Change {
+                    table: self,
+                    next: version.wrapping_add(2),
+                };
+            }
+            spin();
+        }
+    }
+
+    #[inline]
     fn entry(&self, port: u16) -> Option<&Port> {
-        let wanted = u32::from(port);
-        self.ports.iter().find(|entry| {
-            let taken = entry
-                .port
-                .compare_exchange(0, wanted, Ordering::AcqRel, Ordering::Acquire);
-            taken.is_ok() || taken == Err(wanted)
-        })
+        self.ports.iter().find(|entry| entry.is_of(port))
     }
 }
 
-/// Returns the index of the set bit of rank `rank`, counted from the lowest.
-fn nth_set_bit(mut bits: u64, rank: u32) -> Option<usize> {
-    for _ in 0..rank {
-        bits &= bits.wrapping_sub(1);
+impl Port {
+    #[inline]
+    fn is_of(&self, port: u16) -> bool {
+        self.port.load(Ordering::Acquire) == u32::from(port)
     }
-    (bits != 0).then(|| bits.trailing_zeros() as usize)
+
+    /// Gives `core` the slots in `to` in the place of those in `from`. To be called by whoever may
+    /// change the table.
+    fn change_slots(&self, from: CoreMask, to: CoreMask, core: CoreId) -> Result<(), ClaimError> {
+        let before = CoreMask::from_bits(self.slots.load(Ordering::Relaxed));
+        let others = CoreMask::from_bits(before.bits() & !from.bits());
+        if !others.and(to).is_empty() {
+            return Err(ClaimError::Taken);
+        }
+        // Whoever has answered may have flows that move away: marked first.
+        let answering = before
+            .iter()
+            .filter_map(|slot| self.answering(slot.index()));
+        let marks = answering.fold(CoreMask::EMPTY, |mut marks, core| {
+            marks.insert(core);
+            marks
+        });
+        self.strays.fetch_or(marks.bits(), Ordering::AcqRel);
+        for slot in to.iter() {
+            self.answers[slot.index()].store(core.index() as u8, Ordering::Release);
+        }
+        self.slots.store(others.or(to).bits(), Ordering::Release);
+        Ok(())
+    }
+
+    #[inline]
+    fn owner(&self, hash: u64) -> Option<CoreId> {
+        let slots = self.slots.load(Ordering::Acquire);
+        self.answering(heaviest(slots, hash)?)
+    }
+
+    #[inline]
+    fn answering(&self, slot: usize) -> Option<CoreId> {
+        CoreId::new(usize::from(self.answers[slot].load(Ordering::Acquire)))
+    }
+}
+
+/// Returns the slot that weighs most for a flow.
+#[inline]
+pub(crate) fn heaviest(slots: u64, hash: u64) -> Option<usize> {
+    if slots & slots.wrapping_sub(1) == 0 {
+        return (slots != 0).then(|| slots.trailing_zeros() as usize);
+    }
+    let slots = CoreMask::from_bits(slots).iter().map(CoreId::index);
+    slots.max_by_key(|slot| weight(hash, *slot))
+}
+
+/// Mixes a flow's hash, which is keyed, with a slot (the finaliser of SplitMix64).
+#[inline]
+fn weight(hash: u64, slot: usize) -> u64 {
+    let mut word = hash ^ (slot as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ word >> 31
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    const ONE: CoreId = CoreId::new(1).unwrap();
-    const THREE: CoreId = CoreId::new(3).unwrap();
-
-    #[test]
-    fn masks_of_a_port_are_disjoint() {
-        let table = PortTable::new();
-        let first = CoreMask::from_bits(0b0011);
-        assert_eq!(table.claim(80, first, CoreId::BOOT), Ok(()));
-        let overlapping = CoreMask::from_bits(0b0110);
-        assert_eq!(table.claim(80, overlapping, ONE), Err(ClaimError::Taken));
-        let rest = CoreMask::from_bits(0b0100);
-        assert_eq!(
-            table.claim(80, rest, ONE),
-            Ok(()),
-            "what was free was given back"
-        );
-        assert_eq!(table.claim(81, overlapping, ONE), Ok(()), "another port");
-    }
-
-    #[test]
-    fn flows_spread_over_the_slots_of_the_port() {
-        let table = PortTable::new();
-        assert_eq!(table.owner(80, 7), None);
-        table
-            .claim(80, CoreMask::from_bits(0b0101), CoreId::BOOT)
-            .unwrap();
-        table.claim(80, CoreMask::from_bits(0b1000), THREE).unwrap();
-        let mut counts = [0; 4];
-        for flow in 0..3000u64 {
-            let hash = flow.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            counts[table.owner(80, hash).unwrap().index()] += 1;
-        }
-        assert!((1900..2100).contains(&counts[0]), "{counts:?}");
-        assert!((900..1100).contains(&counts[3]), "{counts:?}");
-        assert_eq!(table.owner(8080, 7), None);
-    }
-
-    #[test]
-    fn a_full_table_says_so() {
-        let table = PortTable::new();
-        let mask = CoreMask::only(ONE);
-        for port in 1..=PORTS as u16 {
-            assert_eq!(table.claim(port, mask, ONE), Ok(()));
-        }
-        assert_eq!(table.claim(999, mask, ONE), Err(ClaimError::Full));
-    }
-}
+#[path = "port_table_tests.rs"]
+mod tests;

@@ -5,7 +5,7 @@
 //! [`handle_frames`](Stack::handle_frames), [`handle_timers`](Stack::handle_timers),
 //! [`poll_event`](Stack::poll_event) with the commands that follow from it, and
 //! [`poll_transmit`](Stack::poll_transmit). What these do inside is in `ingress` and
-//! `egress`; the commands on a connection are in `commands`.
+//! `egress`; the commands on a connection are in `commands`, those on a listener in `listening`.
 
 pub use crate::connect::ConnectError;
 pub use crate::connection::ConnectionId;
@@ -22,19 +22,19 @@ use crate::fabric::FabricPort;
 use crate::flow_table::FlowTable;
 use crate::isn::SequenceSource;
 use crate::limits;
-use crate::listener::Listener;
+use crate::listener::Listeners;
+use crate::listening::PortsSeen;
 use crate::neighbours::Neighbours;
 use crate::nic::{Nic, NicCounters};
 use crate::output::Output;
-use crate::port_table::ClaimError;
 use crate::tcp::{DhcpClient, Lent};
 use crate::time_wait::TimeWaitTable;
 use crate::timers::Timers;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use core::time::Duration;
-use kernel::{CoreMask, Instant};
+use kernel::Instant;
 
 /// What a stack is made with.
 #[derive(Debug, Clone)]
@@ -121,7 +121,8 @@ pub struct Stack<N: Nic, P = Vec<u8>> {
     /// Ports tried for connections of ours.
     pub(crate) ports_tried: u32,
     pub(crate) flows: FlowTable,
-    pub(crate) listeners: Vec<Listener>,
+    pub(crate) listeners: Listeners,
+    pub(crate) ports_seen: PortsSeen,
     pub(crate) time_wait: TimeWaitTable,
     pub(crate) timers: Timers,
     /// Connections with events to tell, each once.
@@ -135,8 +136,7 @@ pub struct Stack<N: Nic, P = Vec<u8>> {
 }
 
 impl<N: Nic, P: Lent> Stack<N, P> {
-    /// Makes the stack and takes all the memory it will ever use but that of its listeners, which
-    /// [`listen`](Self::listen) takes, and of its DHCP client, which
+    /// Makes the stack and takes all the memory it will ever use but that of its DHCP client, which
     /// [`configure_address`](Self::configure_address) takes.
     pub fn new(config: StackConfig, nic: Option<N>, port: FabricPort, now: Instant) -> Self {
         let count = config.connections.clamp(1, limits::CONNECTIONS_MAX);
@@ -167,7 +167,8 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             unresolved: Vec::with_capacity(count),
             ports_tried: 0,
             flows: FlowTable::new(count, hasher),
-            listeners: Vec::with_capacity(limits::LISTENERS),
+            listeners: Listeners::new(count),
+            ports_seen: PortsSeen::default(),
             time_wait: TimeWaitTable::new(limits::time_wait_entries(count), hasher),
             // Two more than connections: DHCP and TIME_WAIT.
             timers: Timers::new(count + 2, now),
@@ -235,7 +236,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             }
             return Some(match (first, slot.role, slot.tcb.end()) {
                 (Some(Pending::INCOMING), Role::Waiting(listener), _) => {
-                    Event::Incoming(ListenerId(listener))
+                    Event::Incoming(self.listeners.id(listener))
                 }
                 (Some(Pending::CONNECTED), Role::Owned, _) => Event::Connected(id),
                 (Some(Pending::READABLE), Role::Owned, _) => Event::Readable(id),
@@ -270,62 +271,6 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         if let Some(nic) = &mut self.output.nic {
             nic.disarm();
         }
-    }
-
-    /// Listens on `port` for the flows of the cores in `cores`, with room for `backlog`
-    /// connections that are not yet accepted. Listeners of one port share it: each answers the
-    /// flows of the cores in its own mask, on its own core. They should all begin before traffic
-    /// does.
-    ///
-    /// # Errors
-    /// See [`ListenError`].
-    pub fn listen(
-        &mut self,
-        port: u16,
-        cores: CoreMask,
-        backlog: usize,
-    ) -> Result<ListenerId, ListenError> {
-        let fabric = &self.output.port;
-        if cores.is_empty() || cores.and(fabric.cores()) != cores {
-            return Err(ListenError::BadMask);
-        }
-        if port == 0 || self.listeners.len() == limits::LISTENERS {
-            return Err(ListenError::Full);
-        }
-        let claimed = fabric.ports().claim(port, cores, fabric.core());
-        claimed.map_err(|error| match error {
-            ClaimError::Taken => ListenError::CoreTaken,
-            ClaimError::Full => ListenError::Full,
-        })?;
-        let slots = self.connections.count();
-        self.listeners.push(Listener::new(port, backlog.min(slots)));
-        Ok(ListenerId(self.listeners.len() as u8 - 1))
-    }
-
-    /// Takes the oldest connection from the accept queue. What it has received already is told by
-    /// an event like any other.
-    pub fn accept(&mut self, listener: ListenerId) -> Option<Accepted> {
-        let queue = self.listeners.get_mut(usize::from(listener.0))?;
-        let index = queue.accept()?;
-        let pending = queue.waiting();
-        let slot = self.connections.slot(index);
-        slot.role = Role::Owned;
-        let peer = SocketAddr::new(IpAddr::V4(slot.key.remote), slot.key.remote_port);
-        let mut news = Pending::default();
-        if slot.tcb.is_readable() {
-            news.add(Pending::READABLE);
-        }
-        if slot.has_ended {
-            news.add(Pending::CLOSED);
-        }
-        if !news.is_empty() {
-            self.add_event(index, news);
-        }
-        Some(Accepted {
-            connection: self.connections.id(index),
-            peer,
-            pending,
-        })
     }
 
     /// How long a released connection may take to finish before it is reset.

@@ -101,6 +101,11 @@ impl TimeWaitTable {
         evicted
     }
 
+    /// Yields every flow that has an entry; looks at the whole table.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &FlowKey> {
+        self.by_flow.keys()
+    }
+
     /// Looks a flow up.
     pub(crate) fn find(&self, hash: u64, key: &FlowKey) -> Option<Remains> {
         if self.by_flow.is_empty() {

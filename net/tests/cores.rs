@@ -5,9 +5,12 @@ use kernel::{CoreId, CoreMask, Instant};
 use net::counters::Counters;
 use net::fabric::fabric;
 use net::stack::{ConnectionId, Event, ListenError, ListenerId, Stack};
-use net::testing::{Client, Conditions, Link, MemoryNic, STACK_ADDRESS, World};
+use net::testing::{
+    Client, Conditions, Link, MemoryNic, Random, STACK_ADDRESS, SocketHandle, World,
+};
 use net::{Address, AddressConfig};
 use std::collections::HashSet;
+use std::time::Duration;
 
 /// Cores that echo what they receive.
 struct Appliance {
@@ -15,6 +18,8 @@ struct Appliance {
     listeners: Vec<Option<ListenerId>>,
     /// Connections each core has accepted.
     accepted: Vec<HashSet<ConnectionId>>,
+    /// Virtual time so far.
+    started_ms: u64,
 }
 
 impl Appliance {
@@ -46,6 +51,7 @@ impl Appliance {
         Appliance {
             listeners: listeners.collect(),
             accepted: stacks.iter().map(|_| HashSet::new()).collect(),
+            started_ms: 0,
             stacks,
         }
     }
@@ -54,40 +60,66 @@ impl Appliance {
     fn turn(&mut self, now: Instant, awake: &mut CoreMask) -> bool {
         let mut is_busy = false;
         let mut wake = CoreMask::EMPTY;
-        for (number, stack) in self.stacks.iter_mut().enumerate() {
+        for number in 0..self.stacks.len() {
             let core = CoreId::new(number).unwrap();
-            if !awake.contains(core) && !stack.arm() {
-                continue;
+            if awake.contains(core) || self.stacks[number].arm() {
+                self.stacks[number].disarm();
+                is_busy |= self.turn_core(number, now, &mut wake);
             }
-            stack.disarm();
-            is_busy |= stack.handle_frames(now) > 0;
-            stack.handle_timers(now);
-            while let Some(event) = stack.poll_event() {
-                is_busy = true;
-                match event {
-                    Event::Incoming(listener) => {
-                        assert_eq!(Some(listener), self.listeners[number]);
-                        let accepted = stack.accept(listener).expect("one waits");
-                        self.accepted[number].insert(accepted.connection);
-                    }
-                    Event::Readable(connection) => echo(stack, connection),
-                    Event::Closed(connection, _) => stack.release(connection).unwrap(),
-                    Event::Connected(_) | Event::Writable(_) => {}
-                }
-            }
-            wake = wake.or(stack.poll_transmit(now));
         }
         *awake = wake;
         is_busy || !wake.is_empty()
     }
 
+    /// Runs one turn on one core, and adds the cores that it woke.
+    fn turn_core(&mut self, number: usize, now: Instant, wake: &mut CoreMask) -> bool {
+        let stack = &mut self.stacks[number];
+        let mut is_busy = stack.handle_frames(now) > 0;
+        stack.handle_timers(now);
+        while let Some(event) = stack.poll_event() {
+            is_busy = true;
+            match event {
+                Event::Incoming(listener) => {
+                    assert_eq!(Some(listener), self.listeners[number]);
+                    let accepted = stack.accept(listener).expect("one waits");
+                    self.accepted[number].insert(accepted.connection);
+                }
+                Event::Readable(connection) => echo(stack, connection),
+                Event::Closed(connection, _) => stack.release(connection).unwrap(),
+                Event::Connected(_) | Event::Writable(_) => {}
+            }
+        }
+        *wake = wake.or(stack.poll_transmit(now));
+        is_busy
+    }
+
     fn run(&mut self, link: &Link, client: &mut Client, ms: u64) {
         let mut awake = CoreMask::first(self.stacks.len());
         for tick in 0..ms {
-            let now = Instant::from_nanos(client_time(tick));
+            let now = Instant::from_nanos(self.started_ms * 1_000_000 + client_time(tick));
             link.set_now(now);
             while client.poll(now) | self.turn(now, &mut awake) {}
         }
+        self.started_ms += ms;
+    }
+
+    /// Changes the mask of one core's listener.
+    fn change_mask(&mut self, core: usize, mask: u64) -> Result<(), ListenError> {
+        let listener = self.listeners[core].expect("it listens");
+        self.stacks[core].change_mask(listener, CoreMask::from_bits(mask))
+    }
+
+    /// Ends one core's listener.
+    fn close_listener(&mut self, core: usize) {
+        let listener = self.listeners[core].take().expect("it listens");
+        self.stacks[core].close_listener(listener).unwrap();
+    }
+
+    /// Begins one core's listener.
+    fn listen(&mut self, core: usize, mask: u64) -> Result<(), ListenError> {
+        let mask = CoreMask::from_bits(mask);
+        self.listeners[core] = Some(self.stacks[core].listen(80, mask, 64)?);
+        Ok(())
     }
 
     fn counters(&self) -> Vec<Counters> {
@@ -226,4 +258,246 @@ fn a_full_ring_is_counted_and_the_client_sends_again() {
     assert!(appliance.stacks[1].arm(), "frames wait in its ring");
     appliance.run(&link, &mut client, 3000);
     assert!(appliance.counters()[1].connections_established >= 64);
+}
+
+/// Opens connections and returns their sockets.
+fn open(
+    appliance: &mut Appliance,
+    link: &Link,
+    client: &mut Client,
+    count: usize,
+) -> Vec<SocketHandle> {
+    let sockets: Vec<_> = (0..count).map(|_| client.connect(80)).collect();
+    appliance.run(link, client, 10);
+    sockets
+}
+
+/// Sends something over each connection and asserts that it comes back.
+fn assert_echoed(
+    appliance: &mut Appliance,
+    link: &Link,
+    client: &mut Client,
+    sockets: &[SocketHandle],
+) {
+    for (number, socket) in sockets.iter().enumerate() {
+        let message = vec![number as u8; 2000];
+        assert_eq!(client.send(*socket, &message), 2000, "{number}");
+    }
+    appliance.run(link, client, 60);
+    for (number, socket) in sockets.iter().enumerate() {
+        let message = vec![number as u8; 2000];
+        assert!(client.receive(*socket) == message, "{number}");
+    }
+}
+
+fn begun(appliance: &Appliance) -> Vec<u64> {
+    let counters = appliance.counters();
+    counters.iter().map(|core| core.connections_begun).collect()
+}
+
+/// Moves core 1's share to core 0 while connections of both are open.
+fn move_a_share(queues: &[Option<usize>]) {
+    let link = Link::with(Conditions::PERFECT, 3, queues.iter().flatten().count());
+    link.capture(&format!("moved-{queues:?}"));
+    let mut appliance = Appliance::new(&link, queues, &[Some(1), Some(2)]);
+    let mut client = Client::new(&link);
+    client.buffer_bytes = 4096;
+    let before = open(&mut appliance, &link, &mut client, 40);
+    assert!(begun(&appliance).iter().all(|count| *count >= 8));
+
+    assert_eq!(appliance.change_mask(0, 0b11), Err(ListenError::CoreTaken));
+    appliance.close_listener(1);
+    assert_eq!(appliance.change_mask(0, 0b11), Ok(()));
+    let ones = begun(&appliance)[1];
+    assert_echoed(&mut appliance, &link, &mut client, &before);
+    let after = open(&mut appliance, &link, &mut client, 40);
+    assert_echoed(&mut appliance, &link, &mut client, &after);
+    assert_eq!(begun(&appliance)[1], ones, "new flows are core 0's");
+
+    // And back again, all together still in use.
+    assert_eq!(appliance.change_mask(0, 0b01), Ok(()));
+    assert_eq!(appliance.listen(1, 0b10), Ok(()));
+    let last = open(&mut appliance, &link, &mut client, 40);
+    assert!(begun(&appliance)[1] >= ones + 8);
+    for sockets in [&before, &after, &last] {
+        assert_echoed(&mut appliance, &link, &mut client, sockets);
+        sockets.iter().for_each(|socket| client.close(*socket));
+    }
+    appliance.run(&link, &mut client, 100);
+    for counters in appliance.counters() {
+        assert_eq!((counters.slots_now, counters.established_now), (0, 0));
+        assert_eq!((counters.unknown_segments, counters.half_open_lost), (0, 0));
+    }
+    assert_eq!(begun(&appliance).iter().sum::<u64>(), 120);
+}
+
+#[test]
+fn connections_stay_where_they_are_when_a_share_moves_over_one_queue() {
+    move_a_share(&[Some(0), None]);
+}
+
+#[test]
+fn connections_stay_where_they_are_when_a_share_moves_over_two_queues() {
+    move_a_share(&[Some(0), Some(1)]);
+}
+
+#[test]
+fn a_core_is_asked_no_more_when_its_moved_flows_are_over() {
+    let link = Link::new();
+    let mut appliance = Appliance::new(&link, &[Some(0), None], &[Some(1), Some(2)]);
+    let mut client = Client::new(&link);
+    client.buffer_bytes = 4096;
+    let sockets = open(&mut appliance, &link, &mut client, 20);
+    appliance.close_listener(1);
+    let crossings = |appliance: &Appliance| appliance.counters()[0].handovers_out;
+    let first = crossings(&appliance);
+    let more = open(&mut appliance, &link, &mut client, 10);
+    assert!(crossings(&appliance) > first, "core 1 may have it");
+    for socket in sockets.iter().chain(&more) {
+        client.socket(*socket).abort();
+    }
+    // Longer than it takes the core to look again, which it does when it is asked once more.
+    appliance.run(&link, &mut client, 1100);
+    open(&mut appliance, &link, &mut client, 1);
+    let settled = crossings(&appliance);
+    let last = open(&mut appliance, &link, &mut client, 10);
+    assert_echoed(&mut appliance, &link, &mut client, &last);
+    assert_eq!(crossings(&appliance), settled);
+}
+
+#[test]
+fn a_storm_of_changes_loses_no_connection_and_answers_none_twice() {
+    for seed in 0..60 {
+        let conditions = Conditions {
+            duplication: 100,
+            reordering: 200,
+            wandering: 300,
+            delay: Duration::from_micros(300),
+            ..Conditions::PERFECT
+        };
+        let queues = if seed % 2 == 0 {
+            [Some(0), Some(1), None]
+        } else {
+            [Some(0), None, None]
+        };
+        let link = Link::with(conditions, seed, queues.iter().flatten().count());
+        link.capture(&format!("storm-of-changes-{seed}"));
+        let mut appliance = Appliance::new(&link, &queues, &[Some(0b001), None, Some(0b110)]);
+        let mut client = Client::new(&link);
+        client.buffer_bytes = 4096;
+        let mut random = Random::new(seed);
+        let mut sockets = Vec::new();
+        let mut awake = CoreMask::EMPTY;
+        let mut changes = 0;
+        for step in 0..4000 {
+            let now = Instant::from_nanos(step * 10_000);
+            link.set_now(now);
+            client.poll(now);
+            // Cores run in any order, and some fall behind: their rings fill.
+            let core = random.below(3) as usize;
+            appliance.turn_core(core, now, &mut awake);
+            if random.chance(20) && sockets.len() < 60 {
+                sockets.push(client.connect(80));
+            }
+            if random.chance(60) {
+                changes += u32::from(change_something(&mut appliance, &mut random));
+            }
+        }
+        appliance.started_ms = 100;
+        assert!(changes > 20, "{changes}");
+        link.set_conditions(Conditions::PERFECT);
+        appliance.run(&link, &mut client, 50);
+        assert_echoed(&mut appliance, &link, &mut client, &sockets);
+        let counters = appliance.counters();
+        let sum = |of: fn(&Counters) -> u64| counters.iter().map(of).sum::<u64>();
+        assert_eq!(
+            sum(|core| core.connections_established),
+            sockets.len() as u64,
+            "seed {seed}"
+        );
+        assert_eq!(
+            sum(|core| core.connections_begun),
+            sockets.len() as u64,
+            "seed {seed}"
+        );
+        assert_eq!(
+            sum(|core| core.half_open_lost + core.unknown_segments),
+            0,
+            "seed {seed}"
+        );
+    }
+}
+
+/// Changes one listener's mask, and returns whether that was another and no other core had it.
+fn change_something(appliance: &mut Appliance, random: &mut Random) -> bool {
+    let core = 2 * random.below(2) as usize;
+    match appliance.change_mask(core, 1 + random.below(7)) {
+        Ok(()) => true,
+        Err(ListenError::CoreTaken) => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_closed_listener_resets_what_waits_and_leaves_what_was_accepted() {
+    let link = Link::new();
+    let mut world = World::new(&link);
+    let listener = world.listen(80, 8);
+    let mut client = Client::new(&link);
+    client.buffer_bytes = 1024;
+    let sockets: Vec<_> = (0..3).map(|_| client.connect(80)).collect();
+    world.run(&mut client, 5);
+    let accepted = world.stack.accept(listener).unwrap();
+    assert_eq!(accepted.pending, 2);
+    assert_eq!(world.stack.close_listener(listener), Ok(()));
+    assert_eq!(
+        world.stack.close_listener(listener),
+        Err(ListenError::Unknown)
+    );
+    assert!(world.stack.accept(listener).is_none());
+    world.run(&mut client, 5);
+    let open = sockets
+        .iter()
+        .filter(|socket| client.socket(**socket).is_active());
+    let open: Vec<_> = open.copied().collect();
+    assert_eq!(open.len(), 1);
+    client.send(open[0], b"still here");
+    world.run(&mut client, 5);
+    let mut buf = [0; 16];
+    assert_eq!(
+        world.stack.receive(accepted.connection, &mut buf),
+        Ok(Some(10))
+    );
+    let counters = world.stack.counters();
+    assert_eq!((counters.listener_resets, counters.slots_now), (2, 1));
+    let late = client.connect(80);
+    world.run(&mut client, 5);
+    assert!(!client.socket(late).is_active(), "refused");
+}
+
+#[test]
+fn listeners_come_and_go_without_end() {
+    let link = Link::new();
+    let mut world = World::new(&link);
+    let mut client = Client::new(&link);
+    for round in 0..100 {
+        // More ports than the table has.
+        let port = 80 + round % 50;
+        let listener = world.listen(port, 4);
+        let cores = CoreMask::first(1);
+        assert_eq!(
+            world.stack.listen(port, cores, 4),
+            Err(ListenError::PortInUse)
+        );
+        let socket = client.connect(port);
+        world.run(&mut client, 5);
+        let accepted = world.stack.accept(listener).expect("it listens");
+        client.socket(socket).abort();
+        world.run(&mut client, 5);
+        world.stack.release(accepted.connection).unwrap();
+        world.stack.close_listener(listener).unwrap();
+        world.run(&mut client, 5);
+        client.remove(socket);
+    }
+    assert_eq!(world.stack.counters().slots_now, 0);
 }

@@ -31,6 +31,7 @@ const CONDITIONS: [Conditions; 4] = [
         duplication: 20,
         reordering: 50,
         corruption: 30,
+        wandering: 0,
         delay: Duration::from_millis(1),
     },
 ];

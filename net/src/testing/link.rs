@@ -26,6 +26,8 @@ pub struct Conditions {
     /// Frames with one bit after the Ethernet header turned, per mille: what only the checksums of
     /// IP and TCP can catch. (An address turned would be caught by Ethernet's own check.)
     pub corruption: u64,
+    /// Frames that arrive on a queue chosen by chance instead of by their flow, per mille.
+    pub wandering: u64,
     /// How long a frame takes.
     pub delay: Duration,
 }
@@ -37,6 +39,7 @@ impl Conditions {
         duplication: 0,
         reordering: 0,
         corruption: 0,
+        wandering: 0,
         delay: Duration::ZERO,
     };
 }
@@ -184,7 +187,11 @@ impl Wire {
         }
         let arrival = self.now + delay;
         let lane = if to_stack {
-            let queue = steer(&frame, self.to_stack.len());
+            let queues = self.to_stack.len();
+            let queue = match self.random.chance(conditions.wandering) {
+                true => self.random.below(queues as u64) as usize,
+                false => steer(&frame, queues),
+            };
             &mut self.to_stack[queue]
         } else {
             &mut self.to_client
