@@ -146,6 +146,8 @@ impl Server {
             Completion::Disconnect { cookie, .. } => {
                 self.end(channel, Slot::from_word(cookie.0));
             }
+            // This server never asks for another mask.
+            Completion::MaskChanged { .. } => {}
             Completion::ListenFailed { error, .. } => {
                 log::error!("port {}: cannot listen: {error:?}", self.config.port);
                 self.listening = Listening::Refused;

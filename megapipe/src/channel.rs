@@ -61,8 +61,8 @@ pub(crate) enum Ready {
     Handle(u32),
     /// The oldest accepted connection; as many entries as there are of those.
     Accept,
-    /// The listener was refused by the stack; once per listener at most.
-    Listener(ListenHandle),
+    /// There is something to tell of the listener at this index. Each is in the ring at most once.
+    Listener(u8),
 }
 
 /// A channel: the submission ring, the completion ring, and the handles between them.
@@ -88,6 +88,8 @@ pub struct Channel {
     pub(crate) orphans: Rc<Orphans>,
     pub(crate) counters: ChannelCounters,
     pub(crate) handles: usize,
+    /// Completions handed out before this run of the application.
+    pub(crate) dispatched_before: u64,
     pub(crate) now: Instant,
     /// When the application is to run even if nothing completes.
     pub(crate) deadline: Option<Instant>,
@@ -112,6 +114,7 @@ impl Channel {
             orphans: Orphans::new(handles),
             counters: ChannelCounters::default(),
             handles,
+            dispatched_before: 0,
             now: Instant::ZERO,
             // The application runs once at the start, to listen.
             deadline: Some(Instant::ZERO),
@@ -309,11 +312,14 @@ impl Channel {
         completion
     }
 
-    /// Returns the counters.
+    /// Returns the counters, and what is in use at this moment.
     pub fn counters(&self) -> ChannelCounters {
         ChannelCounters {
             commands: self.commands.taken,
             commands_refused_ring_full: self.commands.refused,
+            handles_now: self.counters.registered - self.counters.unregistered,
+            writes_now: self.writes.len() as u64,
+            accepts_waiting_now: self.accepts.len() as u64,
             ..self.counters
         }
     }

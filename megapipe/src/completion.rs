@@ -55,6 +55,13 @@ pub enum Completion {
         /// Who ended it.
         reason: CloseReason,
     },
+    /// A listener's mask is another from here on, or the change was refused and it is as before.
+    MaskChanged {
+        /// The listener's cookie.
+        cookie: Cookie,
+        /// Why it was refused.
+        result: Result<(), ListenError>,
+    },
     /// The stack refused a listener (another core has taken part of its mask, say): no connection
     /// will be accepted on it.
     ListenFailed {
@@ -73,6 +80,7 @@ impl Completion {
             | Completion::Read { cookie, .. }
             | Completion::Write { cookie, .. }
             | Completion::Disconnect { cookie, .. }
+            | Completion::MaskChanged { cookie, .. }
             | Completion::ListenFailed { cookie, .. } => *cookie,
         }
     }
@@ -123,10 +131,11 @@ pub enum SubmitError {
     Busy,
     /// Nothing to do: no bytes to write, no room in the buffer, a count of 0.
     Empty,
-    /// The core mask is empty, or overlaps another of this port in this channel. (That it names a
-    /// core that does not run, or one that another channel has taken, is known to the stack only:
-    /// see [`Completion::ListenFailed`].)
+    /// The core mask is empty. (That it names a core that does not run, or one that another channel
+    /// has taken, is known to the stack only: see [`Completion::ListenFailed`].)
     BadMask,
+    /// This channel has a listener on the port already.
+    PortInUse,
     /// The channel has no room for another listener.
     TooManyListeners,
     /// This side has finished sending, or the connection is over and its `Disconnect` is on its
@@ -141,7 +150,8 @@ impl fmt::Display for SubmitError {
             SubmitError::UnknownHandle => "the handle is stale",
             SubmitError::Busy => "a command of this kind is under way on this handle",
             SubmitError::Empty => "nothing to do",
-            SubmitError::BadMask => "the core mask is empty or overlaps another of this port",
+            SubmitError::BadMask => "the core mask is empty",
+            SubmitError::PortInUse => "this channel has a listener on the port already",
             SubmitError::TooManyListeners => "no room for another listener",
             SubmitError::BrokenPipe => "this side has finished sending",
         })

@@ -21,6 +21,8 @@ pub(crate) trait Connections {
         cores: CoreMask,
         backlog: usize,
     ) -> Result<ListenerId, ListenError>;
+    fn change_mask(&mut self, listener: ListenerId, cores: CoreMask) -> Result<(), ListenError>;
+    fn close_listener(&mut self, listener: ListenerId) -> Result<(), ListenError>;
     fn accept(&mut self, listener: ListenerId) -> Option<Accepted>;
     fn take(&mut self, connection: ConnectionId) -> Result<Option<Box<Chunk>>, ReceiveError>;
     fn give_back(&mut self, chunk: Box<Chunk>);
@@ -51,6 +53,14 @@ impl<N: Nic> Connections for Stack<N, IoSlice> {
         backlog: usize,
     ) -> Result<ListenerId, ListenError> {
         Stack::listen(self, port, cores, backlog)
+    }
+
+    fn change_mask(&mut self, listener: ListenerId, cores: CoreMask) -> Result<(), ListenError> {
+        Stack::change_mask(self, listener, cores)
+    }
+
+    fn close_listener(&mut self, listener: ListenerId) -> Result<(), ListenError> {
+        Stack::close_listener(self, listener)
     }
 
     fn accept(&mut self, listener: ListenerId) -> Option<Accepted> {

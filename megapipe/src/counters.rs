@@ -1,6 +1,9 @@
-//! What a channel counts; every counter only grows.
+//! What a channel counts: counters that only grow, and what is in use at a moment.
 
-/// Counters of one channel.
+/// Batches by size: 1, 2, 3 to 4, 5 to 8, 9 to 16, 17 to 32, and more.
+pub const BATCH_CLASSES: usize = 7;
+
+/// Counters of one channel. All only grow, but those whose name ends in `_now`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ChannelCounters {
     /// Commands taken into the submission ring.
@@ -39,6 +42,44 @@ pub struct ChannelCounters {
     pub unregistered: u64,
     /// Listeners that the stack refused.
     pub listens_failed: u64,
+    /// Flushes by the number of their commands, in classes: how much batching there is.
+    pub flush_sizes: [u64; BATCH_CLASSES],
+    /// Runs of the application by the number of completions handed out in it, in classes.
+    pub dispatch_sizes: [u64; BATCH_CLASSES],
+    /// Registered handles.
+    pub handles_now: u64,
+    /// Writes under way.
+    pub writes_now: u64,
+    /// Accepted connections that wait to be handed out.
+    pub accepts_waiting_now: u64,
+}
+
+const FLUSH_NAMES: [&str; BATCH_CLASSES] = [
+    "flushes_of_1",
+    "flushes_of_2",
+    "flushes_of_4",
+    "flushes_of_8",
+    "flushes_of_16",
+    "flushes_of_32",
+    "flushes_of_more",
+];
+const DISPATCH_NAMES: [&str; BATCH_CLASSES] = [
+    "dispatches_of_1",
+    "dispatches_of_2",
+    "dispatches_of_4",
+    "dispatches_of_8",
+    "dispatches_of_16",
+    "dispatches_of_32",
+    "dispatches_of_more",
+];
+
+/// Counts a batch in its class; an empty one is none.
+#[inline]
+pub(crate) fn count_batch(sizes: &mut [u64; BATCH_CLASSES], items: u64) {
+    if items > 0 {
+        let class = (u64::BITS - (items - 1).leading_zeros()) as usize;
+        sizes[class.min(BATCH_CLASSES - 1)] += 1;
+    }
 }
 
 impl ChannelCounters {
@@ -66,7 +107,36 @@ impl ChannelCounters {
             ("registered", self.registered),
             ("unregistered", self.unregistered),
             ("listens_failed", self.listens_failed),
+            ("handles_now", self.handles_now),
+            ("writes_now", self.writes_now),
+            ("accepts_waiting_now", self.accepts_waiting_now),
         ]
         .into_iter()
+        .chain(FLUSH_NAMES.into_iter().zip(self.flush_sizes))
+        .chain(DISPATCH_NAMES.into_iter().zip(self.dispatch_sizes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_fall_into_classes_of_doubling_size() {
+        let mut sizes = [0; BATCH_CLASSES];
+        (0..=100).for_each(|items| count_batch(&mut sizes, items));
+        assert_eq!(sizes, [1, 1, 2, 4, 8, 16, 68]);
+    }
+
+    #[test]
+    fn every_counter_has_a_name_of_its_own() {
+        let mut names: std::vec::Vec<&str> = ChannelCounters::default()
+            .iter()
+            .map(|(name, _)| name)
+            .collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
     }
 }

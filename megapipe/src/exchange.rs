@@ -10,13 +10,11 @@
 //! empty while events are collected.
 
 use crate::buffer::Buffer;
-use crate::channel::{Channel, ListenHandle, Ready, announce};
+use crate::channel::{Channel, announce};
 use crate::completion::IoError;
 use crate::connections::Connections;
+use crate::counters::count_batch;
 use crate::handle_table::{Operation, Phase, Sending, Slot};
-use crate::limits;
-use crate::listener::{AcceptedSocket, Listening};
-use crate::lwsocket::Lwsocket;
 use crate::submissions::Command;
 use kernel::Instant;
 use net::stack::{CloseReason, ConnectionError, ConnectionId, Event, ReceiveError};
@@ -40,12 +38,7 @@ impl Channel {
         while let Some(event) = stack.poll_event() {
             events += 1;
             match event {
-                Event::Incoming(id) => {
-                    let is_it = |listener: &crate::listener::Listener| matches!(listener.state, Listening::Open(open) if open == id);
-                    if let Some(index) = self.listeners.iter().position(is_it) {
-                        self.take_connections(ListenHandle(index as u8), stack);
-                    }
-                }
+                Event::Incoming(listener) => self.on_incoming(listener, stack),
                 // This channel opens none.
                 Event::Connected(_) => self.counters.events_unknown += 1,
                 Event::Readable(connection) => self.on_readable(connection, stack),
@@ -75,6 +68,7 @@ impl Channel {
     /// Prepares for a run of the application.
     pub(crate) fn begin_run(&mut self, now: Instant) {
         self.now = now;
+        self.dispatched_before = self.counters.completions;
         self.deadline = None;
         self.commands.is_flush_wanted = false;
     }
@@ -84,11 +78,16 @@ impl Channel {
         if !self.commands.is_empty() {
             self.counters.flushes += 1;
             self.counters.flushes_at_threshold += u64::from(self.commands.is_batch_full());
+            count_batch(&mut self.counters.flush_sizes, self.commands.len() as u64);
         }
+        let dispatched = self.counters.completions - self.dispatched_before;
+        count_batch(&mut self.counters.dispatch_sizes, dispatched);
         while let Some(command) = self.commands.pop() {
             match command {
-                Command::Listen(handle) => self.open_listener(handle, stack),
-                Command::Accept(handle) => self.take_connections(handle, stack),
+                Command::Listen(index) => self.open_listener(index, stack),
+                Command::Accept(index) => self.take_connections(index, stack),
+                Command::ChangeMask(index) => self.change_listener(index, stack),
+                Command::Unlisten(index) => self.close_listener(index, stack),
                 Command::Read(handle) => {
                     let attempt = self.continue_read(handle.0, stack);
                     self.counters.opportunistic += u64::from(attempt == Attempt::Complete);
@@ -106,73 +105,6 @@ impl Channel {
         self.release_orphans(stack);
         self.return_chunks(stack);
         self.refill_accepts(stack);
-    }
-
-    fn open_listener(&mut self, handle: ListenHandle, stack: &mut impl Connections) {
-        let Some(listener) = self.listeners.get_mut(usize::from(handle.0)) else {
-            return;
-        };
-        let backlog = limits::BACKLOG_CONNECTIONS.min(self.handles);
-        match stack.listen(listener.port, listener.cores, backlog) {
-            Ok(id) => listener.state = Listening::Open(id),
-            Err(error) => {
-                listener.state = Listening::Failed(error);
-                self.counters.listens_failed += 1;
-                // A listener is opened once, and so in the ring at most once: there is room.
-                let _ = self.ready.push(Ready::Listener(handle));
-            }
-        }
-    }
-
-    /// Spends a listener's credit while connections wait and the accept ring has room.
-    fn take_connections(&mut self, handle: ListenHandle, stack: &mut impl Connections) {
-        let Some(listener) = self.listeners.get_mut(usize::from(handle.0)) else {
-            return;
-        };
-        let Listening::Open(id) = listener.state else {
-            return;
-        };
-        while listener.credit > 0 {
-            if self.accepts.is_full() {
-                self.is_accept_blocked = true;
-                return;
-            }
-            let Some(accepted) = stack.accept(id) else {
-                return;
-            };
-            let Some(slot) = self.table.at(accepted.connection.index()) else {
-                // More connections than handles: a wrong configuration, not a leak.
-                let _ = stack.release(accepted.connection);
-                continue;
-            };
-            // It may have ended while it was waiting in the stack's accept queue.
-            let is_same = slot.connection == accepted.connection;
-            let closed = slot.closed.filter(|_| is_same);
-            slot.begin(accepted.connection);
-            slot.phase = Phase::Accepted;
-            slot.closed = closed;
-            slot.is_readable = true;
-            listener.credit -= 1;
-            self.counters.accepted += 1;
-            let socket = AcceptedSocket {
-                listener: handle,
-                socket: Lwsocket::new(accepted.connection, &self.orphans),
-                peer: accepted.peer,
-                pending: accepted.pending,
-            };
-            // Room was seen above, and the completion ring has as much for them.
-            let _ = self.accepts.push(socket);
-            let _ = self.ready.push(Ready::Accept);
-        }
-    }
-
-    /// Takes the connections that had to wait in the stack because the accept ring was full.
-    fn refill_accepts(&mut self, stack: &mut impl Connections) {
-        if core::mem::take(&mut self.is_accept_blocked) {
-            for index in 0..self.listeners.len() as u8 {
-                self.take_connections(ListenHandle(index), stack);
-            }
-        }
     }
 
     fn on_readable(&mut self, connection: ConnectionId, stack: &mut impl Connections) {

@@ -78,7 +78,9 @@
 //!                         channel.unregister(handle)?;
 //!                     }
 //!                 }
-//!                 Completion::Write { .. } | Completion::ListenFailed { .. } => {}
+//!                 Completion::Write { .. }
+//!                 | Completion::MaskChanged { .. }
+//!                 | Completion::ListenFailed { .. } => {}
 //!             }
 //!         }
 //!         Ok(())

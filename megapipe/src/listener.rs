@@ -1,10 +1,15 @@
-//! Listeners of a channel and the connections they have accepted: the calls `listen` and `accept`.
+//! Listeners of a channel and the connections they have accepted: the calls `listen`, `accept`,
+//! `change_mask` and `unregister_listener`, and what comes of them on the stack's side.
 //!
 //! Credit that the application gave with `accept` is spent on connections of the stack's accept
 //! queue. Accepted ones wait in a bounded ring for dispatch; when it is full, the rest waits in the
-//! stack, where the backlog bounds it.
+//! stack, where the backlog bounds it. A place of the table is used again when its listener is
+//! unregistered; its generation makes the old handle a stale one.
 
 use crate::channel::{Channel, Completion, Cookie, ListenHandle, Ready, SubmitError};
+use crate::connections::Connections;
+use crate::handle_table::Phase;
+use crate::limits;
 use crate::lwsocket::Lwsocket;
 use crate::submissions::Command;
 use core::net::SocketAddr;
@@ -12,33 +17,84 @@ use kernel::CoreMask;
 use net::stack::{ListenError, ListenerId};
 
 /// How far a listener has come.
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Listening {
     /// The command is in the submission ring.
     Asked,
     /// The stack listens.
     Open(ListenerId),
-    /// The stack refused.
+    /// The stack refused, which is to be told.
     Failed(ListenError),
+    /// The stack refused, and the application knows.
+    FailedTold,
+    /// Unregistered; the command is in the submission ring, and the stack may still listen.
+    Closing(Option<ListenerId>),
+    /// Nobody's: the place is free.
+    Free,
 }
 
-/// A registered listener.
+/// A registered listener, or the place of one.
 pub(crate) struct Listener {
-    pub(crate) port: u16,
-    pub(crate) cores: CoreMask,
-    pub(crate) cookie: Cookie,
+    port: u16,
+    cores: CoreMask,
+    cookie: Cookie,
+    generation: u32,
     /// Connections that the application has asked for and not got.
-    pub(crate) credit: u32,
-    pub(crate) state: Listening,
+    credit: u32,
+    state: Listening,
+    mask: MaskChange,
+    /// In the completion ring.
+    is_queued: bool,
+}
+
+/// A change of a listener's mask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MaskChange {
+    None,
+    /// The command is in the submission ring.
+    Asked(CoreMask),
+    /// To be told.
+    Done(Result<(), ListenError>),
 }
 
 /// An accepted connection on its way to the application.
 pub(crate) struct AcceptedSocket {
-    pub(crate) listener: ListenHandle,
-    pub(crate) socket: Lwsocket,
-    pub(crate) peer: SocketAddr,
-    pub(crate) pending: usize,
+    listener: ListenHandle,
+    socket: Lwsocket,
+    peer: SocketAddr,
+    pending: usize,
 }
 
+impl Listener {
+    fn is_free(&self) -> bool {
+        matches!(self.state, Listening::Free)
+    }
+
+    fn is_live(&self) -> bool {
+        !matches!(self.state, Listening::Free | Listening::Closing(_))
+    }
+
+    /// Takes the next thing to tell of it.
+    fn take_news(&mut self) -> Option<Completion> {
+        let cookie = self.cookie;
+        if let Listening::Failed(error) = self.state {
+            self.state = Listening::FailedTold;
+            return Some(Completion::ListenFailed { cookie, error });
+        }
+        let MaskChange::Done(result) = self.mask else {
+            return None;
+        };
+        self.mask = MaskChange::None;
+        Some(Completion::MaskChanged { cookie, result })
+    }
+
+    fn has_news(&self) -> bool {
+        let is_done = matches!(self.mask, MaskChange::Done(_));
+        self.is_live() && (is_done || matches!(self.state, Listening::Failed(_)))
+    }
+}
+
+/// The application's side.
 impl Channel {
     /// Registers a listener on `port` for the cores of `cpu_mask` (`mp_register` of a listening
     /// socket): this core's own accept queue among those of the mask's cores, which answer the
@@ -46,34 +102,51 @@ impl Channel {
     /// [`accept`](Self::accept) asks for them.
     ///
     /// # Errors
-    /// [`SubmitError::BadMask`], [`SubmitError::RingFull`], [`SubmitError::TooManyListeners`];
-    /// what only the stack knows comes as [`Completion::ListenFailed`].
+    /// [`SubmitError::BadMask`], [`SubmitError::PortInUse`], [`SubmitError::RingFull`],
+    /// [`SubmitError::TooManyListeners`]; what only the stack knows comes as
+    /// [`Completion::ListenFailed`].
     pub fn listen(
         &mut self,
         port: u16,
         cookie: Cookie,
         cpu_mask: CoreMask,
     ) -> Result<ListenHandle, SubmitError> {
-        let overlaps =
-            |other: &Listener| other.port == port && !other.cores.and(cpu_mask).is_empty();
-        if cpu_mask.is_empty() || self.listeners.iter().any(overlaps) {
+        if cpu_mask.is_empty() {
             return Err(SubmitError::BadMask);
         }
-        if self.listeners.is_full() {
-            return Err(SubmitError::TooManyListeners);
+        let is_its_port = |listener: &Listener| listener.is_live() && listener.port == port;
+        if self.listeners.iter().any(is_its_port) {
+            return Err(SubmitError::PortInUse);
         }
-        let handle = ListenHandle(self.listeners.len() as u8);
-        self.commands.push(Command::Listen(handle))?;
+        let mut places = self.listeners.iter();
+        let index = match places.position(Listener::is_free) {
+            Some(index) => index,
+            None if self.listeners.is_full() => return Err(SubmitError::TooManyListeners),
+            None => self.listeners.len(),
+        };
+        self.commands.push(Command::Listen(index as u8))?;
+        let before = self.listeners.get(index);
         let listener = Listener {
             port,
             cores: cpu_mask,
             cookie,
+            generation: before.map_or(0, |before| before.generation),
             credit: 0,
             state: Listening::Asked,
+            mask: MaskChange::None,
+            is_queued: before.is_some_and(|before| before.is_queued),
         };
-        self.listeners
-            .push(listener)
-            .map_err(|_| SubmitError::TooManyListeners)?;
+        let handle = ListenHandle {
+            index: index as u8,
+            generation: listener.generation,
+        };
+        match self.listeners.get_mut(index) {
+            Some(place) => *place = listener,
+            None => self
+                .listeners
+                .push(listener)
+                .map_err(|_| SubmitError::TooManyListeners)?,
+        }
         Ok(handle)
     }
 
@@ -86,13 +159,64 @@ impl Channel {
         if count == 0 {
             return Err(SubmitError::Empty);
         }
-        if usize::from(listener.0) >= self.listeners.len() {
-            return Err(SubmitError::UnknownHandle);
-        }
-        self.commands.push(Command::Accept(listener))?;
-        let listener = &mut self.listeners[usize::from(listener.0)];
-        listener.credit = listener.credit.saturating_add(count);
+        self.live(listener)?;
+        self.commands.push(Command::Accept(listener.index))?;
+        let entry = self.live(listener)?;
+        entry.credit = entry.credit.saturating_add(count);
         Ok(())
+    }
+
+    /// Changes the cores whose new connections the listener gets; connections that have begun stay
+    /// where they are. [`Completion::MaskChanged`] follows. To move a share from one core to
+    /// another, the one gives it up before the other takes it: masks of a port are disjoint at every
+    /// moment. With an empty mask no connection begins any more, and those that have are still
+    /// handed out: so a listener is ended without losing any.
+    ///
+    /// # Errors
+    /// [`SubmitError::Busy`] while another change is under way, [`SubmitError::RingFull`],
+    /// [`SubmitError::UnknownHandle`].
+    pub fn change_mask(
+        &mut self,
+        listener: ListenHandle,
+        cpu_mask: CoreMask,
+    ) -> Result<(), SubmitError> {
+        if self.live(listener)?.mask != MaskChange::None {
+            return Err(SubmitError::Busy);
+        }
+        self.commands.push(Command::ChangeMask(listener.index))?;
+        self.live(listener)?.mask = MaskChange::Asked(cpu_mask);
+        Ok(())
+    }
+
+    /// Ends a listener (`mp_unregister` of one): its cores answer the port no more, connections that
+    /// were not handed out are ended, and nothing more is told of it. Handed-out ones go on.
+    ///
+    /// # Errors
+    /// [`SubmitError::RingFull`], [`SubmitError::UnknownHandle`].
+    pub fn unregister_listener(&mut self, listener: ListenHandle) -> Result<(), SubmitError> {
+        self.live(listener)?;
+        self.commands.push(Command::Unlisten(listener.index))?;
+        let entry = self.live(listener)?;
+        let open = match entry.state {
+            Listening::Open(id) => Some(id),
+            _ => None,
+        };
+        let news = u64::from(matches!(entry.state, Listening::Failed(_)))
+            + u64::from(matches!(entry.mask, MaskChange::Done(_)));
+        entry.state = Listening::Closing(open);
+        entry.generation = entry.generation.wrapping_add(1);
+        self.counters.completions_cancelled += news;
+        Ok(())
+    }
+
+    /// Returns the listener of a handle, counting stale ones.
+    fn live(&mut self, handle: ListenHandle) -> Result<&mut Listener, SubmitError> {
+        let place = self.listeners.get_mut(usize::from(handle.index));
+        let live = place.filter(|place| place.is_live() && place.generation == handle.generation);
+        if live.is_none() {
+            self.counters.commands_refused_stale += 1;
+        }
+        live.ok_or(SubmitError::UnknownHandle)
     }
 
     /// Takes the completion at the front of the ring, which is not of a handle.
@@ -101,15 +225,21 @@ impl Channel {
         match ready {
             Ready::Handle(_) => None,
             Ready::Accept => self.next_accept(),
-            Ready::Listener(handle) => self.next_of_listener(handle),
+            Ready::Listener(index) => self.next_of_listener(index),
         }
     }
 
-    /// Takes the accept completion at the front of the ring.
+    /// Takes the accept completion at the front of the ring; one of a listener that is gone goes
+    /// with it, and its connection is given back at the next flush.
     fn next_accept(&mut self) -> Option<Completion> {
         self.ready.pop();
         let accepted = self.accepts.pop()?;
-        let listener = self.listeners.get(usize::from(accepted.listener.0))?;
+        let place = self.listeners.get(usize::from(accepted.listener.index));
+        let is_its = |place: &&Listener| place.generation == accepted.listener.generation;
+        let Some(listener) = place.filter(is_its) else {
+            self.counters.completions_cancelled += 1;
+            return None;
+        };
         Some(Completion::Accept {
             cookie: listener.cookie,
             socket: accepted.socket,
@@ -118,16 +248,139 @@ impl Channel {
         })
     }
 
-    /// Takes the refusal at the front of the ring.
-    fn next_of_listener(&mut self, handle: ListenHandle) -> Option<Completion> {
-        self.ready.pop();
-        let listener = self.listeners.get(usize::from(handle.0))?;
-        match listener.state {
-            Listening::Failed(error) => Some(Completion::ListenFailed {
-                cookie: listener.cookie,
-                error,
-            }),
-            Listening::Asked | Listening::Open(_) => None,
+    /// Takes what is to be told of the listener at the front of the ring, which leaves it with the
+    /// last.
+    fn next_of_listener(&mut self, index: u8) -> Option<Completion> {
+        let listener = self.listeners.get_mut(usize::from(index))?;
+        let news = listener.has_news().then(|| listener.take_news()).flatten();
+        listener.is_queued = listener.has_news();
+        if !listener.is_queued {
+            self.ready.pop();
+        }
+        news
+    }
+}
+
+/// The stack's side.
+impl Channel {
+    /// Connections wait in the accept queue of one of the stack's listeners.
+    pub(crate) fn on_incoming(&mut self, id: ListenerId, stack: &mut impl Connections) {
+        let is_it =
+            |listener: &Listener| matches!(listener.state, Listening::Open(open) if open == id);
+        if let Some(index) = self.listeners.iter().position(is_it) {
+            self.take_connections(index as u8, stack);
+        }
+    }
+
+    pub(crate) fn open_listener(&mut self, index: u8, stack: &mut impl Connections) {
+        let backlog = limits::BACKLOG_CONNECTIONS.min(self.handles);
+        let Some(listener) = self.listeners.get_mut(usize::from(index)) else {
+            return;
+        };
+        let result = stack.listen(listener.port, listener.cores, backlog);
+        match (result, listener.state) {
+            // Unregistered before the flush: the next command but one ends it.
+            (Ok(id), Listening::Closing(_)) => listener.state = Listening::Closing(Some(id)),
+            (Err(_), Listening::Closing(_)) => {}
+            (Ok(id), _) => listener.state = Listening::Open(id),
+            (Err(error), _) => {
+                listener.state = Listening::Failed(error);
+                self.counters.listens_failed += 1;
+                self.announce_listener(index);
+            }
+        }
+    }
+
+    pub(crate) fn change_listener(&mut self, index: u8, stack: &mut impl Connections) {
+        let Some(listener) = self.listeners.get_mut(usize::from(index)) else {
+            return;
+        };
+        let MaskChange::Asked(cores) = listener.mask else {
+            return;
+        };
+        let result = match listener.state {
+            Listening::Open(id) => stack.change_mask(id, cores),
+            _ => Err(ListenError::Unknown),
+        };
+        if result.is_ok() {
+            listener.cores = cores;
+        }
+        listener.mask = MaskChange::Done(result);
+        self.announce_listener(index);
+    }
+
+    pub(crate) fn close_listener(&mut self, index: u8, stack: &mut impl Connections) {
+        let Some(listener) = self.listeners.get_mut(usize::from(index)) else {
+            return;
+        };
+        if let Listening::Closing(Some(id)) = listener.state {
+            // The channel's listeners are the stack's: it knows this one.
+            let _ = stack.close_listener(id);
+        }
+        listener.state = Listening::Free;
+        listener.mask = MaskChange::None;
+    }
+
+    /// Puts a listener into the completion ring, unless it is there: there is room for each.
+    fn announce_listener(&mut self, index: u8) {
+        if let Some(listener) = self.listeners.get_mut(usize::from(index))
+            && !listener.is_queued
+        {
+            listener.is_queued = self.ready.push(Ready::Listener(index)).is_ok();
+        }
+    }
+
+    /// Spends a listener's credit while connections wait and the accept ring has room.
+    pub(crate) fn take_connections(&mut self, index: u8, stack: &mut impl Connections) {
+        let Some(listener) = self.listeners.get_mut(usize::from(index)) else {
+            return;
+        };
+        let Listening::Open(id) = listener.state else {
+            return;
+        };
+        while listener.credit > 0 {
+            if self.accepts.is_full() {
+                self.is_accept_blocked = true;
+                return;
+            }
+            let Some(accepted) = stack.accept(id) else {
+                return;
+            };
+            let Some(slot) = self.table.at(accepted.connection.index()) else {
+                // More connections than handles: a wrong configuration, not a leak.
+                let _ = stack.release(accepted.connection);
+                continue;
+            };
+            // It may have ended while it was waiting in the stack's accept queue.
+            let is_same = slot.connection == accepted.connection;
+            let closed = slot.closed.filter(|_| is_same);
+            slot.begin(accepted.connection);
+            slot.phase = Phase::Accepted;
+            slot.closed = closed;
+            slot.is_readable = true;
+            listener.credit -= 1;
+            self.counters.accepted += 1;
+            let socket = AcceptedSocket {
+                listener: ListenHandle {
+                    index,
+                    generation: listener.generation,
+                },
+                socket: Lwsocket::new(accepted.connection, &self.orphans),
+                peer: accepted.peer,
+                pending: accepted.pending,
+            };
+            // Room was seen above, and the completion ring has as much for them.
+            let _ = self.accepts.push(socket);
+            let _ = self.ready.push(Ready::Accept);
+        }
+    }
+
+    /// Takes the connections that had to wait in the stack because the accept ring was full.
+    pub(crate) fn refill_accepts(&mut self, stack: &mut impl Connections) {
+        if core::mem::take(&mut self.is_accept_blocked) {
+            for index in 0..self.listeners.len() as u8 {
+                self.take_connections(index, stack);
+            }
         }
     }
 }

@@ -100,6 +100,9 @@ impl Handle {
     }
 }
 
-/// A registered listener inside one channel.
+/// A registered listener: index and generation inside one channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ListenHandle(pub(crate) u8);
+pub struct ListenHandle {
+    pub(crate) index: u8,
+    pub(crate) generation: u32,
+}

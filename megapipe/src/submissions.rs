@@ -6,15 +6,18 @@
 
 use crate::completion::SubmitError;
 use crate::limits;
-use crate::lwsocket::{Handle, ListenHandle};
+use crate::lwsocket::Handle;
 use crate::ring::Ring;
 use net::stack::ConnectionId;
 
 /// A command in the submission ring. What it is to read into or write waits in the handle.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Command {
-    Listen(ListenHandle),
-    Accept(ListenHandle),
+    /// Those on a listener name its place, which is not used again before the last of them.
+    Listen(u8),
+    Accept(u8),
+    ChangeMask(u8),
+    Unlisten(u8),
     Read(Handle),
     Write(Handle),
     Disconnect(Handle),
@@ -78,6 +81,11 @@ impl Submissions {
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Command> {
         self.ring.pop()
+    }
+
+    /// Returns the commands in the ring.
+    pub(crate) fn len(&self) -> usize {
+        self.ring.len()
     }
 
     /// Returns whether there is no command.

@@ -96,7 +96,6 @@ fn a_bad_link_loses_nothing_and_leaks_nothing() {
         duplication: 20,
         reordering: 50,
         corruption: 10,
-        wandering: 0,
         delay: Duration::from_millis(2),
     };
     let body = body(100_000);

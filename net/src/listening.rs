@@ -48,7 +48,9 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         cores: CoreMask,
         backlog: usize,
     ) -> Result<ListenerId, ListenError> {
-        self.check_mask(cores)?;
+        if cores.is_empty() || !self.is_running(cores) {
+            return Err(ListenError::BadMask);
+        }
         if port == 0 || !self.listeners.has_place() {
             return Err(ListenError::Full);
         }
@@ -63,8 +65,8 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     }
 
     /// Changes the cores whose flows a listener answers. From here on new flows go by the new mask;
-    /// connections, begun or established, stay where they are, and the segments of those that are
-    /// on the way too.
+    /// connections that have begun stay where they are. With an empty mask none begins any more, and
+    /// those that have are still accepted: so a core gives its share up without losing any.
     ///
     /// # Errors
     /// See [`ListenError`]; the mask is then as it was.
@@ -73,7 +75,9 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         listener: ListenerId,
         cores: CoreMask,
     ) -> Result<(), ListenError> {
-        self.check_mask(cores)?;
+        if !self.is_running(cores) {
+            return Err(ListenError::BadMask);
+        }
         let (_, entry) = self.listeners.get(listener).ok_or(ListenError::Unknown)?;
         let fabric = &self.output.port;
         let table = fabric.ports();
@@ -139,12 +143,8 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         })
     }
 
-    fn check_mask(&self, cores: CoreMask) -> Result<(), ListenError> {
-        let running = self.output.port.cores();
-        match cores.is_empty() || cores.and(running) != cores {
-            true => Err(ListenError::BadMask),
-            false => Ok(()),
-        }
+    fn is_running(&self, cores: CoreMask) -> bool {
+        cores.and(self.output.port.cores()) == cores
     }
 
     /// Returns the core to which a segment goes that this one has no connection for, `None` when

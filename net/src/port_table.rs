@@ -87,14 +87,7 @@ impl PortTable {
 
     /// Lets `core` answer the slots in `mask` of `port`.
     pub(crate) fn claim(&self, port: u16, mask: CoreMask, core: CoreId) -> Result<(), ClaimError> {
-        let _change = self.change();
-        let is_it = |entry: &&Port| entry.is_of(port);
-        let known = self.ports.iter().find(is_it);
-        let free = || self.ports.iter().find(|entry| entry.is_of(0));
-        let entry = known.or_else(free).ok_or(ClaimError::Full)?;
-        entry.change_slots(CoreMask::EMPTY, mask, core)?;
-        entry.port.store(u32::from(port), Ordering::Release);
-        Ok(())
+        self.change_mask(port, CoreMask::EMPTY, mask, core)
     }
 
     /// Lets `core` answer the slots in `to` of `port` instead of those in `from`, which are its own.
@@ -106,8 +99,14 @@ impl PortTable {
         core: CoreId,
     ) -> Result<(), ClaimError> {
         let _change = self.change();
-        let entry = self.entry(port).ok_or(ClaimError::Full)?;
-        entry.change_slots(from, to, core)
+        let known = self.entry(port);
+        if known.is_none() && to.is_empty() {
+            return Ok(());
+        }
+        let entry = known.or_else(|| self.entry(0)).ok_or(ClaimError::Full)?;
+        entry.change_slots(from, to, core)?;
+        entry.port.store(u32::from(port), Ordering::Release);
+        Ok(())
     }
 
     /// Takes the slots in `mask` of `port` from `core`, which has them.

@@ -31,7 +31,6 @@ const CONDITIONS: [Conditions; 4] = [
         duplication: 20,
         reordering: 50,
         corruption: 30,
-        wandering: 0,
         delay: Duration::from_millis(1),
     },
 ];

@@ -6,6 +6,11 @@ use crate::limits;
 use kernel::{CoreId, CoreMask, Instant};
 use net::stack::ListenError;
 
+const STALE: ListenHandle = ListenHandle {
+    index: 5,
+    generation: 0,
+};
+
 fn config(handles: usize) -> ChannelConfig {
     ChannelConfig {
         handles,
@@ -17,19 +22,18 @@ fn config(handles: usize) -> ChannelConfig {
 }
 
 #[test]
-fn masks_of_one_port_are_disjoint_and_not_empty() {
+fn a_channel_listens_on_a_port_once_and_for_some_core() {
     let mut channel = Channel::create(config(1));
     let second = CoreMask::only(CoreId::new(1).unwrap());
     assert_eq!(
         channel.listen(80, LISTENER, CoreMask::EMPTY),
         Err(SubmitError::BadMask)
     );
-    let first = channel.listen(80, LISTENER, CoreMask::first(1)).unwrap();
+    assert!(channel.listen(80, LISTENER, CoreMask::first(1)).is_ok());
     assert_eq!(
-        channel.listen(80, LISTENER, CoreMask::first(2)),
-        Err(SubmitError::BadMask)
+        channel.listen(80, LISTENER, second),
+        Err(SubmitError::PortInUse)
     );
-    assert_ne!(channel.listen(80, LISTENER, second), Ok(first));
     assert!(channel.listen(81, LISTENER, CoreMask::first(2)).is_ok());
 }
 
@@ -76,7 +80,7 @@ fn accept_credit_adds_up_and_each_connection_is_a_completion() {
         .run(|channel| channel.listen(80, LISTENER, CoreMask::first(1)))
         .unwrap();
     assert_eq!(bench.channel.accept(listener, 0), Err(SubmitError::Empty));
-    let none = bench.channel.accept(ListenHandle(5), 1);
+    let none = bench.channel.accept(STALE, 1);
     assert_eq!(none, Err(SubmitError::UnknownHandle));
     for _ in 0..6 {
         bench.world.connect().unwrap();
@@ -147,5 +151,119 @@ fn connections_beyond_the_accept_ring_wait_in_the_stack() {
     assert_eq!(first.len(), limits::ACCEPTS_WAITING);
     assert!(bench.channel.wants_application(Instant::ZERO));
     assert_eq!(bench.completions().len(), 10);
+    bench.assert_quiet();
+}
+
+#[test]
+fn a_mask_is_changed_once_at_a_time_and_the_outcome_is_told() {
+    let mut bench = Bench {
+        world: World::new(1),
+        channel: Channel::create(config(1)),
+    };
+    let listen = |channel: &mut Channel| channel.listen(80, LISTENER, CoreMask::first(1));
+    let listener = bench.run(listen).unwrap();
+    let wider = CoreMask::first(2);
+    bench.run(|channel| {
+        assert_eq!(channel.change_mask(listener, wider), Ok(()));
+        let refused = channel.change_mask(listener, wider);
+        assert_eq!(refused, Err(SubmitError::Busy));
+    });
+    assert!(matches!(
+        bench.completion(),
+        Completion::MaskChanged {
+            cookie: LISTENER,
+            result: Ok(())
+        }
+    ));
+    assert_eq!(bench.world.masks, [wider]);
+    bench.world.refuse_listen = Some(ListenError::CoreTaken);
+    bench
+        .run(|channel| channel.change_mask(listener, wider))
+        .unwrap();
+    assert!(matches!(
+        bench.completion(),
+        Completion::MaskChanged {
+            result: Err(ListenError::CoreTaken),
+            ..
+        }
+    ));
+    bench.assert_quiet();
+}
+
+#[test]
+fn a_listener_that_was_unregistered_is_forgotten_with_what_it_had_accepted() {
+    let mut bench = Bench {
+        world: World::new(6),
+        channel: Channel::create(config(6)),
+    };
+    let listen = |channel: &mut Channel| channel.listen(80, LISTENER, CoreMask::first(1));
+    let listener = bench.run(listen).unwrap();
+    bench.run(|channel| channel.accept(listener, 6)).unwrap();
+    bench.world.connect().unwrap();
+    let first = bench.completion();
+    let second = bench.world.connect().unwrap();
+    bench.channel.collect(&mut bench.world);
+    let cancelled = bench.channel.counters().completions_cancelled;
+    bench
+        .run(|channel| channel.unregister_listener(listener))
+        .unwrap();
+    // The other had been accepted, and was not handed out.
+    bench.run(|channel| assert!(channel.dispatch(None).is_none()));
+    assert_eq!(bench.world.released, [second]);
+    assert_eq!(bench.world.closed_listeners, 1);
+    assert_eq!(
+        bench.channel.counters().completions_cancelled,
+        cancelled + 1
+    );
+    assert!(matches!(first, Completion::Accept { .. }));
+    for refused in [
+        bench.channel.accept(listener, 1),
+        bench.channel.change_mask(listener, CoreMask::first(1)),
+        bench.channel.unregister_listener(listener),
+    ] {
+        assert_eq!(refused, Err(SubmitError::UnknownHandle));
+    }
+    let again = bench.run(listen).unwrap();
+    assert_ne!(again, listener);
+    assert_eq!(
+        bench.channel.accept(listener, 1),
+        Err(SubmitError::UnknownHandle)
+    );
+    assert_eq!(bench.channel.accept(again, 1), Ok(()));
+}
+
+#[test]
+fn a_listener_can_be_unregistered_before_it_was_flushed() {
+    let mut bench = Bench {
+        world: World::new(1),
+        channel: Channel::create(config(1)),
+    };
+    for _ in 0..3 * limits::LISTENERS {
+        bench.run(|channel| {
+            let listener = channel.listen(80, LISTENER, CoreMask::first(1)).unwrap();
+            channel.accept(listener, 1).unwrap();
+            channel.change_mask(listener, CoreMask::first(2)).unwrap();
+            channel.unregister_listener(listener).unwrap();
+        });
+    }
+    assert_eq!(bench.world.closed_listeners, 3 * limits::LISTENERS);
+    bench.assert_quiet();
+}
+
+#[test]
+fn a_refused_listener_that_is_unregistered_says_nothing_more() {
+    let mut bench = Bench {
+        world: World::new(1),
+        channel: Channel::create(config(1)),
+    };
+    bench.world.refuse_listen = Some(ListenError::CoreTaken);
+    for _ in 0..3 * limits::LISTENERS {
+        let listen = |channel: &mut Channel| channel.listen(80, LISTENER, CoreMask::first(1));
+        let listener = bench.run(listen).unwrap();
+        bench
+            .run(|channel| channel.unregister_listener(listener))
+            .unwrap();
+    }
+    assert_eq!(bench.world.closed_listeners, 0);
     bench.assert_quiet();
 }

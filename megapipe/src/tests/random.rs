@@ -218,7 +218,9 @@ impl Model {
                 assert!(!known.is_over && !known.reading && known.writing.is_none());
                 known.is_over = true;
             }
-            Completion::ListenFailed { .. } => panic!("the listener is open"),
+            Completion::ListenFailed { .. } | Completion::MaskChanged { .. } => {
+                panic!("the listener is open, and stays as it is")
+            }
         }
     }
 

@@ -40,7 +40,11 @@ pub(super) struct World {
     pub(super) queue: VecDeque<ConnectionId>,
     pub(super) events: VecDeque<Event>,
     pub(super) released: Vec<ConnectionId>,
+    /// Why to refuse listeners and new masks.
     pub(super) refuse_listen: Option<ListenError>,
+    /// Masks that listeners were changed to, and how many were ended.
+    pub(super) masks: Vec<CoreMask>,
+    pub(super) closed_listeners: usize,
     /// Pieces that a new connection's send queue takes.
     pub(super) send_room: usize,
     /// Chunks taken and not given back.
@@ -56,6 +60,8 @@ impl World {
             events: VecDeque::new(),
             released: Vec::new(),
             refuse_listen: None,
+            masks: Vec::new(),
+            closed_listeners: 0,
             send_room: 1 << 20,
             chunks_out: 0,
         }
@@ -133,6 +139,16 @@ impl Connections for World {
 
     fn listen(&mut self, _: u16, _: CoreMask, _: usize) -> Result<ListenerId, ListenError> {
         self.refuse_listen.map_or(Ok(ListenerId::new(0)), Err)
+    }
+
+    fn change_mask(&mut self, _: ListenerId, mask: CoreMask) -> Result<(), ListenError> {
+        self.masks.push(mask);
+        self.refuse_listen.map_or(Ok(()), Err)
+    }
+
+    fn close_listener(&mut self, _: ListenerId) -> Result<(), ListenError> {
+        self.closed_listeners += 1;
+        Ok(())
     }
 
     fn accept(&mut self, _: ListenerId) -> Option<Accepted> {

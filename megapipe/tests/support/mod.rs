@@ -134,6 +134,7 @@ impl PingPong {
                 }
                 Completion::Write { .. } => {}
                 Completion::ListenFailed { error, .. } => panic!("{error:?}"),
+                Completion::MaskChanged { .. } => panic!("nobody asked for it"),
             }
         }
         Ok(())
@@ -213,6 +214,7 @@ impl Application for Sender {
                 }
                 Completion::Read { .. } => {}
                 Completion::ListenFailed { error, .. } => panic!("{error:?}"),
+                Completion::MaskChanged { .. } => panic!("nobody asked for it"),
             }
         }
     }

@@ -26,8 +26,6 @@ pub struct Conditions {
     /// Frames with one bit after the Ethernet header turned, per mille: what only the checksums of
     /// IP and TCP can catch. (An address turned would be caught by Ethernet's own check.)
     pub corruption: u64,
-    /// Frames that arrive on a queue chosen by chance instead of by their flow, per mille.
-    pub wandering: u64,
     /// How long a frame takes.
     pub delay: Duration,
 }
@@ -39,7 +37,6 @@ impl Conditions {
         duplication: 0,
         reordering: 0,
         corruption: 0,
-        wandering: 0,
         delay: Duration::ZERO,
     };
 }
@@ -50,6 +47,8 @@ pub struct Link(Rc<RefCell<Wire>>);
 
 struct Wire {
     conditions: Conditions,
+    /// Frames that arrive on a queue chosen by chance instead of by their flow, per mille.
+    wandering: u64,
     random: Random,
     now: Instant,
     /// By queue of the stack.
@@ -84,6 +83,7 @@ impl Link {
     pub fn with(conditions: Conditions, seed: u64, queues: usize) -> Self {
         Link(Rc::new(RefCell::new(Wire {
             conditions,
+            wandering: 0,
             random: Random::new(seed),
             now: Instant::ZERO,
             to_stack: (0..queues).map(|_| Lane::default()).collect(),
@@ -100,6 +100,11 @@ impl Link {
             name: name.into(),
             frames: Vec::new(),
         });
+    }
+
+    /// Lets so many frames, per mille, arrive on a queue chosen by chance instead of by their flow.
+    pub fn let_wander(&self, wandering: u64) {
+        self.0.borrow_mut().wandering = wandering;
     }
 
     /// Changes the conditions.
@@ -188,7 +193,7 @@ impl Wire {
         let arrival = self.now + delay;
         let lane = if to_stack {
             let queues = self.to_stack.len();
-            let queue = match self.random.chance(conditions.wandering) {
+            let queue = match self.random.chance(self.wandering) {
                 true => self.random.below(queues as u64) as usize,
                 false => steer(&frame, queues),
             };
