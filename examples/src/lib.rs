@@ -2,8 +2,14 @@
 //! run by `./run.sh example NAME`.
 //!
 //! - `ping-pong`: the paper's listing; sends back what it receives.
+//! - `moving-shares`: the same, while the cores pass their shares of new connections to each other
+//!   all the time; what is stressed on two cores.
 //!
 //! The command gives each the word `port=`, and takes the line `sluice: ready` for a promise that
 //! connections are answered there.
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod echo;

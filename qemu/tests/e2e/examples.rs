@@ -1,9 +1,11 @@
 //! The example appliances, started by the `example` command and spoken to over TCP.
 
 use crate::guest;
-use std::io::{BufRead, BufReader, Read, Write};
+use qemu::serial::Counters;
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 const COMMAND: &str = env!("CARGO_BIN_EXE_sluice");
@@ -15,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Example {
     command: Child,
     address: SocketAddr,
+    lines: Mutex<Lines<BufReader<ChildStdout>>>,
 }
 
 impl Drop for Example {
@@ -28,9 +31,14 @@ impl Drop for Example {
 impl Example {
     /// Starts an example and checks the line that it is ready by.
     fn start(name: &str, cores: u32) -> Example {
+        Example::start_with(name, cores, "log=info")
+    }
+
+    /// The same with more words for the kernel command line.
+    fn start_with(name: &str, cores: u32, append: &str) -> Example {
         let mut command = Command::new(COMMAND)
             .args(["example", name, "--port", "0", "--accel", "tcg"])
-            .args(["--cores", &cores.to_string()])
+            .args(["--cores", &cores.to_string(), "--append", append])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
@@ -48,7 +56,18 @@ impl Example {
         Example {
             command,
             address: address.parse().unwrap(),
+            lines: Mutex::new(lines),
         }
+    }
+
+    /// Returns the next counters that the guest tells of a core, after skipping `skip` of them.
+    fn counters(&self, core: usize, skip: usize) -> Counters {
+        let mut lines = self.lines.lock().unwrap();
+        let counters = lines
+            .by_ref()
+            .filter_map(|line| Counters::parse(&line.unwrap()));
+        let mut counters = counters.filter(|counters| counters.core == core);
+        counters.nth(skip).expect("the guest ended")
     }
 
     fn connect(&self) -> TcpStream {
@@ -133,6 +152,46 @@ fn ping_pong_sends_back_what_it_receives_on_one_core() {
 #[test]
 fn ping_pong_sends_back_what_it_receives_on_two_cores() {
     plays_ping_pong(2);
+}
+
+#[test]
+fn no_connection_is_lost_while_shares_move_between_two_cores() {
+    const CONNECTIONS: usize = 1500;
+    let _turn = guest::turn();
+    let example = Example::start_with("moving-shares", 2, "log=warn stats=1");
+    let mut lasting = Vec::new();
+    for number in 0..20 {
+        let stream = example.connect();
+        ping(&stream, &message(number, 100));
+        lasting.push(stream);
+    }
+    for number in 0..CONNECTIONS {
+        let stream = example.connect();
+        ping(&stream, &message(number, 1 + number % 2000));
+        ping(&lasting[number % lasting.len()], &message(number, 100));
+    }
+    let counters = [0, 1].map(|core| example.counters(core, 1));
+    let sum = |name: &str| {
+        counters
+            .iter()
+            .map(|core| core.value(name).unwrap())
+            .sum::<u64>()
+    };
+    for core in &counters {
+        assert!(core.value("mask_changes").unwrap() > 50, "{core:?}");
+        assert!(
+            core.value("connections_established").unwrap() > 100,
+            "{core:?}"
+        );
+    }
+    // One more: the connection that the command made to see whether it is there.
+    assert_eq!(
+        sum("connections_begun"),
+        (CONNECTIONS + lasting.len() + 1) as u64
+    );
+    assert_eq!(sum("connections_established"), sum("connections_begun"));
+    assert_eq!(sum("half_open_lost") + sum("listener_resets"), 0);
+    drop(lasting);
 }
 
 #[test]
