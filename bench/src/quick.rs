@@ -14,16 +14,43 @@ use std::process::Command;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 const PAGE_BYTES: usize = 612;
-const CONNECTIONS: u64 = 16;
-const SHORT: u64 = 500;
-const LONG: u64 = 2_500;
+const BODY_BYTES: usize = 1 << 20;
 const BOOTS: usize = 5;
+
+/// A load whose marginal cost is measured: a short run against a long one.
+struct Load {
+    mode: &'static str,
+    path: &'static str,
+    connections: u64,
+    short: u64,
+    long: u64,
+}
+
+const KEEP_ALIVE: Load = Load {
+    mode: "keepalive",
+    path: "/index.html",
+    connections: 16,
+    short: 500,
+    long: 2_500,
+};
+const CLOSE: Load = Load {
+    mode: "close",
+    ..KEEP_ALIVE
+};
+const BODY: Load = Load {
+    path: "/mebibyte.bin",
+    connections: 4,
+    short: 40,
+    long: 240,
+    ..KEEP_ALIVE
+};
 
 /// Figures of one system.
 struct Figures {
     first_answer_ms: Vec<f64>,
     keep_alive: f64,
     close: f64,
+    body: f64,
     idle_rate: f64,
     resident_kib: u64,
 }
@@ -35,6 +62,7 @@ pub(crate) fn run(elf: &Path) -> Result<(), Error> {
     let pages = work.0.join("site");
     std::fs::create_dir_all(&pages)?;
     std::fs::write(pages.join("index.html"), "i".repeat(PAGE_BYTES))?;
+    std::fs::write(pages.join("mebibyte.bin"), incompressible(BODY_BYTES))?;
     let packed = work.0.join("site.img");
     site::pack::pack_to_file(&pages, &packed, &PackOptions::default())?;
     let plugin = build_plugin(&work.0)?;
@@ -73,7 +101,8 @@ pub(crate) fn run(elf: &Path) -> Result<(), Error> {
 }
 
 fn report(elf: &Path, ours: &Figures, theirs: &Figures, serves_in_16: bool) -> Result<(), Error> {
-    println!("\none vCPU, TCG, tap, {PAGE_BYTES}-byte page, {CONNECTIONS} connections");
+    let connections = KEEP_ALIVE.connections;
+    println!("\none vCPU, TCG, tap, {PAGE_BYTES}-byte page, {connections} connections");
     println!(
         "{:44} {:>12} {:>12} {:>8}",
         "", "Sluice", "Linux+nginx", "ratio"
@@ -91,6 +120,7 @@ fn report(elf: &Path, ours: &Figures, theirs: &Figures, serves_in_16: bool) -> R
         ours.close,
         theirs.close,
     );
+    row("guest instructions / 1 MiB body", ours.body, theirs.body);
     row(
         "start of QEMU to first 200, ms (median)",
         median(ours),
@@ -139,15 +169,17 @@ fn measure(
         .collect::<Result<_, _>>()?;
     let vm = Vm::boot(image, namespace, work, Some(plugin))?;
     first_answer(&vm, namespace, 90)?;
-    load(namespace, "keepalive", SHORT)?;
+    load(namespace, &KEEP_ALIVE, KEEP_ALIVE.short)?;
     std::thread::sleep(Duration::from_secs(4));
     let idle_rate = vm.idle_rate()?;
-    let keep_alive = marginal(&vm, namespace, "keepalive", idle_rate)?;
-    let close = marginal(&vm, namespace, "close", idle_rate)?;
+    let keep_alive = marginal(&vm, namespace, &KEEP_ALIVE, idle_rate)?;
+    let close = marginal(&vm, namespace, &CLOSE, idle_rate)?;
+    let body = marginal(&vm, namespace, &BODY, idle_rate)?;
     Ok(Figures {
         first_answer_ms,
         keep_alive,
         close,
+        body,
         idle_rate,
         resident_kib: vm.resident_kib()?,
     })
@@ -170,24 +202,24 @@ fn first_answer(vm: &Vm, namespace: &Namespace, seconds: u64) -> Result<f64, Err
 }
 
 /// Returns the guest instructions that one more request costs.
-fn marginal(vm: &Vm, namespace: &Namespace, mode: &str, idle_rate: f64) -> Result<f64, Error> {
+fn marginal(vm: &Vm, namespace: &Namespace, kind: &Load, idle_rate: f64) -> Result<f64, Error> {
     let cost = |requests: u64| -> Result<f64, Error> {
         let (before, start) = (vm.instructions()?, Instant::now());
-        load(namespace, mode, requests)?;
+        load(namespace, kind, requests)?;
         std::thread::sleep(Duration::from_millis(500));
         let spent = (vm.instructions()? - before) as f64;
         Ok(spent - idle_rate * start.elapsed().as_secs_f64())
     };
-    Ok((cost(LONG)? - cost(SHORT)?) / (LONG - SHORT) as f64)
+    Ok((cost(kind.long)? - cost(kind.short)?) / (kind.long - kind.short) as f64)
 }
 
-fn load(namespace: &Namespace, mode: &str, requests: u64) -> Result<(), Error> {
+fn load(namespace: &Namespace, kind: &Load, requests: u64) -> Result<(), Error> {
     let address = format!("{GUEST}:80");
     let words = [
-        mode,
+        kind.mode,
         &address,
-        "/index.html",
-        &CONNECTIONS.to_string(),
+        kind.path,
+        &kind.connections.to_string(),
         &requests.to_string(),
     ];
     let answered = client(namespace, &words)?;
@@ -212,6 +244,18 @@ fn client(namespace: &Namespace, words: &[&str]) -> Result<u64, Error> {
             .into());
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
+}
+
+/// Bytes that no encoding makes shorter.
+fn incompressible(count: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let words = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.flatten().take(count).collect()
 }
 
 fn build_plugin(work: &Path) -> Result<PathBuf, Error> {
