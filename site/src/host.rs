@@ -7,8 +7,7 @@
 use crate::index;
 use crate::page::Page;
 use crate::reader::Site;
-use crate::records::HostRecord;
-use crate::records::{ACTION_LOOKUP, ACTION_MOVED, RuleRecord};
+use crate::records::{ACTION_LOOKUP, ACTION_MOVED, BY_RULE, HostRecord, RuleRecord};
 use crate::rules;
 use thiserror::Error;
 
@@ -79,17 +78,16 @@ impl<'s, 'a> Host<'s, 'a> {
     ) -> Result<Answer<'a, 'r>, NoRoom> {
         let mut out = rules::Room::new(room);
         let page = match self.lookup(path) {
-            Some(page) => {
-                let takes_query = (300..400).contains(&page.status())
-                    && query.is_some()
-                    && page.identity().insert_at().is_some();
-                if takes_query {
-                    out.push_query(query);
-                }
-                page
-            }
+            Some(page) => page,
             None => self.follow_rules(path, query, &mut out),
         };
+        let takes_query = query.is_some()
+            && out.written().is_empty()
+            && (300..400).contains(&page.status())
+            && page.identity().insert_at().is_some();
+        if takes_query {
+            out.push_query(query);
+        }
         let inserted = out.finish()?;
         Ok(Answer { page, inserted })
     }
@@ -113,6 +111,7 @@ impl<'s, 'a> Host<'s, 'a> {
                 rules::write_path(self.site, &rule, path, &captures, out);
                 let page = self.lookup(out.written());
                 out.clear();
+                let page = page.filter(|page| page.record.flags & BY_RULE == 0);
                 return page.unwrap_or_else(|| self.not_found());
             }
             if rule.action == ACTION_MOVED {

@@ -1,7 +1,7 @@
 //! The records that the image's tables are made of, decoded and encoded.
 //!
 //! The fields of a record follow each other without gaps, in the order in which they are written
-//! here, each little endian. Nothing is checked here: see [`check`](crate::check).
+//! here, each little endian. Nothing is checked here: `check` does that.
 
 /// Defines a record and how it is read and written.
 macro_rules! record {
@@ -65,7 +65,7 @@ record! {
         by_size: u8,
         /// Unix time of the last change in seconds, [`NO_TIME`] when there is none.
         modified: u64,
-        /// [`PLAIN_PATH`] or 0; other bits are for later.
+        /// [`PLAIN_PATH`], [`BY_RULE`]; other bits are for later.
         flags: u16,
         /// For later.
         spare: u16,
@@ -76,6 +76,9 @@ record! {
 
 /// Flag of a page: in a URI, its path stands for itself; decoding and normalising change nothing.
 pub const PLAIN_PATH: u16 = 1;
+
+/// Flag of a page: a rule made it, so rules do not lead to it.
+pub const BY_RULE: u16 = 2;
 
 /// The time that means "none".
 pub const NO_TIME: u64 = u64::MAX;

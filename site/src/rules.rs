@@ -50,7 +50,7 @@ pub(crate) fn captures(site: &Site<'_>, rule: &RuleRecord, path: &[u8]) -> Optio
     if rule.splat == NO_SPLAT {
         let rest = path.get(start..end)?;
         // One slash at the end makes no difference.
-        return (rest.is_empty() || rest == b"/" && start > 0).then_some(found);
+        return (rest.is_empty() || rest == b"/" && start > 1).then_some(found);
     }
     let splat = count;
     count += 1 + tail.iter().filter(|part| is_capture(part)).count();

@@ -4,16 +4,28 @@ use site::pack::{PackOptions, pack_to_vec};
 use site::{Coding, Page, Site, SiteError};
 use std::fs;
 
+const REDIRECTS: &str = "\
+    /old/:a/*  /new/:splat/:a?x#y  301
+    /go/*      https://example.org/:splat 302
+    /app/*     /index.html 200
+    /u/:n      /:n.txt 200
+    /plain     /a.css
+";
+
 fn image() -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     for name in ["index.html", "a.css", "b.txt"] {
         fs::write(dir.path().join(name), format!("content of {name}")).unwrap();
     }
+    fs::write(dir.path().join("_redirects"), REDIRECTS).unwrap();
+    // Worth a coding, and not long: every byte is damaged.
+    fs::write(dir.path().join("c.css"), "c{}".repeat(180)).unwrap();
     fs::create_dir(dir.path().join("sub")).unwrap();
     fs::write(dir.path().join("sub/index.html"), "").unwrap();
     let options = PackOptions {
         last_modified: Some(0),
         hosts: vec![("*.example.org".to_owned(), dir.path().join("sub"))],
+        ..PackOptions::default()
     };
     pack_to_vec(dir.path(), &options).unwrap().0
 }
@@ -74,7 +86,7 @@ fn read_all(site: &Site<'_>) -> usize {
     bytes + names.map(<[u8]>::len).sum::<usize>()
 }
 
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 13] = [
     "/",
     "/index.html",
     "/a.css",
@@ -84,6 +96,10 @@ const PATHS: [&str; 9] = [
     "/x",
     "",
     "/old/x/y",
+    "/go/x y/",
+    "/app/x",
+    "/u/b",
+    "/plain",
 ];
 
 #[test]

@@ -1,5 +1,7 @@
 //! Content-Type by the end of a file's name.
 
+use std::borrow::Cow;
+
 /// Types by extension, sorted; after the IANA registry and the lists of nginx and Apache.
 const TYPES: &[(&str, &str)] = &[
     ("7z", "application/x-7z-compressed"),
@@ -98,23 +100,28 @@ const TYPES: &[(&str, &str)] = &[
 /// For names without an extension, and for unknown ones.
 const UNKNOWN: &str = "application/octet-stream";
 
-/// The longest extension of the table, in bytes.
-const LONGEST: usize = 11;
-
-/// Returns the Content-Type of a path; letters of either case are the same.
-pub(super) fn content_type(path: &[u8]) -> &'static str {
+/// Returns the Content-Type of a path, `None` when its extension says nothing; letters of either
+/// case are the same. What is not in the table is asked of the `mime_guess` crate.
+pub(super) fn known_content_type(path: &[u8]) -> Option<Cow<'static, str>> {
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
-    let Some(dot) = name.iter().rposition(|byte| *byte == b'.') else {
-        return UNKNOWN;
-    };
-    let extension = &name[dot + 1..];
-    if extension.len() > LONGEST {
-        return UNKNOWN;
+    let dot = name.iter().rposition(|byte| *byte == b'.')?;
+    let extension = std::str::from_utf8(&name[dot + 1..])
+        .ok()?
+        .to_ascii_lowercase();
+    let found = TYPES.binary_search_by(|(known, _)| (*known).cmp(extension.as_str()));
+    if let Ok(place) = found {
+        return Some(TYPES[place].1.into());
     }
-    let extension = extension.to_ascii_lowercase();
-    TYPES
-        .binary_search_by(|(known, _)| known.as_bytes().cmp(&extension))
-        .map_or(UNKNOWN, |place| TYPES[place].1)
+    let guess = mime_guess::from_ext(&extension).first_raw()?;
+    Some(match guess.starts_with("text/") {
+        true => format!("{guess}; charset=utf-8").into(),
+        false => guess.into(),
+    })
+}
+
+/// Returns the Content-Type of a path; for unknown ones, the one for any bytes.
+pub(super) fn content_type(path: &[u8]) -> Cow<'static, str> {
+    known_content_type(path).unwrap_or(UNKNOWN.into())
 }
 
 #[cfg(test)]
@@ -122,12 +129,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_sorted_and_within_its_bound() {
+    fn the_table_is_sorted() {
         assert!(TYPES.is_sorted_by(|a, b| a.0 < b.0));
-        assert_eq!(
-            TYPES.iter().map(|(known, _)| known.len()).max(),
-            Some(LONGEST)
-        );
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_is_guessed_and_text_has_a_charset() {
+        assert_eq!(content_type(b"/a.dvi"), "application/x-dvi");
+        assert_eq!(content_type(b"/a.vcf"), "text/x-vcard; charset=utf-8");
+        assert_eq!(known_content_type(b"/a.nothing-known"), None);
+        assert_eq!(known_content_type(b"/Makefile"), None);
     }
 
     #[test]

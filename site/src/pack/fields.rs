@@ -1,7 +1,7 @@
 //! The field lines of a response that do not come from its content.
 
 /// Field lines in order; names are the same in letters of either case.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct FieldSet {
     lines: Vec<(String, String)>,
 }
@@ -11,6 +11,20 @@ impl FieldSet {
     pub(super) fn set(&mut self, name: &str, value: &str) {
         self.remove(name);
         self.lines.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Adds a value: behind a comma to the values there are, for Set-Cookie on a line of its own
+    /// (RFC 9110 §5.3).
+    pub(super) fn add(&mut self, name: &str, value: &str) {
+        let is_list = !name.eq_ignore_ascii_case("Set-Cookie");
+        match self.find(name).filter(|_| is_list) {
+            Some(place) => {
+                let line = &mut self.lines[place].1;
+                line.push_str(", ");
+                line.push_str(value);
+            }
+            None => self.lines.push((name.to_owned(), value.to_owned())),
+        }
     }
 
     /// Takes a field out.

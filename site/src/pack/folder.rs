@@ -20,7 +20,12 @@ pub(super) struct SourceFile {
     pub(super) file: PathBuf,
     /// Unix time of its last change, in seconds.
     pub(super) modified: u64,
+    /// Its length.
+    pub(super) bytes: u64,
 }
+
+/// Files of the top folder that say how it is to be served, and are not served themselves.
+const CONTROL_FILES: [&[u8]; 2] = [b"/_headers", b"/_redirects"];
 
 /// The files of a folder, sorted by path.
 #[derive(Debug)]
@@ -30,8 +35,13 @@ pub(super) struct Folder {
     pub(super) hidden_names: u64,
 }
 
-/// Reads the folder `dir` and everything below it.
-pub(super) fn read(dir: &Path) -> Result<Folder, PackError> {
+/// Reads the folder `dir` and everything below it, without names that start with a dot unless they
+/// are asked for, and without the file `image`.
+pub(super) fn read(
+    dir: &Path,
+    has_hidden: bool,
+    image: Option<&Path>,
+) -> Result<Folder, PackError> {
     let folder_error = |error| PackError::Folder {
         path: dir.to_owned(),
         error,
@@ -47,6 +57,8 @@ pub(super) fn read(dir: &Path) -> Result<Folder, PackError> {
         },
         above: vec![root.clone()],
         root,
+        has_hidden,
+        image: image.and_then(|image| fs::canonicalize(image).ok()),
     };
     walk.visit(dir, b"/")?;
     let mut folder = walk.folder;
@@ -64,6 +76,9 @@ struct Walk {
     root: PathBuf,
     /// The folders being read, from the root down, without links.
     above: Vec<PathBuf>,
+    has_hidden: bool,
+    /// What is written now is not read.
+    image: Option<PathBuf>,
 }
 
 impl Walk {
@@ -76,7 +91,7 @@ impl Walk {
         for entry in fs::read_dir(dir).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
             let name = entry.file_name();
-            if is_hidden(&name) {
+            if !self.has_hidden && is_hidden(&name) {
                 self.folder.hidden_names += 1;
                 continue;
             }
@@ -112,10 +127,15 @@ impl Walk {
             self.visit(file, &path)?;
             self.above.pop();
         } else if metadata.is_file() {
+            let is_control = CONTROL_FILES.contains(&path.as_slice());
+            if is_control || self.image.as_ref() == Some(&real) {
+                return Ok(());
+            }
             self.folder.files.push(SourceFile {
                 path,
                 file: file.to_owned(),
                 modified: modified(&metadata),
+                bytes: metadata.len(),
             });
         } else {
             return Err(PackError::Special {

@@ -77,7 +77,7 @@ pub(super) fn compose(spec: &HeadSpec<'_>) -> Result<Head, HeadTooLong> {
         head.line("Content-Length", &bytes.to_string());
     }
     parts.type_at = head.place();
-    if let Some(content_type) = spec.content_type {
+    if let Some(content_type) = spec.fields.value("Content-Type").or(spec.content_type) {
         head.line("Content-Type", content_type);
     }
     parts.rest_at = head.place();
@@ -94,7 +94,11 @@ pub(super) fn compose(spec: &HeadSpec<'_>) -> Result<Head, HeadTooLong> {
     let (metadata, kept): (Vec<_>, Vec<_>) = spec
         .fields
         .iter()
-        .filter(|(name, _)| !name.eq_ignore_ascii_case("Vary"))
+        .filter(|(name, _)| {
+            !["Vary", "Content-Type"]
+                .iter()
+                .any(|own| name.eq_ignore_ascii_case(own))
+        })
         .partition(|(name, _)| is_metadata(name));
     for (name, value) in metadata {
         head.line(name, value);

@@ -1,5 +1,6 @@
 //! Writing an image: responses as they come, the tables behind them, the header last.
 
+use super::PackError;
 use super::head::{Head, HeadTooLong};
 use super::output::Checked;
 use crate::coding::{Coding, Codings};
@@ -7,10 +8,12 @@ use crate::format::{self, Section};
 use crate::index;
 use crate::limits::{MAX_HEAD_BYTES, MAX_PAGES, MAX_PATH_BYTES, MAX_TABLE_BYTES};
 use crate::records::{
-    HostRecord, NO_TIME, NameRecord, PLAIN_PATH, PageRecord, PartRecord, RuleRecord, VariantRecord,
+    BY_RULE, HostRecord, NO_TIME, NameRecord, PLAIN_PATH, PageRecord, PartRecord, RuleRecord,
+    VariantRecord,
 };
 use std::collections::HashMap;
 use std::io::{self, Seek, Write};
+use std::path::Path;
 
 /// Why an image could not be written.
 #[derive(Debug)]
@@ -20,6 +23,20 @@ pub(super) enum WriteError {
     TooLarge(&'static str, usize),
     /// Two paths.
     SameHash(String, String),
+}
+
+impl WriteError {
+    /// Says it in the packer's words; `name` is the image's.
+    pub(super) fn explain(self, name: &Path) -> PackError {
+        match self {
+            WriteError::Io(error) => PackError::Output {
+                path: name.to_owned(),
+                error,
+            },
+            WriteError::TooLarge(what, limit) => PackError::TooLarge { what, limit },
+            WriteError::SameHash(first, second) => PackError::SameHash { first, second },
+        }
+    }
 }
 
 impl From<io::Error> for WriteError {
@@ -104,17 +121,6 @@ impl<W: Write + Seek> ImageWriter<W> {
         Ok(self.output.write(bytes)?)
     }
 
-    /// Writes a whole response.
-    pub(super) fn write_response(
-        &mut self,
-        head: &Head,
-        body: &[u8],
-    ) -> Result<VariantRecord, WriteError> {
-        let record = self.start_response(head, body.len() as u64)?;
-        self.write_body(body)?;
-        Ok(record)
-    }
-
     /// Adds the variants of a page, each of another coding.
     pub(super) fn add_variants(
         &mut self,
@@ -146,6 +152,7 @@ impl<W: Write + Seek> ImageWriter<W> {
         host: u16,
         path: &[u8],
         page: &NewPage,
+        is_by_rule: bool,
     ) -> Result<u32, WriteError> {
         if path.len() > MAX_PATH_BYTES {
             return Err(WriteError::TooLarge(
@@ -174,6 +181,9 @@ impl<W: Write + Seek> ImageWriter<W> {
             flags: match format::is_plain_path(path) {
                 true => PLAIN_PATH,
                 false => 0,
+            } | match is_by_rule {
+                true => BY_RULE,
+                false => 0,
             },
             spare: 0,
             spare_word: 0,
@@ -189,6 +199,19 @@ impl<W: Write + Seek> ImageWriter<W> {
         for name in names {
             self.names.push((name.clone().into_bytes(), number));
         }
+    }
+
+    /// Adds a rule's parts; returns the number of the first.
+    pub(super) fn add_parts(&mut self, parts: &[PartRecord]) -> u32 {
+        let first = self.parts.len() as u32;
+        self.parts.extend_from_slice(parts);
+        first
+    }
+
+    /// Adds a rule; returns its number.
+    pub(super) fn add_rule(&mut self, rule: RuleRecord) -> u32 {
+        self.rules.push(rule);
+        self.rules.len() as u32 - 1
     }
 
     /// Returns how many rules were added.

@@ -1,144 +1,92 @@
-//! The packer: a folder becomes an image.
+//! The packer: folders become an image.
 //!
-//! Upstream: a folder of static files. Downstream: an image that [`Site::parse`](crate::Site)
-//! reads. Files are read once, in the order of their paths, and go straight to the output, so
-//! that a site may be larger than memory. Equal paths, contents and times give equal images.
+//! Upstream: folders of static files. Downstream: an image that [`Site::parse`](crate::Site) reads.
+//! Several threads read, hash and code files; what they have made goes to the output in the order
+//! of the paths. Memory holds the tables (about 500 bytes a page), at most
+//! 128 MiB of bodies, and the encoders (about 40 MiB a thread at the best effort), however large
+//! the site is: files of 8 MiB and more are never held whole. Equal paths, contents, times and
+//! options give equal images.
 //!
-//! What becomes a page: every file under its path; `dir/index.html` also under `dir/`, with a
-//! redirect from `dir`; `404.html` of the top folder also as the answer for paths not found.
-//! Names that start with a dot are left out, except `.well-known`.
+//! What becomes a page is told in `plan`; Last-Modified is the file's time of change in whole
+//! seconds, or one time for all. Names that start with a dot are left out, except `.well-known`.
 //!
-//! Reading order: this file, `folder`, `image`, `head`, `content_type`.
+//! Reading order: this file, `folder`, `plan`, `policy`, `pattern`, `redirects`, `rewrite`,
+//! `headers`, `write`, `make`, `compress`, `head`, `image`.
 
+mod cache;
+mod compress;
 mod content_type;
+mod control;
+mod error;
 mod fields;
-mod fixed;
 mod folder;
 mod head;
+mod headers;
 mod image;
+mod links;
+mod listing;
+mod make;
 mod names;
 mod output;
+mod pattern;
+mod pipeline;
+mod plan;
+mod policy;
+mod redirects;
+mod report;
+mod rewrite;
+mod write;
 
-use crate::coding::Coding;
-use crate::records::HostRecord;
-use content_type::content_type;
-use folder::{Folder, SourceFile};
-use head::HeadSpec;
-use image::{ImageWriter, NewPage, WriteError};
-use std::collections::BTreeMap;
+pub use compress::Compression;
+pub use error::PackError;
+pub use report::{CodingSummary, Progress, Summary, Warning};
+
+use image::ImageWriter;
+use make::Maker;
 use std::fs::File;
-use std::io::{self, BufWriter, Cursor, Seek, Write};
+use std::io::{BufWriter, Cursor, Seek, Write};
 use std::path::{Path, PathBuf};
-use thiserror::Error;
+use write::{HostFolder, Writing};
 
 /// How folders are packed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct PackOptions {
     /// Unix time in seconds to be shown as every page's Last-Modified, `None` for each file's own
     /// time. Copies of a folder give equal images only with a time given.
     pub last_modified: Option<u64>,
-    /// More sites: the names of a host and its folder. Requests for other names go to the folder
+    /// More sites: the names of hosts and their folders. Requests for other names go to the folder
     /// that is packed first.
     pub hosts: Vec<(String, PathBuf)>,
+    /// How much effort goes into codings.
+    pub compression: Compression,
+    /// Where coded bodies are kept between packs.
+    pub cache_dir: Option<PathBuf>,
+    /// Whether `/a` answers with a.html.
+    pub has_clean_urls: bool,
+    /// Whether folders without index.html get a page that lists them.
+    pub has_listing: bool,
+    /// Whether names that start with a dot are packed.
+    pub has_hidden: bool,
+    /// Whether fields that restrict what other sites may do with the pages are added.
+    pub has_security_headers: bool,
+    /// The origin whose pages may read this site's, `*` for all.
+    pub cors: Option<String>,
 }
 
-/// What was packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Summary {
-    /// Files packed.
-    pub files: u64,
-    /// Bytes of these files.
-    pub content_bytes: u64,
-    /// Paths that answer, redirects and folders with an index.html counted too.
-    pub pages: u64,
-    /// Names left out because they start with a dot.
-    pub hidden_names: u64,
-    /// Bytes of the image.
-    pub image_bytes: u64,
-    /// Whether `/` answers: the top folder has an index.html.
-    pub has_front_page: bool,
-}
-
-/// Why a folder was not packed. Each text is one line and says what to do.
-#[derive(Debug, Error)]
-pub enum PackError {
-    /// The folder is not there or is not a folder.
-    #[error("{}: {error}: name a folder that holds the site", .path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// Why it cannot be read.
-        error: io::Error,
-    },
-    /// The folder holds no file that can be packed.
-    #[error("{}: no files to serve: put an index.html there", .path.display())]
-    Empty {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A file or folder inside cannot be read.
-    #[error("{}: {error}: make it readable or take it out of the folder", .path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// A symbolic link leads out of the folder.
-    #[error(
-        "{}: link to {} leads out of the folder: copy the file in, or remove the link",
-        .path.display(), .target.display()
-    )]
-    LinkOutside {
-        /// The link.
-        path: PathBuf,
-        /// Where it leads.
-        target: PathBuf,
-    },
-    /// A symbolic link leads to a folder that contains it.
-    #[error("{}: link to a folder that contains it: remove the link", .path.display())]
-    LinkLoop {
-        /// The link.
-        path: PathBuf,
-    },
-    /// A device, socket or pipe.
-    #[error("{}: neither file nor folder: take it out of the folder", .path.display())]
-    Special {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A host's name is not one.
-    #[error("--host {name}: {problem}")]
-    HostName {
-        /// The name as given.
-        name: String,
-        /// What is wrong and what to write.
-        problem: &'static str,
-    },
-    /// A bound of the format is passed.
-    #[error("{what} ({limit} at most): serve less from one site")]
-    TooLarge {
-        /// What is too much.
-        what: &'static str,
-        /// The bound.
-        limit: usize,
-    },
-    /// Two paths have the same hash, which does not happen by chance.
-    #[error("{first} and {second} have the same hash: rename one of them")]
-    SameHash {
-        /// One path.
-        first: String,
-        /// The other.
-        second: String,
-    },
-    /// The image cannot be written.
-    #[error("{}: {error}: cannot write the image there", .path.display())]
-    Output {
-        /// The image file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
+impl Default for PackOptions {
+    fn default() -> Self {
+        PackOptions {
+            last_modified: None,
+            hosts: Vec::new(),
+            compression: Compression::default(),
+            cache_dir: None,
+            has_clean_urls: true,
+            has_listing: false,
+            has_hidden: false,
+            has_security_headers: false,
+            cors: None,
+        }
+    }
 }
 
 /// Packs the folder `dir` into the file `image`. The file appears whole or not at all.
@@ -146,20 +94,38 @@ pub enum PackError {
 /// # Errors
 /// See [`PackError`].
 pub fn pack_to_file(dir: &Path, image: &Path, options: &PackOptions) -> Result<Summary, PackError> {
+    pack_with_progress(dir, image, options, &mut |_| {})
+}
+
+/// The same, with `show` called after every file.
+///
+/// # Errors
+/// See [`PackError`].
+pub fn pack_with_progress(
+    dir: &Path,
+    image: &Path,
+    options: &PackOptions,
+    show: &mut dyn FnMut(&Progress),
+) -> Result<Summary, PackError> {
     let output_error = |error| PackError::Output {
         path: image.to_owned(),
         error,
     };
-    let mut partial_name = image.as_os_str().to_owned();
+    // Beside the image, so that renaming it needs no copy; and large bodies fit where it fits.
+    let parent = match image.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut partial_name = image.file_name().unwrap_or_default().to_owned();
     partial_name.push(format!(".{}.partial", std::process::id()));
-    let partial = PathBuf::from(partial_name);
+    let partial = parent.join(partial_name);
     // The folders first: without them there is nothing to write.
-    let folders = read_folders(dir, options)?;
+    let hosts = read_folders(dir, Some(image), options)?;
     let result = File::create(&partial)
         .map_err(output_error)
         .and_then(|file| {
             let output = BufWriter::with_capacity(1 << 20, file);
-            let summary = pack_into(&folders, options, output, image)?;
+            let summary = pack_into(&hosts, options, output, (image, parent), show)?;
             std::fs::rename(&partial, image).map_err(output_error)?;
             Ok(summary)
         });
@@ -176,32 +142,50 @@ pub fn pack_to_file(dir: &Path, image: &Path, options: &PackOptions) -> Result<S
 /// See [`PackError`].
 pub fn pack_to_vec(dir: &Path, options: &PackOptions) -> Result<(Vec<u8>, Summary), PackError> {
     let mut output = Cursor::new(Vec::new());
-    let folders = read_folders(dir, options)?;
-    let summary = pack_into(&folders, options, &mut output, Path::new("memory"))?;
+    let hosts = read_folders(dir, None, options)?;
+    let places = (Path::new("memory"), std::env::temp_dir());
+    let places = (places.0, places.1.as_path());
+    let summary = pack_into(&hosts, options, &mut output, places, &mut |_| {})?;
     Ok((output.into_inner(), summary))
 }
 
-/// A host to be packed: its names and what is in its folder.
-struct HostFolder {
-    names: Vec<String>,
-    folder: Folder,
-}
-
 /// Reads the folders of all hosts, the default one first.
-fn read_folders(dir: &Path, options: &PackOptions) -> Result<Vec<HostFolder>, PackError> {
+fn read_folders(
+    dir: &Path,
+    image: Option<&Path>,
+    options: &PackOptions,
+) -> Result<Vec<HostFolder>, PackError> {
     let mut by_folder: Vec<(&Path, Vec<String>)> = vec![(dir, Vec::new())];
-    for (name, folder) in &options.hosts {
-        let name = names::image_form(name)?;
+    let mut known: Vec<String> = Vec::new();
+    for (given, folder) in &options.hosts {
+        let name = names::image_form(given)?;
+        if known.contains(&name) {
+            return Err(PackError::HostName {
+                name: given.clone(),
+                problem: "given twice: leave one out",
+            });
+        }
+        known.push(name.clone());
         match by_folder.iter_mut().find(|(known, _)| known == folder) {
             Some((_, names)) => names.push(name),
             None => by_folder.push((folder, vec![name])),
         }
     }
+    if by_folder.len() > crate::limits::MAX_HOSTS || known.len() > crate::limits::MAX_NAMES {
+        return Err(PackError::TooLarge {
+            what: "more hosts than fit",
+            limit: crate::limits::MAX_HOSTS,
+        });
+    }
     by_folder
         .into_iter()
         .map(|(dir, names)| {
-            let folder = folder::read(dir)?;
-            Ok(HostFolder { names, folder })
+            let folder = folder::read(dir, options.has_hidden, image)?;
+            Ok(HostFolder {
+                dir: dir.to_owned(),
+                names,
+                folder,
+            })
         })
         .collect()
 }
@@ -211,125 +195,62 @@ fn pack_into<W: Write + Seek>(
     hosts: &[HostFolder],
     options: &PackOptions,
     output: W,
-    name: &Path,
+    (name, scratch_dir): (&Path, &Path),
+    show: &mut dyn FnMut(&Progress),
 ) -> Result<Summary, PackError> {
-    let explain = |error| match error {
-        WriteError::Io(error) => PackError::Output {
-            path: name.to_owned(),
-            error,
+    let all_files = || hosts.iter().flat_map(|host| &host.folder.files);
+    let cache = options.cache_dir.as_deref().map(cache::Cache::new);
+    let image = ImageWriter::new(output).map_err(|error| error.explain(name))?;
+    let mut writing = Writing {
+        image,
+        name,
+        summary: Summary::default(),
+        progress: Progress {
+            all_files: all_files().count() as u64,
+            all_bytes: all_files().map(|file| file.bytes).sum(),
+            ..Progress::default()
         },
-        WriteError::TooLarge(what, limit) => PackError::TooLarge { what, limit },
-        WriteError::SameHash(first, second) => PackError::SameHash { first, second },
+        show,
     };
-    let mut image = ImageWriter::new(output).map_err(explain)?;
-    let mut summary = Summary::default();
     for (number, host) in hosts.iter().enumerate() {
-        pack_host(number as u16, host, options, &mut image, &mut summary).map_err(|error| {
-            match error {
-                FileError::Read(path, error) => PackError::Unreadable { path, error },
-                FileError::Write(error) => explain(error),
-            }
-        })?;
+        let maker = Maker {
+            files: &host.folder.files,
+            options,
+            cache: cache.as_ref(),
+            scratch_dir,
+        };
+        write::write_host(number as u16, host, &maker, &mut writing)?;
     }
-    summary.pages = image.page_count();
-    summary.image_bytes = image.finish().map_err(explain)?;
+    if let Some(cache) = &cache {
+        cache.trim();
+    }
+    let mut summary = writing.summary;
+    summary.pages = writing.image.page_count();
+    summary.image_bytes = writing
+        .image
+        .finish()
+        .map_err(|error| error.explain(name))?;
+    summary.warnings.sort();
+    summary.warnings.dedup();
     Ok(summary)
 }
 
-enum FileError {
-    Read(PathBuf, io::Error),
-    Write(WriteError),
-}
-
-impl From<WriteError> for FileError {
-    fn from(error: WriteError) -> Self {
-        FileError::Write(error)
-    }
-}
-
-fn pack_host<W: Write + Seek>(
-    number: u16,
-    host: &HostFolder,
-    options: &PackOptions,
-    image: &mut ImageWriter<W>,
-    summary: &mut Summary,
-) -> Result<(), FileError> {
-    let mut paths: BTreeMap<Vec<u8>, NewPage> = BTreeMap::new();
-    let mut aliases: Vec<(Vec<u8>, NewPage)> = Vec::new();
-    let mut fixed = fixed::FixedPages::default();
-    for source in &host.folder.files {
-        let content = std::fs::read(&source.file)
-            .map_err(|error| FileError::Read(source.file.clone(), error))?;
-        let page = file_page(source, &content, options, image)?;
-        summary.files += 1;
-        summary.content_bytes += content.len() as u64;
-        if source.path == b"/404.html" {
-            fixed.not_found = Some(fixed::error_page(404, &source.path, &content, image)?);
-        }
-        if source.path == b"/50x.html" {
-            fixed.unavailable = Some(fixed::error_page(503, &source.path, &content, image)?);
-        }
-        if let Some(dir) = folder_of_index(&source.path) {
-            paths.insert(dir.to_vec(), page);
-            if let Some(bare) = dir.strip_suffix(b"/").filter(|bare| !bare.is_empty()) {
-                aliases.push((
-                    bare.to_vec(),
-                    fixed::redirect(301, &fixed::to_folder(dir), image)?,
-                ));
-            }
-        } else if let Some(clean) = source.path.strip_suffix(b".html") {
-            aliases.push((clean.to_vec(), page));
-        }
-        paths.insert(source.path.clone(), page);
-    }
-    for (path, page) in aliases {
-        paths.entry(path).or_insert(page);
-    }
-    summary.hidden_names += host.folder.hidden_names;
-    summary.has_front_page |= number == 0 && paths.contains_key(&b"/"[..]);
-    for (path, page) in &paths {
-        image.add_page(number, path, page)?;
-    }
-    let record = HostRecord {
-        first_rule: image.rule_count(),
-        rule_count: 0,
-        ..fixed.add(number, image)?
-    };
-    image.add_host(record, &host.names);
-    Ok(())
-}
-
-/// Returns the path of the folder whose index the file is.
-fn folder_of_index(path: &[u8]) -> Option<&[u8]> {
-    path.strip_suffix(b"index.html")
-        .filter(|dir| dir.ends_with(b"/"))
-}
-
-/// Writes the response of a file.
-fn file_page<W: Write + Seek>(
-    source: &SourceFile,
-    content: &[u8],
-    options: &PackOptions,
-    image: &mut ImageWriter<W>,
-) -> Result<NewPage, FileError> {
-    let modified = options.last_modified.unwrap_or(source.modified);
-    let tag = head::entity_tag(&blake3::hash(content));
-    let head = head::compose(&HeadSpec {
-        status: 200,
-        body_bytes: Some(content.len() as u64),
-        content_type: Some(content_type(&source.path)),
-        coding: Coding::Identity,
-        etag: Some(&tag),
-        modified: Some(modified),
-        location: None,
-        fields: &fixed::default_fields(),
-        varies: false,
-    })
-    .map_err(WriteError::from)?;
-    let variant = image.write_response(&head, content)?;
-    Ok(NewPage {
-        status: 200,
-        modified: Some(modified),
-        variants: image.add_variants(&[variant])?,
-    })
+/// Reads the text of a `_headers` and of a `_redirects` file and asks both about a path, as packing
+/// and serving would. Returns how many rules of `_redirects` match it.
+///
+/// # Errors
+/// [`PackError::Control`] with the line that is wrong.
+pub fn check_control_files(
+    headers: &str,
+    redirects: &str,
+    path: &[u8],
+) -> Result<usize, PackError> {
+    let rules = headers::parse(&control::ControlFile::of_text("_headers", headers))?;
+    rules.apply(path, &mut fields::FieldSet::default());
+    let rules = redirects::parse(&control::ControlFile::of_text("_redirects", redirects))?;
+    let matching = rules.iter().filter(|rule| {
+        let [location, page] = [true, false].map(|kind| rule.compiled.target(path, kind));
+        location.is_some() && page.is_some()
+    });
+    Ok(matching.count())
 }
