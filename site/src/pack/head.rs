@@ -81,25 +81,12 @@ pub(super) fn compose(spec: &HeadSpec<'_>) -> Result<Head, HeadTooLong> {
         head.line("Content-Type", content_type);
     }
     parts.rest_at = head.place();
-    if spec.coding != Coding::Identity {
-        head.line("Content-Encoding", spec.coding.name());
-    }
-    if spec.status == 200 {
-        head.line("Accept-Ranges", "bytes");
-    }
-    if let Some(modified) = spec.modified {
-        let date = http_date(modified);
-        head.line("Last-Modified", &String::from_utf8_lossy(&date));
-    }
     let (metadata, kept): (Vec<_>, Vec<_>) = spec
         .fields
         .iter()
-        .filter(|(name, _)| {
-            !["Vary", "Content-Type"]
-                .iter()
-                .any(|own| name.eq_ignore_ascii_case(own))
-        })
+        .filter(|(name, _)| !is_written_apart(name))
         .partition(|(name, _)| is_metadata(name));
+    describe(&mut head, spec);
     for (name, value) in metadata {
         head.line(name, value);
     }
@@ -133,6 +120,26 @@ pub(super) fn compose(spec: &HeadSpec<'_>) -> Result<Head, HeadTooLong> {
             parts,
         }),
     }
+}
+
+/// Writes what the content itself says, but for its length, type and tag.
+fn describe(head: &mut Writer, spec: &HeadSpec<'_>) {
+    if spec.coding != Coding::Identity {
+        head.line("Content-Encoding", spec.coding.name());
+    }
+    if spec.status == 200 {
+        head.line("Accept-Ranges", "bytes");
+    }
+    if let Some(modified) = spec.modified {
+        let date = http_date(modified);
+        head.line("Last-Modified", &String::from_utf8_lossy(&date));
+    }
+}
+
+fn is_written_apart(name: &str) -> bool {
+    ["Vary", "Content-Type"]
+        .iter()
+        .any(|own| name.eq_ignore_ascii_case(own))
 }
 
 #[derive(Default)]
