@@ -10,8 +10,9 @@
 //! are the cost: frames in, TCP, the channel, HTTP and back, over a queue pair that does nothing. The
 //! page has 612 bytes.
 
+use app_http::settings::Settings;
 use app_http::{Server, ServerConfig};
-use kernel::{CoreMask, Instant};
+use kernel::Instant;
 use megapipe::channel::{Channel, ChannelConfig};
 use megapipe::{Core, IoSlice};
 use net::fabric::fabric;
@@ -79,10 +80,12 @@ fn core(wire: &OneFrame, connections: usize) -> Serving {
         buffer_bytes: 8192,
     });
     let config = ServerConfig {
-        port: 80,
-        cores: CoreMask::first(1),
-        connections: connections as u32 + 1,
         unix_seconds_at_boot: 1_800_000_000,
+        settings: Settings {
+            requests_per_connection: u32::MAX,
+            ..Settings::default()
+        },
+        ..ServerConfig::alone(80, connections as u32 + 1)
     };
     Core::new(stack, channel, Server::new(site(), config))
 }

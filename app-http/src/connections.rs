@@ -1,9 +1,13 @@
-//! The connections of one server, in a table made once.
+//! The connections of one server, in a table made once, and their deadlines.
 
+use crate::engine::Rest;
 use crate::request::Next;
 use alloc::vec::Vec;
+use core::net::IpAddr;
+use kernel::Instant;
 use megapipe::Handle;
 use megapipe::channel::Buffer;
+use net::timers::Timers;
 
 /// A place in the table; it is the cookie of the connection's handle. The channel hands out
 /// nothing of a handle that was unregistered, so a place needs no generation.
@@ -25,10 +29,14 @@ impl Slot {
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// A read is under way; the first `skip` bytes are the content of an answered request.
-    Reading {
+    /// A read is under way, and nothing of a request is there.
+    Idle,
+    /// A read is under way; part of a request's head is there.
+    Partial,
+    /// A read is under way; the first `left` bytes are the content of an answered request.
+    Skipping {
         /// In bytes.
-        skip: u32,
+        left: u32,
     },
     /// A write is under way.
     Writing(Next),
@@ -48,16 +56,35 @@ pub struct Connection {
     pub state: State,
     /// Requests that came behind the one being answered. An idle connection holds none.
     pub held: Option<Buffer>,
+    /// What is left of the answer being written.
+    pub rest: Rest,
+    /// When what it is doing has taken too long.
+    pub deadline: Instant,
+    /// When the request being answered was begun.
+    pub since: Instant,
+    /// Requests that may still come.
+    pub requests_left: u32,
+    /// Requests whose answers are being written.
+    pub answered: u32,
+    /// The other side.
+    pub peer: IpAddr,
 }
 
-// A hundred thousand connections take 3.2 MB.
-const _: () = assert!(size_of::<Option<Connection>>() <= 32);
+// A hundred thousand connections take 10 MB.
+const _: () = assert!(size_of::<Option<Connection>>() <= 104);
+
+/// Later than any deadline.
+const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
 /// The table.
-#[derive(Debug)]
+///
+/// A deadline moves with every request, but its timer does not: a timer that is told looks at the
+/// deadline, and is set again when that is still ahead. So a kept connection costs the wheel
+/// something once in a while and not per request.
 pub struct Connections {
     slots: Vec<Option<Connection>>,
     free: Vec<u32>,
+    timers: Timers,
 }
 
 impl Connections {
@@ -66,6 +93,7 @@ impl Connections {
         Connections {
             slots: (0..capacity).map(|_| None).collect(),
             free: (0..capacity).rev().collect(),
+            timers: Timers::new(capacity as usize, Instant::ZERO),
         }
     }
 
@@ -74,24 +102,76 @@ impl Connections {
         self.free.len()
     }
 
+    /// Returns how many connections there are.
+    pub fn count(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     /// Adds a connection, made for its slot by `make`; `None` when the table is full.
     pub fn insert(&mut self, make: impl FnOnce(Slot) -> Connection) -> Option<Slot> {
         let place = self.free.pop()?;
         let slot = self.slots.get_mut(place as usize)?;
-        *slot = Some(make(Slot(place)));
+        let connection = slot.insert(make(Slot(place)));
+        self.timers.set(place, connection.deadline);
         Some(Slot(place))
     }
 
     /// Returns a connection.
+    #[inline]
     pub fn connection(&mut self, slot: Slot) -> Option<&mut Connection> {
         self.slots.get_mut(slot.0 as usize)?.as_mut()
+    }
+
+    /// Moves a connection's deadline.
+    #[inline]
+    pub fn set_deadline(&mut self, slot: Slot, deadline: Instant) {
+        let Some(connection) = self.connection(slot) else {
+            return;
+        };
+        let is_earlier = deadline < connection.deadline;
+        connection.deadline = deadline;
+        // The timer is set for the last deadline or an earlier one.
+        if is_earlier {
+            self.timers.set_no_later(slot.0, deadline);
+        }
     }
 
     /// Takes a connection out.
     pub fn remove(&mut self, slot: Slot) -> Option<Connection> {
         let connection = self.slots.get_mut(slot.0 as usize)?.take()?;
+        self.timers.cancel(slot.0);
         // It has room for every slot.
         self.free.push(slot.0);
         Some(connection)
+    }
+
+    /// Returns the next connection whose deadline has passed.
+    #[inline]
+    pub fn pop_expired(&mut self, now: Instant) -> Option<Slot> {
+        while let Some(timer) = self.timers.pop_due(now) {
+            let slot = Slot(timer);
+            let Some(connection) = self.connection(slot) else {
+                continue;
+            };
+            let deadline = connection.deadline;
+            if deadline <= now {
+                // Whatever comes next is earlier, and sets the timer.
+                connection.deadline = NEVER;
+                return Some(slot);
+            }
+            self.timers.set(timer, deadline);
+        }
+        None
+    }
+
+    /// Returns when [`pop_expired`](Self::pop_expired) is to be called next.
+    #[inline]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.timers.next_deadline()
+    }
+
+    /// Yields every slot in use, for when all connections are to be looked at.
+    pub fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
+        (0..self.slots.len() as u32).map(Slot)
     }
 }

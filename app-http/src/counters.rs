@@ -1,41 +1,105 @@
 //! What a server counts.
 
 use crate::refusal::Refusal;
+use core::time::Duration;
 
-/// Counters of one core's server; they only grow.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ServerCounters {
+/// Status codes with a counter of their own.
+pub const STATUSES: [u16; 22] = [
+    200, 204, 206, 301, 302, 303, 304, 307, 308, 400, 404, 405, 408, 410, 412, 414, 416, 417, 431,
+    501, 503, 505,
+];
+
+/// Upper bounds of the buckets of the latency histogram, in microseconds; one more has no bound.
+pub const LATENCY_BOUNDS_US: [u64; 10] = [
+    50, 100, 250, 500, 1_000, 5_000, 25_000, 100_000, 1_000_000, 10_000_000,
+];
+
+macro_rules! counters {
+    ($($(#[$about:meta])* $name:ident,)*) => {
+        /// Counters of one core's server; they only grow.
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        pub struct ServerCounters {
+            $($(#[$about])* pub $name: u64,)*
+            /// Answers by status code, in the order of [`STATUSES`]; those of another code last.
+            pub answers: [u64; STATUSES.len() + 1],
+            /// Refused requests by [`Refusal`].
+            pub refusals: [u64; Refusal::ALL.len()],
+            /// Requests by the time from their first byte to the end of the answer's last write, in
+            /// the order of [`LATENCY_BOUNDS_US`].
+            pub latencies: [u64; LATENCY_BOUNDS_US.len() + 1],
+            /// Sum of these times, in microseconds.
+            pub latency_sum_us: u64,
+        }
+
+        impl ServerCounters {
+            /// Returns the counters that stand alone, with their names.
+            fn plain(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
     /// Connections accepted.
-    pub connections: u64,
+    connections,
     /// Connections whose end has been seen; `connections` less these are open.
-    pub connections_ended: u64,
-    /// Answers by class of status: 2xx to 5xx.
-    pub answers: [u64; 4],
-    /// Refused requests by [`Refusal`].
-    pub refusals: [u64; Refusal::ALL.len()],
+    connections_ended,
     /// Bytes of requests read, content that was thrown away included.
-    pub bytes_in: u64,
+    bytes_in,
     /// Bytes of answers taken over by the stack.
-    pub bytes_out: u64,
+    bytes_out,
     /// Requests whose head came in more than one piece: reads that had to be continued.
-    pub partial_heads: u64,
-    /// Connections given up because a large head found no buffer free.
-    pub large_heads_refused: u64,
-    /// Connections given up because they sent too much while they were being closed.
-    pub linger_exceeded: u64,
+    partial_heads,
+    /// Connections given up because there was no buffer for the rest of a head.
+    large_heads_refused,
+    /// Connections refused because their address has as many as it may.
+    address_limit_exceeded,
+    /// Connections refused because the server is stopping.
+    refused_while_stopping,
+    /// Connections closed because no request came.
+    idle_timeouts,
+    /// Requests given up because their head or content did not come in time.
+    request_timeouts,
+    /// Answers given up because the client did not take them in time.
+    write_timeouts,
+    /// Connections given up because they sent too much, or for too long, while they were being
+    /// closed.
+    linger_exceeded,
+    /// Connections cut off because the time to stop was over.
+    cut_off_at_stop,
     /// Connections given up because the channel refused a command.
-    pub commands_refused: u64,
+    commands_refused,
 }
 
 impl ServerCounters {
     /// Counts an answer.
     #[inline]
     pub(crate) fn count_answer(&mut self, status: u16, refusal: Option<Refusal>) {
-        let class = usize::from(status / 100).clamp(2, 5) - 2;
-        self.answers[class] += 1;
+        if status == 200 {
+            self.answers[0] += 1;
+            return;
+        }
+        self.answers[place_of(status)] += 1;
         if let Some(refusal) = refusal {
             self.refusals[refusal as usize] += 1;
         }
+    }
+
+    /// Counts requests that took so long.
+    #[inline]
+    pub(crate) fn count_latency(&mut self, requests: u32, latency: Duration) {
+        let requests = u64::from(requests);
+        if latency.is_zero() {
+            self.latencies[0] += requests;
+            return;
+        }
+        let microseconds = latency.as_micros() as u64;
+        let bucket = LATENCY_BOUNDS_US
+            .iter()
+            .position(|bound| microseconds <= *bound);
+        self.latencies[bucket.unwrap_or(LATENCY_BOUNDS_US.len())] += requests;
+        self.latency_sum_us += microseconds * requests;
     }
 
     /// Returns the number of requests answered.
@@ -43,29 +107,33 @@ impl ServerCounters {
         self.answers.iter().sum()
     }
 
-    /// Returns every counter with its name.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let [ok, redirect, client_error, server_error] = self.answers;
-        [
-            ("connections", self.connections),
-            ("connections_ended", self.connections_ended),
-            ("requests", self.requests()),
-            ("answers_2xx", ok),
-            ("answers_3xx", redirect),
-            ("answers_4xx", client_error),
-            ("answers_5xx", server_error),
-            ("bytes_in", self.bytes_in),
-            ("bytes_out", self.bytes_out),
-            ("partial_heads", self.partial_heads),
-            ("large_heads_refused", self.large_heads_refused),
-            ("linger_exceeded", self.linger_exceeded),
-            ("commands_refused", self.commands_refused),
-        ]
-        .into_iter()
-        .chain(
-            Refusal::ALL
-                .iter()
-                .map(|refusal| (refusal.counter_name(), self.refusals[*refusal as usize])),
-        )
+    /// Returns the number of answers whose status is of this class, 2 for 2xx and so on.
+    pub fn class(&self, class: u16) -> u64 {
+        let of_class = STATUSES.iter().zip(&self.answers);
+        of_class
+            .filter(|(status, _)| *status / 100 == class)
+            .map(|(_, count)| count)
+            .sum()
     }
+
+    /// Returns every counter with its name, answers by class.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let classes = [
+            ("requests", self.requests()),
+            ("answers_2xx", self.class(2)),
+            ("answers_3xx", self.class(3)),
+            ("answers_4xx", self.class(4)),
+            ("answers_5xx", self.class(5)),
+        ];
+        let refusals = Refusal::ALL
+            .iter()
+            .map(|refusal| (refusal.counter_name(), self.refusals[*refusal as usize]));
+        self.plain().chain(classes).chain(refusals)
+    }
+}
+
+#[inline(never)]
+fn place_of(status: u16) -> usize {
+    let place = STATUSES.iter().position(|known| *known == status);
+    place.unwrap_or(STATUSES.len())
 }

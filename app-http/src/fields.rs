@@ -1,75 +1,295 @@
-//! What the field lines of a request mean for the server: read once, names compared by length
-//! first.
+//! What the field lines of a request mean for the server, read once.
+//!
+//! Names are told apart by their length and then compared whole. Values that only some requests
+//! need (conditions, ranges, codings) are kept as places and read when they are asked for.
 
+use crate::authority;
+use crate::head::is_token;
 use crate::refusal::Refusal;
-use crate::target::is_authority;
-use httparse::Header;
+use crate::scan::{find, not_name};
 
-/// The fields that matter, from one pass over the field lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Fields {
-    /// Host lines.
-    pub hosts: u32,
+/// A field whose value is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// Host.
+    Host,
+    /// If-Match.
+    IfMatch,
+    /// If-None-Match.
+    IfNoneMatch,
+    /// If-Modified-Since.
+    IfModifiedSince,
+    /// If-Unmodified-Since.
+    IfUnmodifiedSince,
+    /// If-Range.
+    IfRange,
+    /// Range.
+    Range,
+    /// Accept-Encoding.
+    AcceptEncoding,
+    /// User-Agent.
+    UserAgent,
+    /// Referer.
+    Referer,
+}
+
+const FIELDS: usize = 10;
+
+impl Field {
+    const fn bit(self) -> u16 {
+        1 << self as u16
+    }
+}
+
+/// The fields that make a request for a page more than "send me all of it".
+const SELECTING: u16 = Field::IfMatch.bit()
+    | Field::IfNoneMatch.bit()
+    | Field::IfModifiedSince.bit()
+    | Field::IfUnmodifiedSince.bit()
+    | Field::Range.bit();
+
+/// Where a value is in the input. Heads are far smaller than 64 KiB.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    start: u16,
+    end: u16,
+}
+
+/// What the field lines say.
+#[derive(Debug)]
+pub struct Fields<'a> {
+    input: &'a [u8],
+    values: [Place; FIELDS],
+    /// Bits of the fields that are there.
+    seen: u16,
+    /// Bits of the fields that are there more than once.
+    repeated: u16,
+    /// The lines, for fields that may be repeated.
+    lines: Place,
     /// A Connection line has the token `close`.
     pub has_close: bool,
     /// A Connection line has the token `keep-alive`.
     pub has_keep_alive: bool,
-    /// There is an If-None-Match line.
-    pub has_if_none_match: bool,
     /// `Expect: 100-continue`.
     pub expects_continue: bool,
-    /// Content-Length, in bytes.
-    pub content_length: Option<u64>,
+    /// Expect has something else.
+    pub expects_unknown: bool,
     /// There is a Transfer-Encoding; it is `chunked`.
     pub is_chunked: bool,
+    /// Content-Length, in bytes.
+    pub content_length: Option<u64>,
 }
 
-impl Fields {
-    /// Reads the field lines.
+impl<'a> Fields<'a> {
+    /// Begins with no field lines; they are in `input` from `start` on.
+    #[inline(always)]
+    pub(crate) fn new(input: &'a [u8], start: usize) -> Self {
+        Fields {
+            input,
+            values: [Place::default(); FIELDS],
+            seen: 0,
+            repeated: 0,
+            lines: Place::new(start, start),
+            has_close: false,
+            has_keep_alive: false,
+            expects_continue: false,
+            expects_unknown: false,
+            is_chunked: false,
+            content_length: None,
+        }
+    }
+
+    /// Reads the field line from `start` to `end`, where a line end is; it has no control
+    /// characters but tabs.
     ///
     /// # Errors
-    /// [`Refusal::Host`] for a malformed or second Host, [`Refusal::Framing`] for a Content-Length
-    /// that is malformed, repeated or beside a Transfer-Encoding, [`Refusal::TransferCoding`] for
-    /// codings other than chunked.
-    #[inline]
-    pub fn read(headers: &[Header<'_>]) -> Result<Self, Refusal> {
-        let mut fields = Fields::default();
-        for header in headers {
-            let name = header.name.as_bytes();
-            match name.len() {
-                4 if is(name, b"host") => fields.read_host(header.value)?,
-                6 if is(name, b"expect") => {
-                    fields.expects_continue |= header.value.eq_ignore_ascii_case(b"100-continue");
-                }
-                10 if is(name, b"connection") => fields.read_connection(header.value),
-                13 if is(name, b"if-none-match") => fields.has_if_none_match = true,
-                14 if is(name, b"content-length") => fields.read_content_length(header.value)?,
-                17 if is(name, b"transfer-encoding") => {
-                    fields.read_transfer_encoding(header.value)?
-                }
-                _ => {}
+    /// [`Refusal::FieldLine`] when it does not start with a token and a colon, [`Refusal::Host`]
+    /// for a second Host, [`Refusal::Framing`] for a Content-Length that is malformed or repeated,
+    /// [`Refusal::TransferCoding`] for codings other than chunked.
+    #[inline(always)]
+    pub(crate) fn read_line(&mut self, start: usize, end: usize) -> Result<(), Refusal> {
+        // The line that every request has. Its line end and the last one are behind it, so that
+        // there are eight bytes.
+        if let Some(bytes) = self.input[start..].first_chunk::<8>()
+            && (u64::from_le_bytes(*bytes) | FOLD) << 24 == HOST
+        {
+            return self.keep_host(start + b"host:".len(), end);
+        }
+        self.read_any_line(start, end)
+    }
+
+    #[inline(always)]
+    fn read_any_line(&mut self, start: usize, end: usize) -> Result<(), Refusal> {
+        // The line end stops the search.
+        let mut colon = find(self.input, start, not_name).unwrap_or(end);
+        if self.input[colon] != b':' {
+            colon = unusual_name_end(self.input, colon, end)?;
+        }
+        let name = &self.input[start..colon];
+        if name.is_empty() {
+            return Err(Refusal::FieldLine);
+        }
+        let place = trim(self.input, colon + 1, end);
+        match name.len() {
+            5 if is_name(name, b"range") => self.keep(Field::Range, place),
+            6 if is_name(name, b"expect") => self.read_expect(place),
+            7 if is_name(name, b"referer") => self.keep(Field::Referer, place),
+            8 if is_name(name, b"if-match") => self.keep(Field::IfMatch, place),
+            8 if is_name(name, b"if-range") => self.keep(Field::IfRange, place),
+            10 if is_name(name, b"user-agent") => self.keep(Field::UserAgent, place),
+            10 if is_name(name, b"connection") => self.read_connection(place),
+            13 if is_name(name, b"if-none-match") => self.keep(Field::IfNoneMatch, place),
+            14 if is_name(name, b"content-length") => return self.read_content_length(place),
+            15 if is_name(name, b"accept-encoding") => self.keep(Field::AcceptEncoding, place),
+            17 if is_long_name(name, b"if-modified-since") => {
+                self.keep(Field::IfModifiedSince, place)
             }
-        }
-        if fields.is_chunked && fields.content_length.is_some() {
-            return Err(Refusal::Framing);
-        }
-        Ok(fields)
-    }
-
-    /// Returns whether content follows the head.
-    pub fn has_content(&self) -> bool {
-        self.is_chunked || self.content_length.is_some_and(|bytes| bytes > 0)
-    }
-
-    fn read_host(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        self.hosts += 1;
-        if self.hosts > 1 || !is_authority(value) {
-            return Err(Refusal::Host);
+            17 if is_long_name(name, b"transfer-encoding") => {
+                return self.read_transfer_encoding(place);
+            }
+            19 if is_long_name(name, b"if-unmodified-since") => {
+                self.keep(Field::IfUnmodifiedSince, place);
+            }
+            _ => {}
         }
         Ok(())
     }
 
-    fn read_connection(&mut self, value: &[u8]) {
+    /// Checks what only all lines together tell; they end at `end`.
+    ///
+    /// # Errors
+    /// [`Refusal::Framing`] for a Content-Length beside a Transfer-Encoding (RFC 9112 §6.3).
+    #[inline(always)]
+    pub(crate) fn finish(&mut self, end: usize) -> Result<(), Refusal> {
+        self.lines.end = end as u16;
+        if self.is_chunked && self.content_length.is_some() {
+            return Err(Refusal::Framing);
+        }
+        Ok(())
+    }
+
+    /// Returns whether a field is there.
+    #[inline]
+    pub fn has(&self, field: Field) -> bool {
+        self.seen & field.bit() != 0
+    }
+
+    /// Returns whether a condition or Range is there.
+    #[inline(always)]
+    pub fn has_condition_or_range(&self) -> bool {
+        self.seen & SELECTING != 0
+    }
+
+    /// Returns whether something is there that has to do with content behind the head, or with the
+    /// end of the connection.
+    #[inline(always)]
+    pub fn has_framing_or_close(&self) -> bool {
+        self.is_chunked | self.has_close | self.content_length.is_some() | self.expects_continue
+    }
+
+    /// Returns whether the answer depends on more than target and host: on conditions, ranges,
+    /// content, or expectations.
+    #[inline(always)]
+    pub fn is_special(&self) -> bool {
+        self.has_condition_or_range() | self.has_framing_or_close() | self.expects_unknown
+    }
+
+    /// Returns the value of a field that may be there once; `None` too when it is there twice.
+    #[inline]
+    pub fn single(&self, field: Field) -> Option<&'a [u8]> {
+        let is_single = self.seen & !self.repeated & field.bit() != 0;
+        is_single.then(|| self.bytes(self.values[field as usize]))
+    }
+
+    /// Returns the value of the first line of a field.
+    #[inline]
+    pub fn first(&self, field: Field) -> Option<&'a [u8]> {
+        self.has(field)
+            .then(|| self.bytes(self.values[field as usize]))
+    }
+
+    /// Returns the values of all lines of a field, which together are one list
+    /// (RFC 9110 §5.3); `name` is the field's in lower case.
+    pub fn all(
+        &self,
+        field: Field,
+        name: &'static [u8],
+    ) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let is_repeated = self.repeated & field.bit() != 0;
+        let lines = if is_repeated {
+            self.bytes(self.lines)
+        } else {
+            &[]
+        };
+        let once = self.first(field).filter(|_| !is_repeated);
+        let repeated = lines.split(|byte| *byte == b'\n').filter_map(move |line| {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let value = line[colon + 1..].strip_suffix(b"\r")?;
+            line[..colon]
+                .eq_ignore_ascii_case(name)
+                .then(|| value.trim_ascii())
+        });
+        once.into_iter().chain(repeated)
+    }
+
+    /// Returns the host that is named, without its port; `None` in it when Host is malformed.
+    #[inline(always)]
+    pub fn host(&self) -> Option<Option<&'a [u8]>> {
+        let place = self.values[Field::Host as usize];
+        self.has(Field::Host)
+            .then(|| authority::host(self.input, place.start.into(), place.end.into()))
+    }
+
+    /// Returns whether content follows the head.
+    #[inline]
+    pub fn has_content(&self) -> bool {
+        self.is_chunked || self.content_length.is_some_and(|bytes| bytes > 0)
+    }
+
+    /// Keeps the first value of a field.
+    #[inline(always)]
+    fn keep(&mut self, field: Field, place: Place) {
+        if self.has(field) {
+            self.repeated |= field.bit();
+        } else {
+            self.seen |= field.bit();
+            self.values[field as usize] = place;
+        }
+    }
+
+    #[inline(always)]
+    fn keep_host(&mut self, start: usize, end: usize) -> Result<(), Refusal> {
+        if self.has(Field::Host) {
+            return Err(Refusal::Host);
+        }
+        self.keep(Field::Host, trim(self.input, start, end));
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn bytes(&self, place: Place) -> &'a [u8] {
+        let (start, end) = (place.start.into(), place.end.into());
+        self.input.get(start..end).unwrap_or_default()
+    }
+
+    #[cold]
+    fn read_expect(&mut self, place: Place) {
+        let value = self.bytes(place);
+        for expectation in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            if expectation.eq_ignore_ascii_case(b"100-continue") {
+                self.expects_continue = true;
+            } else if !expectation.is_empty() {
+                self.expects_unknown = true;
+            }
+        }
+    }
+
+    fn read_connection(&mut self, place: Place) {
+        let value = self.bytes(place);
+        if value.len() == 10 && is_name(value, b"keep-alive") {
+            self.has_keep_alive = true;
+            return;
+        }
         for token in value.split(|byte| *byte == b',') {
             let token = token.trim_ascii();
             self.has_close |= token.eq_ignore_ascii_case(b"close");
@@ -77,21 +297,18 @@ impl Fields {
         }
     }
 
-    fn read_content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        // `parse` would take a plus sign.
-        let digits = value.iter().all(u8::is_ascii_digit);
-        let bytes = core::str::from_utf8(value)
-            .ok()
-            .filter(|_| digits)
-            .and_then(|text| text.parse().ok())
-            .ok_or(Refusal::Framing)?;
+    #[cold]
+    fn read_content_length(&mut self, place: Place) -> Result<(), Refusal> {
+        let bytes = decimal(self.bytes(place)).ok_or(Refusal::Framing)?;
         match self.content_length.replace(bytes) {
             None => Ok(()),
             Some(_) => Err(Refusal::Framing),
         }
     }
 
-    fn read_transfer_encoding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+    #[cold]
+    fn read_transfer_encoding(&mut self, place: Place) -> Result<(), Refusal> {
+        let value = self.bytes(place);
         if self.is_chunked {
             return Err(Refusal::Framing);
         }
@@ -104,82 +321,86 @@ impl Fields {
     }
 }
 
-/// Compares a field name with one in lower case, whatever the case of its letters. Bit 5 is all
-/// that tells the cases apart, and no other byte that httparse lets into a name differs from a
-/// letter or a hyphen by it alone.
-#[inline]
-fn is<const BYTES: usize>(name: &[u8], lower_case: &[u8; BYTES]) -> bool {
-    name.first_chunk::<BYTES>().is_some_and(|name| {
-        let mut pairs = name.iter().zip(lower_case);
-        pairs.all(|(byte, lower)| byte | 0x20 == *lower)
+/// Returns a number of digits only, `None` also when it does not fit.
+pub fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u64, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then_some(())?;
+        number.checked_mul(10)?.checked_add(digit.into())
     })
 }
 
-/// Returns whether the If-None-Match lines hold `*` or a tag that is weakly equal to `etag`, which
-/// has its quotes (RFC 9110 §13.1.2, §8.8.3.2).
-pub fn if_none_match_holds(headers: &[Header<'_>], etag: &[u8]) -> bool {
-    headers
+/// Finds the colon behind a name that is not made of letters, digits and hyphens alone.
+#[cold]
+fn unusual_name_end(input: &[u8], from: usize, end: usize) -> Result<usize, Refusal> {
+    let rest = &input[from..end];
+    let colon = rest
         .iter()
-        .filter(|header| header.name.eq_ignore_ascii_case("if-none-match"))
-        .any(|header| list_has(header.value, etag))
+        .position(|byte| *byte == b':')
+        .ok_or(Refusal::FieldLine)?;
+    if rest[..colon].iter().all(|byte| is_token(*byte)) {
+        Ok(from + colon)
+    } else {
+        Err(Refusal::FieldLine)
+    }
 }
 
-/// Returns whether a list of tags is `*` or has `etag`. Commas may stand inside a tag, so the list
-/// is read tag by tag; it ends where it is malformed.
-fn list_has(list: &[u8], etag: &[u8]) -> bool {
-    let mut rest = list.trim_ascii();
-    if rest == b"*" {
-        return true;
-    }
-    while !rest.is_empty() {
-        let tag = rest.strip_prefix(b"W/").unwrap_or(rest);
-        let Some(quoted) = tag.strip_prefix(b"\"") else {
-            return false;
-        };
-        let Some(end) = quoted.iter().position(|byte| *byte == b'"') else {
-            return false;
-        };
-        if &tag[..end + 2] == etag {
-            return true;
-        }
-        rest = tag[end + 2..].trim_ascii_start();
-        while let Some(after) = rest.strip_prefix(b",") {
-            rest = after.trim_ascii_start();
+impl Place {
+    #[inline(always)]
+    fn new(start: usize, end: usize) -> Self {
+        Place {
+            start: start as u16,
+            end: end as u16,
         }
     }
-    false
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tags_are_found_in_lists_and_compared_weakly() {
-        for list in [
-            "*",
-            " * ",
-            "\"a\"",
-            "W/\"a\"",
-            "\"b\", \"a\"",
-            "\"b\" ,, W/\"a\"",
-            "\"b,\",\"a\", \"c\"",
-        ] {
-            assert!(list_has(list.as_bytes(), b"\"a\""), "{list}");
-        }
-        for list in [
-            "",
-            "a",
-            "\"A\"",
-            "\"b\"",
-            "\"a",
-            "w/\"a\"",
-            "\"b, \"a\"",
-            "**",
-            "*, \"b\"",
-            "\"\"a\"",
-        ] {
-            assert!(!list_has(list.as_bytes(), b"\"a\""), "{list}");
-        }
+/// Returns the place of a value without the blanks and tabs around it.
+#[inline(always)]
+fn trim(input: &[u8], start: usize, end: usize) -> Place {
+    match &input[start..end] {
+        // One blank before it and none behind, as nearly every line is written. What is not above
+        // the blank is white: there are no other control characters.
+        [b' ', first, .., last] if *first > b' ' && *last > b' ' => Place::new(start + 1, end),
+        _ => trim_any(input, start, end),
     }
+}
+
+#[cold]
+fn trim_any(input: &[u8], start: usize, end: usize) -> Place {
+    let value = &input[start..end];
+    let start = end - value.trim_ascii_start().len();
+    Place::new(start, start + value.trim_ascii().len())
+}
+
+/// Sets bit 5 of each byte, which is all that tells the cases of a letter apart. No other byte of a
+/// field line differs from a letter, a hyphen or a colon by it alone.
+const FOLD: u64 = u64::from_le_bytes([0x20; 8]);
+
+const HOST: u64 = u64::from_le_bytes(*b"\0\0\0host:");
+
+/// Compares a name of this length with one in lower case.
+#[inline(always)]
+fn is_name<const BYTES: usize>(name: &[u8], lower_case: &[u8; BYTES]) -> bool {
+    match (ends(name), ends(lower_case)) {
+        (Some((first, last)), Some((lower_first, lower_last))) => {
+            first | FOLD == lower_first && last | FOLD == lower_last
+        }
+        _ => name.eq_ignore_ascii_case(lower_case),
+    }
+}
+
+/// The same for names of more than sixteen bytes.
+fn is_long_name(name: &[u8], lower_case: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(lower_case)
+}
+
+/// Returns the first eight bytes and the last eight, which may overlap.
+#[inline(always)]
+fn ends(name: &[u8]) -> Option<(u64, u64)> {
+    let (first, last) = (name.first_chunk()?, name.last_chunk()?);
+    Some((u64::from_le_bytes(*first), u64::from_le_bytes(*last)))
 }

@@ -20,16 +20,30 @@ extern crate std;
 
 extern crate alloc;
 
-pub mod batch;
+pub mod access_log;
+pub mod authority;
+pub mod conditions;
 pub mod connections;
+pub mod control;
 pub mod counters;
+pub mod date;
+mod deadlines;
+pub mod encoding;
+pub mod engine;
 pub mod fields;
+pub mod head;
 pub mod limits;
+pub mod log_line;
+pub mod multipart;
+mod peers;
 pub mod plan;
+pub mod range;
 pub mod refusal;
 pub mod request;
 pub mod response;
+pub mod scan;
 pub mod server;
+pub mod settings;
 pub mod target;
 
 pub use counters::ServerCounters;

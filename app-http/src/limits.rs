@@ -1,13 +1,62 @@
 //! Bounds of the HTTP server, with units.
 //!
-//! The head of a request (request line and field lines) must fit into one buffer of the channel's
-//! pool; its size is the channel's to choose, see [`MIN_BUFFER_BYTES`].
+//! Two kinds: constants, which size tables and stack; and settings ([`HeadLimits`]), whose defaults
+//! are here.
 
-/// Field lines of one request; more are answered with 431.
-pub const MAX_FIELDS: usize = 64;
+use core::time::Duration;
+
+/// What a request's head may come to. It must fit into one buffer of the channel's pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Bytes of the request line; longer ones are answered with 414.
+    pub request_line_bytes: usize,
+    /// Bytes of the whole head; longer ones are answered with 431.
+    pub head_bytes: usize,
+    /// Field lines; more are answered with 431.
+    pub fields: usize,
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        HeadLimits {
+            request_line_bytes: 4 * 1024,
+            head_bytes: 8 * 1024,
+            fields: 64,
+        }
+    }
+}
+
+impl HeadLimits {
+    /// Returns these limits for heads that must fit into `bytes`.
+    #[inline]
+    #[must_use]
+    pub fn within(self, bytes: usize) -> Self {
+        HeadLimits {
+            head_bytes: self.head_bytes.min(bytes),
+            ..self
+        }
+    }
+}
 
 /// Bytes of a target's path, decoded and normal; longer ones are answered with 414.
 pub const MAX_TARGET_BYTES: usize = 4 * 1024;
+
+/// Bytes of a Location's part that is made for a request; more are answered with 414.
+pub const MAX_LOCATION_BYTES: usize = 4 * 1024;
+
+/// Ranges of one answer; a request for more gets the whole page.
+pub const MAX_RANGES: usize = 16;
+
+/// Answers with several ranges under way on one core; further ones get the whole page.
+pub const MAX_MULTIPARTS: usize = 64;
+
+/// Bytes of a body in one write. A client that does not read is noticed once per write, and a
+/// write may take [`Timeouts::write`](crate::limits::Timeouts) and the time that its bytes take at
+/// the lowest rate.
+pub const MAX_WRITE_BYTES: usize = 128 * 1024;
+
+/// Bytes of one line of the access log.
+pub const LOG_LINE_BYTES: usize = 7 * 1024;
 
 /// Bytes of a request's content that are read and thrown away so that the connection can be kept;
 /// for more, it is closed after the answer.
@@ -20,7 +69,12 @@ pub const MAX_LINGER_BYTES: u32 = 256 * 1024;
 /// Smallest buffer that real browsers' request heads fit into, in bytes.
 pub const MIN_BUFFER_BYTES: usize = 2 * 1024;
 
+/// How long a server sleeps at most before it looks whether something has taken too long, or whether
+/// it is to stop.
+pub const CONTROL_PERIOD: Duration = Duration::from_millis(500);
+
 /// Connections that a server asks its listener for in advance.
 pub const ACCEPT_CREDIT: u32 = 64;
 
+const _: () = assert!(MAX_MULTIPARTS <= u8::MAX as usize);
 const _: () = assert!(MAX_SKIPPED_BYTES <= u32::MAX as u64);

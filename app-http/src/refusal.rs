@@ -28,6 +28,10 @@ pub enum Refusal {
     FieldsTooLarge,
     /// Not HTTP/1.0 or HTTP/1.1.
     Version,
+    /// Expect has something other than 100-continue (RFC 9110 §10.1.1).
+    Expectation,
+    /// The request did not come in time.
+    Timeout,
 }
 
 /// A prepared answer.
@@ -35,10 +39,19 @@ pub enum Refusal {
 pub struct PreparedAnswer {
     /// The status code.
     pub status: u16,
-    /// Status line and field lines; Date and the blank line are missing.
-    pub head: &'static [u8],
-    /// The body.
-    pub body: &'static [u8],
+    /// The status line with its line end.
+    pub status_line: &'static [u8],
+    /// Field lines but Date and Connection, the blank line, and the body.
+    pub rest: &'static [u8],
+    /// Bytes of the body.
+    pub body_bytes: usize,
+}
+
+impl PreparedAnswer {
+    /// Returns the field lines and the blank line.
+    pub fn head(&self) -> &'static [u8] {
+        &self.rest[..self.rest.len() - self.body_bytes]
+    }
 }
 
 /// Makes a prepared answer whose body is its status in words; the length is checked in a test.
@@ -46,32 +59,42 @@ macro_rules! prepared {
     ($status:literal, $text:literal, $length:literal $(, $field:literal)?) => {
         PreparedAnswer {
             status: $status,
-            head: concat!(
-                "HTTP/1.1 ", $status, " ", $text, "\r\n",
+            status_line: concat!("HTTP/1.1 ", $status, " ", $text, "\r\n").as_bytes(),
+            rest: concat!(
                 "Server: sluice\r\n",
                 "Content-Type: text/plain; charset=utf-8\r\n",
                 "Content-Length: ", $length, "\r\n",
                 "Cache-Control: no-store\r\n",
                 "X-Content-Type-Options: nosniff\r\n",
                 $($field, "\r\n",)?
+                "\r\n",
+                $status, " ", $text, "\n",
             )
             .as_bytes(),
-            body: concat!($status, " ", $text, "\n").as_bytes(),
+            body_bytes: $length,
         }
     };
 }
 
 static BAD_REQUEST: PreparedAnswer = prepared!(400, "Bad Request", 16);
 static METHOD_NOT_ALLOWED: PreparedAnswer =
-    prepared!(405, "Method Not Allowed", 23, "Allow: GET, HEAD");
+    prepared!(405, "Method Not Allowed", 23, "Allow: GET, HEAD, OPTIONS");
+static REQUEST_TIMEOUT: PreparedAnswer = prepared!(408, "Request Timeout", 20);
 static URI_TOO_LONG: PreparedAnswer = prepared!(414, "URI Too Long", 17);
+static EXPECTATION_FAILED: PreparedAnswer = prepared!(417, "Expectation Failed", 23);
 static FIELDS_TOO_LARGE: PreparedAnswer = prepared!(431, "Request Header Fields Too Large", 36);
 static NOT_IMPLEMENTED: PreparedAnswer = prepared!(501, "Not Implemented", 20);
 static VERSION_NOT_SUPPORTED: PreparedAnswer = prepared!(505, "HTTP Version Not Supported", 31);
 
+/// The answer when there is no memory for another one; it comes back.
+pub static OVERLOADED: PreparedAnswer = prepared!(503, "Service Unavailable", 24, "Retry-After: 1");
+
+/// The answer when a condition of the request does not hold (RFC 9110 §13.1.1).
+pub static PRECONDITION_FAILED: PreparedAnswer = prepared!(412, "Precondition Failed", 24);
+
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Refusal; 11] = [
+    pub const ALL: [Refusal; 13] = [
         Refusal::RequestLine,
         Refusal::FieldLine,
         Refusal::Host,
@@ -83,6 +106,8 @@ impl Refusal {
         Refusal::TargetTooLong,
         Refusal::FieldsTooLarge,
         Refusal::Version,
+        Refusal::Expectation,
+        Refusal::Timeout,
     ];
 
     /// Returns the answer.
@@ -98,6 +123,8 @@ impl Refusal {
             Refusal::FieldsTooLarge => &FIELDS_TOO_LARGE,
             Refusal::TransferCoding | Refusal::UnknownMethod => &NOT_IMPLEMENTED,
             Refusal::Version => &VERSION_NOT_SUPPORTED,
+            Refusal::Expectation => &EXPECTATION_FAILED,
+            Refusal::Timeout => &REQUEST_TIMEOUT,
         }
     }
 
@@ -115,6 +142,8 @@ impl Refusal {
             Refusal::TargetTooLong => "refused_target_too_long",
             Refusal::FieldsTooLarge => "refused_fields_too_large",
             Refusal::Version => "refused_version",
+            Refusal::Expectation => "refused_expectation",
+            Refusal::Timeout => "refused_timeout",
         }
     }
 }
@@ -125,17 +154,20 @@ mod tests {
 
     #[test]
     fn prepared_answers_state_their_own_length() {
-        for refusal in Refusal::ALL {
-            let answer = refusal.answer();
-            let head = core::str::from_utf8(answer.head).unwrap();
-            let length = std::format!("\r\nContent-Length: {}\r\n", answer.body.len());
+        let refusals = Refusal::ALL.map(Refusal::answer);
+        for answer in refusals
+            .into_iter()
+            .chain([&PRECONDITION_FAILED, &OVERLOADED])
+        {
+            let head = core::str::from_utf8(answer.head()).unwrap();
+            let length = std::format!("\r\nContent-Length: {}\r\n", answer.body_bytes);
             assert!(head.contains(&length), "{head}");
-            assert!(head.starts_with(&std::format!("HTTP/1.1 {} ", answer.status)));
-            assert!(head.ends_with("\r\n") && !head.ends_with("\r\n\r\n"));
-            assert_eq!(
-                head.contains("\r\nAllow: GET, HEAD\r\n"),
-                answer.status == 405
-            );
+            let start = std::format!("HTTP/1.1 {} ", answer.status);
+            assert!(answer.status_line.starts_with(start.as_bytes()));
+            assert!(answer.status_line.ends_with(b"\r\n"));
+            assert!(head.ends_with("\r\n\r\n") && head.matches("\r\n\r\n").count() == 1);
+            let is_allowing = head.contains("\r\nAllow: GET, HEAD, OPTIONS\r\n");
+            assert_eq!(is_allowing, answer.status == 405);
         }
     }
 

@@ -1,58 +1,75 @@
 //! From the bytes of a connection to the answer: the HTTP/1.1 engine, without any IO.
 //!
 //! Upstream: bytes as they came, from the first of a request on. Downstream: [`server`], or
-//! whatever else carries HTTP. A request is read by httparse; the answer is made of references
-//! into the site, or of a prepared refusal.
+//! whatever else carries HTTP. The head is taken apart by [`head`](crate::head); the answer is made of references
+//! into the site, or of a prepared refusal, and [`response`](crate::response) puts it into bytes.
 //!
 //! Invariants: no state is kept between calls, so the answer to a request does not depend on how
 //! its bytes were split; nothing panics, whatever the bytes are. Spec: RFC 9110 and RFC 9112.
 //!
 //! [`server`]: crate::server
 
-use crate::fields::{Fields, if_none_match_holds};
-use crate::limits::{MAX_FIELDS, MAX_SKIPPED_BYTES};
-use crate::refusal::Refusal;
-use crate::target::{self, BadTarget, Scratch};
-use core::mem::MaybeUninit;
-use httparse::{Header, Request, Status};
-use site::{Page, Site};
-
-/// What the bytes at the front of a connection lead to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step<'s> {
-    /// The head of the request is not complete.
-    NeedMore,
-    /// The request is answered.
-    Answer(Answer<'s>),
-}
+use crate::conditions::{Outcome, Validators};
+use crate::encoding;
+use crate::fields::{Field, Fields};
+use crate::head::{Head, Method};
+use crate::limits::{HeadLimits, MAX_LOCATION_BYTES, MAX_SKIPPED_BYTES, MAX_TARGET_BYTES};
+use crate::range::{self, ByteRange, Ranges, Selection};
+use crate::refusal::{PRECONDITION_FAILED, PreparedAnswer, Refusal};
+use crate::target::{self, BadTarget};
+use site::{Coding, Host, Page, Site, Variant};
 
 /// The answer to one request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer<'s> {
+#[derive(Debug, Clone)]
+pub struct Answer<'s, 'r> {
     /// Bytes of the request's head; the next byte is content or another request.
     pub consumed: usize,
     /// What is to be sent.
-    pub response: Response<'s>,
+    pub response: Response<'s, 'r>,
     /// What becomes of the connection then.
     pub next: Next,
     /// Why the request was refused, if it was.
     pub refusal: Option<Refusal>,
 }
 
-/// A response in parts: `status_line`, `head`, a Date line, the line of `connection`, a blank line,
-/// `body`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Response<'s> {
+/// A response: a status line, Date, the line of `connection`, and the content.
+#[derive(Debug, Clone)]
+pub struct Response<'s, 'r> {
     /// The status code.
     pub status: u16,
-    /// The status line; empty when it is in `head`.
-    pub status_line: &'s [u8],
-    /// Field lines.
-    pub head: &'s [u8],
     /// The line that says whether the connection stays.
     pub connection: ConnectionLine,
-    /// The body; empty in answers to HEAD and in 304.
-    pub body: &'s [u8],
+    /// Everything else.
+    pub content: Content<'s, 'r>,
+}
+
+/// What a response has behind status line, Date and Connection.
+#[derive(Debug, Clone)]
+pub enum Content<'s, 'r> {
+    /// All of it is prepared: field lines, blank line and body are one piece.
+    Prepared {
+        /// The status line with its line end.
+        status_line: &'s [u8],
+        /// The rest.
+        rest: &'s [u8],
+    },
+    /// The same, with bytes to be put in: the rest of a Location.
+    Inserted {
+        /// The status line with its line end.
+        status_line: &'s [u8],
+        /// What is before them.
+        before: &'s [u8],
+        /// The bytes.
+        inserted: &'r [u8],
+        /// What is behind them.
+        behind: &'s [u8],
+    },
+    /// 206 with one range of a page (RFC 9110 §15.3.7.1).
+    Part(Variant<'s>, ByteRange),
+    /// 206 with several (RFC 9110 §15.3.7.2).
+    Parts(Variant<'s>, &'r Ranges),
+    /// 416 for a page (RFC 9110 §15.5.17).
+    Unsatisfiable(Variant<'s>),
 }
 
 /// The Connection line of a response.
@@ -81,190 +98,322 @@ pub enum Next {
     Linger,
 }
 
-/// Reads the request at the front of `input` and finds its answer.
-#[inline]
-pub fn answer<'s>(input: &[u8], site: &Site<'s>, scratch: &mut Scratch) -> Step<'s> {
-    let mut headers = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
-    let mut request = Request::new(&mut []);
-    let mut answer = match request.parse_with_uninit_headers(input, &mut headers) {
-        Ok(Status::Complete(consumed)) => answer_to(&request, consumed, site, scratch),
-        Ok(Status::Partial) => return Step::NeedMore,
-        Err(error) => refuse(malformed(error, input), input.len()),
-    };
-    if request.method == Some("HEAD") {
-        answer.response.body = b"";
-    }
-    Step::Answer(answer)
+/// What a request is answered with.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'c, 's> {
+    /// The pages.
+    pub site: &'c Site<'s>,
+    /// What a head may come to.
+    pub limits: HeadLimits,
+    /// Unix time in seconds.
+    pub now: u64,
+    /// The connection is to be closed behind the answer.
+    pub is_last: bool,
+    /// Answers with several ranges can be sent; without, the whole page is.
+    pub has_parts: bool,
 }
 
-/// Returns the answer to a head that is not complete and fills all the room there is.
-#[cold]
-pub fn answer_to_overlong_head(input: &[u8]) -> Answer<'static> {
-    let line = trim_empty_lines(input);
-    let refusal = match line.contains(&b'\n') {
-        true => Refusal::FieldsTooLarge,
-        false => Refusal::TargetTooLong,
-    };
-    refuse(refusal, input.len())
+/// Room for what has to be written for a request.
+#[derive(Debug)]
+pub struct Scratch {
+    path: target::Room,
+    location: [u8; MAX_LOCATION_BYTES],
+    ranges: Ranges,
 }
 
-fn answer_to<'s>(
-    request: &Request<'_, '_>,
-    consumed: usize,
-    site: &Site<'s>,
-    scratch: &mut Scratch,
-) -> Answer<'s> {
-    let fields = match Fields::read(request.headers) {
-        Ok(fields) => fields,
-        Err(refusal) => return refuse(refusal, consumed),
-    };
-    let is_http_1_0 = request.version == Some(0);
-    if fields.hosts == 0 && !is_http_1_0 {
-        return refuse(Refusal::Host, consumed);
-    }
-    if fields.is_chunked && is_http_1_0 {
-        return refuse(Refusal::Framing, consumed);
-    }
-    let (connection, next) = persistence(&fields, is_http_1_0);
-    match serves(request.method.unwrap_or_default()) {
-        Ok(()) => {}
-        Err(Refusal::MethodNotAllowed) => {
-            let mut answer = refuse(Refusal::MethodNotAllowed, consumed);
-            answer.response.connection = connection;
-            answer.next = next;
-            return answer;
+impl Default for Scratch {
+    fn default() -> Self {
+        Scratch {
+            path: [0; MAX_TARGET_BYTES],
+            location: [0; MAX_LOCATION_BYTES],
+            ranges: Ranges::new(),
         }
-        Err(refusal) => return refuse(refusal, consumed),
-    }
-    let page = match find(request.path.unwrap_or_default().as_bytes(), site, scratch) {
-        Ok(page) => page,
-        Err(BadTarget::Malformed) => return refuse(Refusal::Target, consumed),
-        Err(BadTarget::TooLong) => return refuse(Refusal::TargetTooLong, consumed),
-    };
-    let variant = page.identity();
-    let mut response = Response {
-        status: page.status(),
-        status_line: b"",
-        head: variant.lines(),
-        connection,
-        body: variant.body(),
-    };
-    if fields.has_if_none_match && is_unchanged(variant.etag(), request.headers) {
-        response.status = 304;
-        response.status_line = b"HTTP/1.1 304 Not Modified\r\n";
-        response.head = without_end(variant.kept_fields());
-        response.body = b"";
-    }
-    Answer {
-        consumed,
-        response,
-        next,
-        refusal: None,
     }
 }
 
-/// Finds the page that a target names, or the one for paths not found.
+/// Returns everything behind status line and Date of the answer, when a request is the usual one: a
+/// GET for a page by its plain path, without conditions, on a connection that stays. What it returns
+/// is what [`answer`] would lead to; it is only shorter to come by.
+#[inline(always)]
+pub fn usual_answer<'s>(head: &Head<'_>, context: &Context<'_, 's>) -> Option<&'s [u8]> {
+    if head.method != Method::Get || head.is_http_1_0 || context.is_last || head.fields.is_special()
+    {
+        return None;
+    }
+    let host = context.site.host(head.fields.host()??);
+    let page = host.lookup(head.target)?;
+    let is_usual = page.has_plain_path() && page.status() == 200 && has_no_choice(&page, head);
+    is_usual.then(|| page.identity().response())
+}
+
+/// Finds the answer to a request whose head was read.
 #[inline]
-fn find<'s>(target: &[u8], site: &Site<'s>, scratch: &mut Scratch) -> Result<Page<'s>, BadTarget> {
-    let host = site.default_host();
-    if let Some(page) = host.lookup(target)
+pub fn answer<'s, 'r>(
+    head: &Head<'_>,
+    context: &Context<'_, 's>,
+    scratch: &'r mut Scratch,
+) -> Answer<'s, 'r> {
+    let response = check(head).and_then(|()| respond(head, context, scratch));
+    let (connection, next) = persistence(head, context.is_last);
+    match response {
+        Ok((status, content)) => Answer {
+            consumed: head.bytes,
+            response: Response {
+                status,
+                connection,
+                content,
+            },
+            next,
+            refusal: None,
+        },
+        Err(refusal) => {
+            let mut answer = refuse(refusal, head.bytes, head.method == Method::Head);
+            if refusal == Refusal::MethodNotAllowed && head.method != Method::Connect {
+                answer.response.connection = connection;
+                answer.next = next;
+            }
+            answer
+        }
+    }
+}
+
+/// Makes the answer to bytes that are no request.
+#[cold]
+pub fn refuse_bytes<'s, 'r>(refusal: Refusal, input: &[u8]) -> Answer<'s, 'r> {
+    let start = input.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+    let is_head = start.is_some_and(|start| input[start..].starts_with(b"HEAD "));
+    refuse(refusal, input.len(), is_head)
+}
+
+/// Checks what must hold whatever is asked for.
+#[inline(always)]
+fn check(head: &Head<'_>) -> Result<(), Refusal> {
+    let fields = &head.fields;
+    match fields.host() {
+        Some(Some(_)) => {}
+        None if head.is_http_1_0 => {}
+        None | Some(None) => return Err(Refusal::Host),
+    }
+    if fields.is_chunked && head.is_http_1_0 {
+        return Err(Refusal::Framing);
+    }
+    if fields.expects_unknown {
+        return Err(Refusal::Expectation);
+    }
+    Ok(())
+}
+
+/// Finds status and content of the answer.
+#[inline]
+fn respond<'s, 'r>(
+    head: &Head<'_>,
+    context: &Context<'_, 's>,
+    scratch: &'r mut Scratch,
+) -> Result<(u16, Content<'s, 'r>), Refusal> {
+    match head.method {
+        Method::Get | Method::Head => {}
+        Method::Options => return options(head, context, scratch),
+        Method::NotAllowed | Method::Connect => return Err(Refusal::MethodNotAllowed),
+        Method::Unknown => return Err(Refusal::UnknownMethod),
+    }
+    let host = context
+        .site
+        .host(head.fields.host().flatten().unwrap_or_default());
+    // A target that is the plain path of a page needs no reading.
+    if let Some(page) = host.lookup(head.target)
         && page.has_plain_path()
     {
-        return Ok(page);
+        return Ok(send(&page, head, context, &mut scratch.ranges));
     }
-    let path = target::path(target, scratch)?;
-    Ok(host.lookup(path).unwrap_or_else(|| host.not_found()))
+    respond_by_rules(head, context, host, scratch)
 }
 
-/// Returns field lines without the blank line behind them.
-fn without_end(lines: &[u8]) -> &[u8] {
-    lines.strip_suffix(b"\r\n").unwrap_or(lines)
+/// Finds the answer for a target that is no path of a page as it stands.
+#[inline(never)]
+fn respond_by_rules<'s, 'r>(
+    head: &Head<'_>,
+    context: &Context<'_, 's>,
+    host: Host<'_, 's>,
+    scratch: &'r mut Scratch,
+) -> Result<(u16, Content<'s, 'r>), Refusal> {
+    let named = target::read(head.target, &mut scratch.path)?;
+    // The target's own authority replaces Host (RFC 9112 §3.2.2).
+    let host = named
+        .authority
+        .map_or(host, |authority| context.site.host(authority));
+    let found = host
+        .answer(named.path, named.query, &mut scratch.location)
+        .map_err(|_| Refusal::TargetTooLong)?;
+    let variant = found.page.identity();
+    let is_head = head.method == Method::Head;
+    match variant.insert_at() {
+        Some(at) if !found.inserted.is_empty() => {
+            let lines = if is_head {
+                variant.head()
+            } else {
+                variant.response()
+            };
+            let (before, behind) = lines.split_at_checked(at).unwrap_or((lines, b""));
+            let content = Content::Inserted {
+                status_line: variant.status_line(),
+                before,
+                inserted: found.inserted,
+                behind,
+            };
+            Ok((found.page.status(), content))
+        }
+        _ => Ok(send(&found.page, head, context, &mut scratch.ranges)),
+    }
 }
 
-/// Returns whether the client has this page already; only pages with a tag can be.
-fn is_unchanged(etag: &[u8], headers: &[Header<'_>]) -> bool {
-    !etag.is_empty() && if_none_match_holds(headers, etag)
+/// Answers OPTIONS, for `*` as for a path (RFC 9110 §9.3.7).
+#[cold]
+fn options<'s, 'r>(
+    head: &Head<'_>,
+    context: &Context<'_, 's>,
+    scratch: &'r mut Scratch,
+) -> Result<(u16, Content<'s, 'r>), Refusal> {
+    let mut authority = head.fields.host().flatten().unwrap_or_default();
+    if head.target != b"*" {
+        let named = target::read(head.target, &mut scratch.path)?;
+        authority = named.authority.unwrap_or(authority);
+    }
+    let page = context.site.host(authority).options();
+    Ok((page.status(), whole(&page.identity(), false)))
+}
+
+/// Chooses what is sent of a page.
+#[inline]
+fn send<'s, 'r>(
+    page: &Page<'s>,
+    head: &Head<'_>,
+    context: &Context<'_, 's>,
+    ranges: &'r mut Ranges,
+) -> (u16, Content<'s, 'r>) {
+    let fields = &head.fields;
+    let status = page.status();
+    let is_head = head.method == Method::Head;
+    let variant = if has_no_choice(page, head) {
+        page.identity()
+    } else {
+        encoding::choose(page, fields.all(Field::AcceptEncoding, b"accept-encoding"))
+    };
+    if status == 200 && fields.has_condition_or_range() {
+        return send_selected(page, &variant, head, context, ranges);
+    }
+    (status, whole(&variant, is_head))
+}
+
+/// Returns whether a page is sent as it is: it has no coding, or the client says nothing of codings.
+#[inline(always)]
+fn has_no_choice(page: &Page<'_>, head: &Head<'_>) -> bool {
+    !head.fields.has(Field::AcceptEncoding) || page.codings().bits() == Coding::Identity.bit()
+}
+
+/// Chooses what is sent of a page that a request has conditions for, or wants a part of.
+#[inline(never)]
+fn send_selected<'s, 'r>(
+    page: &Page<'s>,
+    variant: &Variant<'s>,
+    head: &Head<'_>,
+    context: &Context<'_, 's>,
+    ranges: &'r mut Ranges,
+) -> (u16, Content<'s, 'r>) {
+    let fields = &head.fields;
+    let is_head = head.method == Method::Head;
+    let validators = Validators {
+        etag: variant.etag(),
+        modified: page.modified(),
+        now: context.now,
+    };
+    match validators.evaluate(fields) {
+        Outcome::Proceed => {}
+        Outcome::NotModified => {
+            let content = Content::Prepared {
+                status_line: b"HTTP/1.1 304 Not Modified\r\n",
+                rest: variant.kept_fields(),
+            };
+            return (304, content);
+        }
+        Outcome::Failed => return (412, prepared(&PRECONDITION_FAILED, is_head)),
+    }
+    // Range is defined for GET alone (RFC 9110 §14.2).
+    let range = fields.single(Field::Range).filter(|_| !is_head);
+    let Some(range) = range.filter(|_| validators.range_applies(fields)) else {
+        return (200, whole(variant, is_head));
+    };
+    ranges.clear();
+    match range::select(range, variant.body().len() as u64, ranges) {
+        Selection::One(range) => (206, Content::Part(*variant, range)),
+        Selection::Several if context.has_parts => (206, Content::Parts(*variant, ranges)),
+        Selection::Unsatisfiable => (416, Content::Unsatisfiable(*variant)),
+        Selection::Whole | Selection::Several => (200, whole(variant, is_head)),
+    }
+}
+
+/// Returns a prepared response, or its head.
+#[inline(always)]
+fn whole<'s, 'r>(variant: &Variant<'s>, is_head: bool) -> Content<'s, 'r> {
+    Content::Prepared {
+        status_line: variant.status_line(),
+        rest: if is_head {
+            variant.head()
+        } else {
+            variant.response()
+        },
+    }
+}
+
+fn prepared<'s, 'r>(answer: &'static PreparedAnswer, is_head: bool) -> Content<'s, 'r> {
+    Content::Prepared {
+        status_line: answer.status_line,
+        rest: if is_head { answer.head() } else { answer.rest },
+    }
 }
 
 /// Decides whether the connection outlives the request (RFC 9112 §9.3).
-#[inline]
-fn persistence(fields: &Fields, is_http_1_0: bool) -> (ConnectionLine, Next) {
-    let is_wanted = !fields.has_close && (!is_http_1_0 || fields.has_keep_alive);
+#[inline(always)]
+fn persistence(head: &Head<'_>, is_last: bool) -> (ConnectionLine, Next) {
+    let fields: &Fields<'_> = &head.fields;
+    if !head.is_http_1_0 && !is_last && !fields.has_framing_or_close() {
+        return (ConnectionLine::Absent, Next::Request { skip: 0 });
+    }
+    let is_wanted = !is_last && !fields.has_close && (!head.is_http_1_0 || fields.has_keep_alive);
     let skip = fields.content_length.unwrap_or(0);
     // A client that waits for 100 gets the final answer instead, and may or may not send its
     // content then: where the next request starts is not known (RFC 9110 §10.1.1).
     let is_framed =
         !fields.is_chunked && skip <= MAX_SKIPPED_BYTES && !(fields.expects_continue && skip > 0);
-    match (is_wanted && is_framed, is_http_1_0) {
-        (true, false) => (ConnectionLine::Absent, Next::Request { skip: skip as u32 }),
-        (true, true) => (
-            ConnectionLine::KeepAlive,
-            Next::Request { skip: skip as u32 },
-        ),
+    let next = Next::Request { skip: skip as u32 };
+    match (is_wanted && is_framed, head.is_http_1_0) {
+        (true, false) => (ConnectionLine::Absent, next),
+        (true, true) => (ConnectionLine::KeepAlive, next),
         (false, _) if fields.has_content() => (ConnectionLine::Close, Next::Linger),
         (false, _) => (ConnectionLine::Close, Next::Close),
     }
 }
 
-/// Tells whether requests of this method are served.
-///
-/// # Errors
-/// [`Refusal::MethodNotAllowed`] for HTTP's other methods, [`Refusal::UnknownMethod`] for the rest.
-#[inline]
-fn serves(method: &str) -> Result<(), Refusal> {
-    match method {
-        "GET" | "HEAD" => Ok(()),
-        "POST" | "PUT" | "DELETE" | "OPTIONS" | "TRACE" | "CONNECT" | "PATCH" => {
-            Err(Refusal::MethodNotAllowed)
-        }
-        _ => Err(Refusal::UnknownMethod),
-    }
-}
-
 /// Makes the answer to a request behind which nothing can be understood.
 #[cold]
-fn refuse(refusal: Refusal, consumed: usize) -> Answer<'static> {
-    let prepared = refusal.answer();
+pub fn refuse<'s, 'r>(refusal: Refusal, consumed: usize, is_head: bool) -> Answer<'s, 'r> {
+    let answer = refusal.answer();
     Answer {
         consumed,
         response: Response {
-            status: prepared.status,
-            status_line: b"",
-            head: prepared.head,
+            status: answer.status,
             connection: ConnectionLine::Close,
-            body: prepared.body,
+            content: prepared(answer, is_head),
         },
         next: Next::Linger,
         refusal: Some(refusal),
     }
 }
 
-/// Returns what is wrong with a head that httparse refuses.
-#[cold]
-fn malformed(error: httparse::Error, input: &[u8]) -> Refusal {
-    match error {
-        httparse::Error::TooManyHeaders => Refusal::FieldsTooLarge,
-        httparse::Error::HeaderName | httparse::Error::HeaderValue => Refusal::FieldLine,
-        httparse::Error::Version if names_other_version(input) => Refusal::Version,
-        httparse::Error::Version
-        | httparse::Error::NewLine
-        | httparse::Error::Token
-        | httparse::Error::Status => Refusal::RequestLine,
+impl From<BadTarget> for Refusal {
+    fn from(bad: BadTarget) -> Self {
+        match bad {
+            BadTarget::Malformed => Refusal::Target,
+            BadTarget::TooLong => Refusal::TargetTooLong,
+        }
     }
-}
-
-/// Returns whether the request line has `HTTP/` and a digit where its version should be.
-fn names_other_version(input: &[u8]) -> bool {
-    let mut words = trim_empty_lines(input).split(|byte| *byte == b' ');
-    let version = words.nth(2).unwrap_or_default();
-    version
-        .strip_prefix(b"HTTP/")
-        .and_then(|number| number.first())
-        .is_some_and(u8::is_ascii_digit)
-}
-
-/// Returns the input without the empty lines that may come before a request (RFC 9112 §2.2).
-fn trim_empty_lines(input: &[u8]) -> &[u8] {
-    let start = input.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
-    &input[start.unwrap_or(input.len())..]
 }

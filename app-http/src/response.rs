@@ -1,27 +1,39 @@
 //! From a response to the pieces of a write.
 //!
-//! A response is two to five pieces: status line, the packed head, the Date line with the blank line, and the
-//! body, head and body by reference. Upstream: [`request`](crate::request). Downstream:
-//! `Channel::writev`.
+//! The usual response is two pieces: status line and Date, written once a second, and the rest, by
+//! reference from the site. Upstream: [`request`](crate::request). Downstream: `Channel::writev`.
 
-use crate::request::{ConnectionLine, Response};
+use crate::limits::MAX_WRITE_BYTES;
+use crate::multipart::{Multipart, MultipartId, Multiparts};
+use crate::range::ByteRange;
+use crate::refusal::OVERLOADED;
+use crate::request::{ConnectionLine, Content, Response};
+use core::fmt::Write;
 use kernel::Instant;
-use megapipe::channel::{IoSlice, IoVec};
+use megapipe::channel::{Buffer, IoSlice, IoVec};
+use site::Variant;
 use site::date::{DATE_BYTES, http_date};
 
+const OK: &[u8; 17] = b"HTTP/1.1 200 OK\r\n";
+const NOT_MODIFIED: &[u8; 27] = b"HTTP/1.1 304 Not Modified\r\n";
 const NAME: &[u8; 6] = b"Date: ";
-const LINE_BYTES: usize = NAME.len() + DATE_BYTES + 2;
-const _: () = assert!(LINE_BYTES + 2 <= IoSlice::INLINE_BYTES);
+const DATE_LINE_BYTES: usize = NAME.len() + DATE_BYTES + 2;
+const _: () = assert!(NOT_MODIFIED.len() + DATE_LINE_BYTES <= IoSlice::INLINE_BYTES);
 
-/// The Date line of every response, written once a second (RFC 9110 §6.6.1).
+/// Pieces that the longest response takes before what is left for further writes.
+const MOST_PIECES: usize = 8;
+const _: () = assert!(MOST_PIECES <= megapipe::limits::WRITE_PIECES);
+
+/// The Date line of every response, written once a second (RFC 9110 §6.6.1), behind the status
+/// lines that most responses have.
 #[derive(Debug, Clone)]
 pub struct DateLine {
     /// Unix time at boot, in seconds.
     unix_seconds_at_boot: u64,
-    /// The second after boot that `line` shows.
+    /// The second after boot that the lines show.
     second: u64,
-    /// `Date: …`, its line end, and a blank line.
-    line: [u8; LINE_BYTES + 2],
+    ok: [u8; OK.len() + DATE_LINE_BYTES],
+    not_modified: [u8; NOT_MODIFIED.len() + DATE_LINE_BYTES],
 }
 
 impl DateLine {
@@ -30,7 +42,8 @@ impl DateLine {
         let mut date = DateLine {
             unix_seconds_at_boot,
             second: 0,
-            line: [0; LINE_BYTES + 2],
+            ok: [0; _],
+            not_modified: [0; _],
         };
         date.write();
         date
@@ -46,58 +59,229 @@ impl DateLine {
         }
     }
 
-    fn write(&mut self) {
-        let date = http_date(self.unix_seconds_at_boot.saturating_add(self.second));
-        let (name, rest) = self.line.split_at_mut(NAME.len());
-        name.copy_from_slice(NAME);
-        let (value, ends) = rest.split_at_mut(DATE_BYTES);
-        value.copy_from_slice(&date);
-        ends.copy_from_slice(b"\r\n\r\n");
-    }
-
-    /// Returns the line with its line end, and the blank line if it is to end the head.
+    /// Returns the Unix time that the line shows, in seconds.
     #[inline]
-    fn inline(&self, ends_head: bool) -> IoSlice {
-        // Two copies of a known length each. They fit, by the assertion above.
-        let line = if ends_head {
-            heapless::Vec::from_slice(&self.line)
-        } else {
-            heapless::Vec::from_slice(&self.line[..LINE_BYTES])
-        };
-        IoSlice::Inline(line.unwrap_or_default())
+    pub fn unix_seconds(&self) -> u64 {
+        self.unix_seconds_at_boot.saturating_add(self.second)
+    }
+
+    fn write(&mut self) {
+        let date = http_date(self.unix_seconds());
+        write_lines(OK, &date, &mut self.ok);
+        write_lines(NOT_MODIFIED, &date, &mut self.not_modified);
+    }
+
+    /// Returns the line with its line end.
+    pub fn line(&self) -> &[u8] {
+        &self.ok[OK.len()..]
     }
 }
 
-/// Returns how many pieces a response takes.
-#[inline]
-pub fn piece_count(response: &Response<'_>) -> usize {
-    2 + usize::from(!response.status_line.is_empty())
-        + usize::from(response.connection != ConnectionLine::Absent)
-        + usize::from(!response.body.is_empty())
+fn write_lines(status_line: &[u8], date: &[u8; DATE_BYTES], lines: &mut [u8]) {
+    let parts = [status_line, NAME, date, b"\r\n"];
+    for (place, byte) in lines.iter_mut().zip(parts.into_iter().flatten()) {
+        *place = *byte;
+    }
 }
 
-/// Adds a response to the pieces of a write; `false`, and nothing is added, when it does not fit.
+/// Where an engine keeps what the pieces of one write cannot hold.
+#[derive(Debug, Default)]
+pub struct Room {
+    /// A buffer for what has to be put together.
+    pub spare: Option<Buffer>,
+    /// Answers with several ranges.
+    pub multiparts: Multiparts,
+}
+
+/// What became of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// It does not fit, and nothing of it was added.
+    NoRoom,
+    /// All of it was added.
+    Whole,
+    /// More is to be written: the rest of the body.
+    Body(&'static [u8]),
+    /// More is to be written: parts.
+    Parts(MultipartId),
+}
+
+/// Adds the usual response: status 200, a connection that stays, and `rest` in one piece. Returns
+/// what is to be written later, or `None`, and nothing is added, when there is no room.
+#[inline(always)]
+pub fn push_usual(
+    rest: &'static [u8],
+    date: &DateLine,
+    pieces: &mut IoVec,
+) -> Option<&'static [u8]> {
+    if pieces.len() + 2 > pieces.capacity() {
+        return None;
+    }
+    add(pieces, copy(&date.ok));
+    let (now, later) = rest.split_at(rest.len().min(MAX_WRITE_BYTES));
+    add(pieces, IoSlice::Static(now));
+    Some(later)
+}
+
+/// Adds a response to the pieces of a write. What does not fit into one write, or has to be
+/// put together, goes into `room`.
 #[inline]
-pub fn push(response: &Response<'static>, date: &DateLine, pieces: &mut IoVec) -> bool {
-    if pieces.len() + piece_count(response) > pieces.capacity() {
-        return false;
+pub fn push(
+    response: &Response<'static, '_>,
+    date: &DateLine,
+    pieces: &mut IoVec,
+    room: &mut Room,
+) -> Pushed {
+    match &response.content {
+        Content::Prepared { status_line, rest } => {
+            if pieces.len() + 4 > pieces.capacity() {
+                return Pushed::NoRoom;
+            }
+            push_start(response, status_line, date, pieces);
+            push_body(rest, pieces)
+        }
+        _ => push_unusual(response, date, pieces, room),
     }
-    let connection: &[u8] = match response.connection {
-        ConnectionLine::Absent => b"",
-        ConnectionLine::KeepAlive => b"Connection: keep-alive\r\n\r\n",
-        ConnectionLine::Close => b"Connection: close\r\n\r\n",
-    };
-    // The room was checked above: no push fails.
-    if !response.status_line.is_empty() {
-        let _ = pieces.push(IoSlice::Static(response.status_line));
+}
+
+#[cold]
+fn push_unusual(
+    response: &Response<'static, '_>,
+    date: &DateLine,
+    pieces: &mut IoVec,
+    room: &mut Room,
+) -> Pushed {
+    if pieces.len() + MOST_PIECES > pieces.capacity() {
+        return Pushed::NoRoom;
     }
-    let _ = pieces.push(IoSlice::Static(response.head));
-    let _ = pieces.push(date.inline(connection.is_empty()));
-    if !connection.is_empty() {
-        let _ = pieces.push(IoSlice::Static(connection));
+    match &response.content {
+        Content::Prepared { .. } => Pushed::NoRoom,
+        Content::Inserted {
+            status_line,
+            before,
+            inserted,
+            behind,
+        } => {
+            let Some(buffer) = put_together(&mut room.spare, before, inserted) else {
+                push_start(response, OVERLOADED.status_line, date, pieces);
+                return push_body(OVERLOADED.rest, pieces);
+            };
+            push_start(response, status_line, date, pieces);
+            add(pieces, IoSlice::Buffer(buffer));
+            push_body(behind, pieces)
+        }
+        Content::Part(variant, range) => {
+            push_start(response, PARTIAL, date, pieces);
+            push_part(variant, *range, pieces)
+        }
+        Content::Parts(variant, ranges) => {
+            let parts = Multipart::new(*variant, (*ranges).clone());
+            push_start(response, PARTIAL, date, pieces);
+            parts.push_fields(pieces);
+            // There is room: it was asked for before the answer was made.
+            room.multiparts
+                .insert(parts)
+                .map_or(Pushed::Whole, Pushed::Parts)
+        }
+        Content::Unsatisfiable(variant) => {
+            push_start(response, UNSATISFIABLE, date, pieces);
+            let bytes = variant.body().len();
+            add(
+                pieces,
+                inline(format_args!("Content-Range: bytes */{bytes}\r\n")),
+            );
+            add(pieces, IoSlice::Static(UNSATISFIABLE_REST));
+            Pushed::Whole
+        }
     }
-    if !response.body.is_empty() {
-        let _ = pieces.push(IoSlice::Static(response.body));
+}
+
+const PARTIAL: &[u8] = b"HTTP/1.1 206 Partial Content\r\n";
+const UNSATISFIABLE: &[u8] = b"HTTP/1.1 416 Range Not Satisfiable\r\n";
+const UNSATISFIABLE_REST: &[u8] = b"Server: sluice\r\n\
+    Content-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 26\r\n\
+    Cache-Control: no-store\r\n\
+    X-Content-Type-Options: nosniff\r\n\
+    \r\n\
+    416 Range Not Satisfiable\n";
+
+/// Adds status line, Date and Connection.
+#[inline(always)]
+fn push_start(
+    response: &Response<'static, '_>,
+    status_line: &'static [u8],
+    date: &DateLine,
+    pieces: &mut IoVec,
+) {
+    match response.status {
+        200 => add(pieces, copy(&date.ok)),
+        304 => add(pieces, copy(&date.not_modified)),
+        _ => {
+            add(pieces, IoSlice::Static(status_line));
+            add(pieces, copy(date.line()));
+        }
     }
-    true
+    match response.connection {
+        ConnectionLine::Absent => {}
+        ConnectionLine::KeepAlive => add(pieces, IoSlice::Static(b"Connection: keep-alive\r\n")),
+        ConnectionLine::Close => add(pieces, IoSlice::Static(b"Connection: close\r\n")),
+    }
+}
+
+/// Adds the end of a response, or as much of it as one write may have.
+#[inline(always)]
+pub(crate) fn push_body(rest: &'static [u8], pieces: &mut IoVec) -> Pushed {
+    let (now, later) = rest.split_at(rest.len().min(MAX_WRITE_BYTES));
+    add(pieces, IoSlice::Static(now));
+    match later {
+        [] => Pushed::Whole,
+        _ => Pushed::Body(later),
+    }
+}
+
+/// Adds what follows Connection in an answer with one range.
+fn push_part(variant: &Variant<'static>, range: ByteRange, pieces: &mut IoVec) -> Pushed {
+    let body = variant.body();
+    let (first, end) = (range.first as usize, range.end as usize);
+    add(
+        pieces,
+        IoSlice::Static(b"Server: sluice\r\nContent-Length: "),
+    );
+    add(
+        pieces,
+        inline(format_args!("{}\r\nContent-Range: bytes ", range.bytes())),
+    );
+    let (last, length) = (range.end - 1, body.len());
+    add(pieces, inline(format_args!("{first}-{last}/{length}\r\n")));
+    add(pieces, IoSlice::Static(variant.fields_from_type()));
+    push_body(body.get(first..end).unwrap_or_default(), pieces)
+}
+
+/// Writes two pieces behind each other; `None` when there is no buffer, or one that is too small.
+fn put_together(spare: &mut Option<Buffer>, first: &[u8], second: &[u8]) -> Option<Buffer> {
+    let mut buffer = spare.take()?;
+    let written = buffer.append(first) + buffer.append(second);
+    (written == first.len() + second.len()).then_some(buffer)
+}
+
+/// Adds a piece; there is room, which the callers have checked.
+#[inline(always)]
+pub(crate) fn add(pieces: &mut IoVec, piece: IoSlice) {
+    let is_added = pieces.push(piece).is_ok();
+    debug_assert!(is_added);
+}
+
+#[inline(always)]
+fn copy(bytes: &[u8]) -> IoSlice {
+    // They fit, by the assertion at the top.
+    IoSlice::Inline(heapless::Vec::from_slice(bytes).unwrap_or_default())
+}
+
+/// Formats a short piece. A range's three numbers have 15 digits at most, for what fits into memory.
+pub(crate) fn inline(text: core::fmt::Arguments<'_>) -> IoSlice {
+    let mut bytes = heapless::Vec::new();
+    let is_whole = bytes.write_fmt(text).is_ok();
+    debug_assert!(is_whole);
+    IoSlice::Inline(bytes)
 }

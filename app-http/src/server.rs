@@ -3,18 +3,24 @@
 //! Upstream: completions of the core's [`Channel`]. Downstream: commands to it. A connection
 //! reads, answers, and reads again when the channel has taken the whole answer: a client that does
 //! not read is not served faster than it does. Requests that came together are answered in order.
+//! What takes too long is ended by `deadlines`, and all of it by `stopping`.
 //!
 //! Invariants: a connection has at most one read or one write under way; it holds a buffer only
-//! while requests or parts of one wait in it; nothing is allocated after [`Server::new`].
+//! while requests or parts of one wait in it; it always has a deadline; nothing is allocated after
+//! [`Server::new`].
 
-use crate::batch::Answering;
+use crate::access_log::{AccessLog, LogConfig};
 use crate::connections::{Connection, Connections, Slot, State};
+use crate::control::Control;
 use crate::counters::ServerCounters;
-use crate::limits::{ACCEPT_CREDIT, MAX_LINGER_BYTES, MAX_TARGET_BYTES};
-use crate::request::{Next, answer_to_overlong_head};
-use crate::response::DateLine;
-use crate::target::Scratch;
-use alloc::boxed::Box;
+use crate::engine::{Batch, Client, Engine, Rest};
+use crate::limits::{ACCEPT_CREDIT, CONTROL_PERIOD, HeadLimits, MAX_LINGER_BYTES, MAX_WRITE_BYTES};
+use crate::peers::Peers;
+use crate::refusal::Refusal;
+use crate::request::Next;
+use crate::settings::Settings;
+use alloc::sync::Arc;
+use core::net::IpAddr;
 use kernel::{CoreMask, Instant};
 use megapipe::channel::{Buffer, IoError, ListenHandle, SubmitError};
 use megapipe::{Application, Channel, Completion, Cookie, Lwsocket};
@@ -32,22 +38,64 @@ pub struct ServerConfig {
     pub cores: CoreMask,
     /// Connections at once; as many as the channel has handles.
     pub connections: u32,
+    /// Bytes of the channel's own buffers; no head may be longer.
+    pub buffer_bytes: usize,
     /// Unix time at boot, in seconds.
     pub unix_seconds_at_boot: u64,
+    /// What clients may do.
+    pub settings: Settings,
+    /// A secret that the places of addresses are hashed with.
+    pub key: [u8; 16],
+    /// What is told of each answer.
+    pub log: Option<LogConfig>,
+    /// Where the end is asked for and told.
+    pub control: Arc<Control>,
+}
+
+impl ServerConfig {
+    /// Returns the configuration of a server that runs alone, with the default settings; the rest is
+    /// for the caller to change.
+    pub fn alone(port: u16, connections: u32) -> Self {
+        ServerConfig {
+            port,
+            cores: CoreMask::first(1),
+            connections,
+            buffer_bytes: HeadLimits::default().head_bytes,
+            unix_seconds_at_boot: 0,
+            settings: Settings::default(),
+            key: [0; 16],
+            log: None,
+            control: Arc::new(Control::new(1)),
+        }
+    }
 }
 
 /// One core's server.
 pub struct Server {
-    site: Site<'static>,
-    config: ServerConfig,
-    listening: Listening,
-    connections: Connections,
-    date: DateLine,
-    scratch: Box<Scratch>,
-    counters: ServerCounters,
+    pub(crate) config: ServerConfig,
+    pub(crate) listening: Listening,
+    pub(crate) connections: Connections,
+    peers: Peers,
+    pub(crate) engine: Engine,
+    /// When the run under way began.
+    pub(crate) now: Instant,
+    pub(crate) stopping: Stopping,
 }
 
-enum Listening {
+/// How far the end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopping {
+    /// Nobody has asked for it.
+    No,
+    /// Connections may finish until this moment.
+    Until(Instant),
+    /// Those that are left are being cut off.
+    CutOff,
+    /// There is no connection any more, and the others know.
+    Done,
+}
+
+pub(crate) enum Listening {
     NotYet,
     /// `asked`: connections asked for that have not come.
     Yes {
@@ -55,25 +103,31 @@ enum Listening {
         asked: u32,
     },
     Refused,
+    /// No more: the server is stopping.
+    Over,
 }
 
 impl Application for Server {
     fn run(&mut self, channel: &mut Channel, now: Instant) {
-        self.date.handle_time(now);
+        self.now = now;
+        self.engine.date.handle_time(now);
         if let Listening::NotYet = self.listening {
             self.listen(channel);
         }
-        // No timeout: a deadline for idle and slow connections would be given here.
-        while let Some(completion) = channel.dispatch(None) {
+        if self.config.control.is_stopping() {
+            self.stop();
+        }
+        self.expire(channel);
+        // Deadlines are looked at in each run, and runs are never further apart than this.
+        while let Some(completion) = channel.dispatch(Some(CONTROL_PERIOD)) {
             self.handle_completion(channel, completion);
         }
         self.ask_for_connections(channel);
     }
 
     fn tell_counters(&self, tell: &mut dyn FnMut(&'static str, u64)) {
-        self.counters
-            .iter()
-            .for_each(|(name, value)| tell(name, value));
+        let counters = self.engine.counters.iter();
+        counters.for_each(|(name, value)| tell(name, value));
     }
 }
 
@@ -81,24 +135,39 @@ impl Server {
     /// Makes a server and takes all the memory it will ever use. It listens from the first
     /// [`Application::run`] on.
     pub fn new(site: Site<'static>, config: ServerConfig) -> Self {
+        let settings = &config.settings;
+        let connections = match settings.connections {
+            0 => config.connections,
+            limit => limit.min(config.connections),
+        };
         Server {
-            site,
             listening: Listening::NotYet,
-            connections: Connections::new(config.connections),
-            date: DateLine::new(config.unix_seconds_at_boot),
-            scratch: Box::new([0; MAX_TARGET_BYTES]),
-            counters: ServerCounters::default(),
+            connections: Connections::new(connections),
+            peers: Peers::new(connections, settings.connections_per_address, config.key),
+            engine: Engine::new(
+                site,
+                settings.head.within(config.buffer_bytes),
+                config.unix_seconds_at_boot,
+                AccessLog::new(config.log),
+            ),
+            now: Instant::ZERO,
+            stopping: Stopping::No,
             config,
         }
     }
 
     /// Returns the counters.
     pub fn counters(&self) -> &ServerCounters {
-        &self.counters
+        &self.engine.counters
     }
 
-    /// Returns whether the server listens: false before its first run, and for ever when the
-    /// channel refused.
+    /// Returns the access log, to take its lines out.
+    pub fn log(&mut self) -> &mut AccessLog {
+        &mut self.engine.log
+    }
+
+    /// Returns whether the server listens: false before its first run, when it has stopped, and for
+    /// ever when the channel refused.
     pub fn is_listening(&self) -> bool {
         matches!(self.listening, Listening::Yes { .. })
     }
@@ -128,13 +197,16 @@ impl Server {
         }
         match channel.accept(*listener, wanted - *asked) {
             Ok(()) => *asked = wanted,
-            Err(_) => self.counters.commands_refused += 1,
+            Err(_) => self.engine.counters.commands_refused += 1,
         }
     }
 
+    #[inline]
     fn handle_completion(&mut self, channel: &mut Channel, completion: Completion) {
         match completion {
-            Completion::Accept { socket, .. } => self.handle_accept(channel, socket),
+            Completion::Accept { socket, peer, .. } => {
+                self.handle_accept(channel, socket, peer.ip());
+            }
             Completion::Read {
                 cookie,
                 buffer,
@@ -155,19 +227,34 @@ impl Server {
         }
     }
 
-    fn handle_accept(&mut self, channel: &mut Channel, socket: Lwsocket) {
-        if let Listening::Yes { asked, .. } = &mut self.listening {
-            *asked = asked.saturating_sub(1);
+    /// Takes a connection in. One that is not wanted is finished by dropping its socket.
+    fn handle_accept(&mut self, channel: &mut Channel, socket: Lwsocket, peer: IpAddr) {
+        match &mut self.listening {
+            Listening::Yes { asked, .. } => *asked = asked.saturating_sub(1),
+            _ => {
+                self.engine.counters.refused_while_stopping += 1;
+                return;
+            }
         }
-        self.counters.connections += 1;
+        if !self.peers.enter(peer) {
+            self.engine.counters.address_limit_exceeded += 1;
+            return;
+        }
+        self.engine.counters.connections += 1;
         // There is a free slot for every connection asked for.
         let slot = self.connections.insert(|slot| Connection {
             handle: channel.register(socket, Cookie(slot.to_word())),
-            state: State::Reading { skip: 0 },
+            state: State::Idle,
             held: None,
+            rest: Rest::None,
+            deadline: self.now + self.config.settings.timeouts.header,
+            since: self.now,
+            requests_left: self.config.settings.requests_per_connection,
+            answered: 0,
+            peer,
         });
         if let Some(slot) = slot {
-            self.read(channel, slot, 0);
+            self.read(channel, slot);
         }
     }
 
@@ -181,26 +268,39 @@ impl Server {
         let Some(connection) = self.connections.connection(slot) else {
             return;
         };
-        let (Ok(count @ 1..), Some(buffer)) = (result, buffer) else {
+        let (Ok(count @ 1..), Some(mut buffer)) = (result, buffer) else {
             // The peer has finished sending, or is gone. What is left of a request is not
             // answered.
             return self.end(channel, slot);
         };
-        self.counters.bytes_in += count as u64;
+        self.engine.counters.bytes_in += count as u64;
         match connection.state {
-            State::Reading { skip: 0 } => self.handle_requests(channel, slot, buffer),
-            State::Reading { skip } => self.skip_content(channel, slot, skip, buffer),
+            State::Idle => {
+                connection.since = self.now;
+                self.handle_requests(channel, slot, buffer);
+            }
+            State::Partial => self.handle_requests(channel, slot, buffer),
+            State::Skipping { left } => {
+                let here = buffer.filled().len().min(left as usize);
+                buffer.consume(here);
+                connection.state = State::Skipping {
+                    left: left - here as u32,
+                };
+                if left as usize > here {
+                    drop(buffer);
+                    return self.read(channel, slot);
+                }
+                self.begin_next(channel, slot, Some(buffer));
+            }
             State::Lingering { left } => {
                 drop(buffer);
                 match left.checked_sub(count as u32) {
                     Some(left) => {
                         connection.state = State::Lingering { left };
-                        let handle = connection.handle;
-                        let result = channel.read(handle);
-                        self.check(channel, slot, result);
+                        self.read(channel, slot);
                     }
                     None => {
-                        self.counters.linger_exceeded += 1;
+                        self.engine.counters.linger_exceeded += 1;
                         self.end(channel, slot);
                     }
                 }
@@ -210,78 +310,46 @@ impl Server {
         }
     }
 
-    #[cold]
-    fn skip_content(&mut self, channel: &mut Channel, slot: Slot, skip: u32, mut buffer: Buffer) {
-        let here = buffer.filled().len().min(skip as usize);
-        if here < buffer.filled().len() {
-            buffer.consume(here);
-            self.handle_requests(channel, slot, buffer);
-        } else {
-            drop(buffer);
-            self.read(channel, slot, skip - here as u32);
-        }
-    }
-
     /// Answers what is complete in `buffer`, or reads on.
+    #[inline]
     fn handle_requests(&mut self, channel: &mut Channel, slot: Slot, mut buffer: Buffer) {
         let Some(connection) = self.connections.connection(slot) else {
             return;
         };
-        let mut answering = Answering {
-            site: &self.site,
-            date: &self.date,
-            scratch: &mut self.scratch,
-            counters: &mut self.counters,
-        };
+        if self.engine.room.spare.is_none() {
+            self.engine.room.spare = channel.buffer();
+        }
+        let client = client(connection, self.stopping);
+        let engine = &mut self.engine;
         let written = channel.writev_with(connection.handle, |pieces| {
-            answering.answer_all(buffer.filled(), pieces)
+            let batch = engine.answer_all(buffer.filled(), client, pieces);
+            let bytes: usize = pieces.iter().map(|piece| piece.bytes().len()).sum();
+            (batch, bytes)
         });
         match written {
-            Ok(batch) => {
+            Ok((batch, bytes)) => {
                 buffer.consume(batch.consumed);
-                connection.state = State::Writing(batch.next);
-                // Requests behind those answered.
-                connection.held = (!buffer.filled().is_empty()).then_some(buffer);
+                let is_more = !buffer.filled().is_empty();
+                self.begin_write(slot, &batch, bytes, is_more.then_some(buffer));
             }
             Err(SubmitError::Empty) if buffer.spare() > 0 => self.read_on(channel, slot, buffer),
-            Err(SubmitError::Empty) => self.read_on_in_larger(channel, slot, buffer),
+            Err(SubmitError::Empty) => self.read_on_in_larger(channel, slot, &buffer),
             Err(error) => self.check(channel, slot, Err(error)),
         }
     }
 
-    /// Reads on behind a part of a request that fills its buffer, in one of the channel's own.
-    #[cold]
-    fn read_on_in_larger(&mut self, channel: &mut Channel, slot: Slot, buffer: Buffer) {
-        let Some(mut larger) = channel.buffer() else {
-            self.counters.large_heads_refused += 1;
-            return self.end(channel, slot);
-        };
-        if larger.append(buffer.filled()) == buffer.filled().len() && larger.spare() > 0 {
-            self.read_on(channel, slot, larger);
-        } else {
-            self.refuse_overlong_head(channel, slot, buffer);
+    /// Notes that the answers of `batch` are being written; `held` has what came behind them.
+    #[inline]
+    fn begin_write(&mut self, slot: Slot, batch: &Batch, bytes: usize, held: Option<Buffer>) {
+        let deadline = self.write_deadline(bytes);
+        if let Some(connection) = self.connections.connection(slot) {
+            connection.state = State::Writing(batch.next);
+            connection.rest = batch.rest;
+            connection.requests_left -= batch.requests.min(connection.requests_left);
+            connection.answered = batch.requests;
+            connection.held = held;
         }
-    }
-
-    /// Refuses a request whose head fills the buffer and goes on.
-    #[cold]
-    fn refuse_overlong_head(&mut self, channel: &mut Channel, slot: Slot, buffer: Buffer) {
-        let Some(connection) = self.connections.connection(slot) else {
-            return;
-        };
-        let refusal = answer_to_overlong_head(buffer.filled());
-        drop(buffer);
-        let mut answering = Answering {
-            site: &self.site,
-            date: &self.date,
-            scratch: &mut self.scratch,
-            counters: &mut self.counters,
-        };
-        connection.state = State::Writing(refusal.next);
-        let written = channel.writev_with(connection.handle, |pieces| {
-            answering.push(&refusal, pieces);
-        });
-        self.check(channel, slot, written);
+        self.connections.set_deadline(slot, deadline);
     }
 
     fn handle_write(&mut self, channel: &mut Channel, slot: Slot, result: Result<usize, IoError>) {
@@ -291,45 +359,156 @@ impl Server {
         let (State::Writing(next), Ok(count)) = (connection.state, result) else {
             return self.end(channel, slot);
         };
-        self.counters.bytes_out += count as u64;
-        match (next, connection.held.take()) {
-            (Next::Request { skip }, None) => self.read(channel, slot, skip),
-            // What is held starts with a request: content that had come was stepped over.
-            (Next::Request { .. }, Some(buffer)) => self.handle_requests(channel, slot, buffer),
-            (Next::Close, _) => self.end(channel, slot),
-            (Next::Linger, _) => {
-                connection.state = State::Lingering {
-                    left: MAX_LINGER_BYTES,
-                };
-                let handle = connection.handle;
-                let result = channel
-                    .disconnect(handle)
-                    .and_then(|()| channel.read(handle));
-                self.check(channel, slot, result);
+        self.engine.counters.bytes_out += count as u64;
+        if connection.rest != Rest::None {
+            return self.write_rest(channel, slot);
+        }
+        let latency = self.now.saturating_since(connection.since);
+        self.engine
+            .counters
+            .count_latency(connection.answered, latency);
+        match next {
+            Next::Request { skip: 0 } => {
+                let held = connection.held.take();
+                self.begin_next(channel, slot, held);
+            }
+            Next::Request { skip } => {
+                connection.state = State::Skipping { left: skip };
+                let settings = &self.config.settings;
+                let time = settings.timeouts.header + settings.time_of(skip.into());
+                self.connections.set_deadline(slot, self.now + time);
+                self.read(channel, slot);
+            }
+            Next::Close => self.end(channel, slot),
+            Next::Linger => self.linger(channel, slot),
+        }
+    }
+
+    /// Goes on with an answer.
+    #[cold]
+    fn write_rest(&mut self, channel: &mut Channel, slot: Slot) {
+        let deadline = self.write_deadline(MAX_WRITE_BYTES);
+        let Some(connection) = self.connections.connection(slot) else {
+            return;
+        };
+        let engine = &mut self.engine;
+        let rest = core::mem::replace(&mut connection.rest, Rest::None);
+        let written =
+            channel.writev_with(connection.handle, |pieces| engine.push_rest(rest, pieces));
+        let result = written.map(|rest| connection.rest = rest);
+        self.connections.set_deadline(slot, deadline);
+        self.check(channel, slot, result);
+    }
+
+    /// Begins with the next request: with what came of it already, or by waiting for it.
+    #[inline]
+    fn begin_next(&mut self, channel: &mut Channel, slot: Slot, held: Option<Buffer>) {
+        let (now, idle) = (self.now, self.config.settings.timeouts.idle);
+        let Some(connection) = self.connections.connection(slot) else {
+            return;
+        };
+        match held {
+            Some(buffer) if !buffer.filled().is_empty() => {
+                connection.since = now;
+                connection.state = State::Idle;
+                self.handle_requests(channel, slot, buffer);
+            }
+            _ if self.stopping != Stopping::No => self.end(channel, slot),
+            _ => {
+                connection.state = State::Idle;
+                self.connections.set_deadline(slot, now + idle);
+                self.read(channel, slot);
             }
         }
     }
 
-    /// Waits for the next request, or for the rest of the content before it.
-    fn read(&mut self, channel: &mut Channel, slot: Slot, skip: u32) {
+    /// Finishes this side, and throws away what still comes.
+    #[cold]
+    fn linger(&mut self, channel: &mut Channel, slot: Slot) {
+        let deadline = self.now + self.config.settings.timeouts.linger;
         let Some(connection) = self.connections.connection(slot) else {
             return;
         };
-        connection.state = State::Reading { skip };
+        connection.held = None;
+        connection.state = State::Lingering {
+            left: MAX_LINGER_BYTES,
+        };
+        let handle = connection.handle;
+        self.connections.set_deadline(slot, deadline);
+        let result = channel
+            .disconnect(handle)
+            .and_then(|()| channel.read(handle));
+        self.check(channel, slot, result);
+    }
+
+    /// Waits for more.
+    #[inline]
+    fn read(&mut self, channel: &mut Channel, slot: Slot) {
+        let Some(connection) = self.connections.connection(slot) else {
+            return;
+        };
         let result = channel.read(connection.handle);
         self.check(channel, slot, result);
     }
 
-    /// Reads on behind the part of a request that is in `buffer`.
+    /// Reads on behind the part of a request that is in `buffer`. The time for the head runs from
+    /// its first byte on.
     #[cold]
     fn read_on(&mut self, channel: &mut Channel, slot: Slot, buffer: Buffer) {
+        let deadline = self.now + self.config.settings.timeouts.header;
         let Some(connection) = self.connections.connection(slot) else {
             return;
         };
-        self.counters.partial_heads += 1;
-        connection.state = State::Reading { skip: 0 };
-        let result = channel.read_into(connection.handle, buffer);
+        self.engine.counters.partial_heads += 1;
+        let handle = connection.handle;
+        if connection.state == State::Idle {
+            connection.state = State::Partial;
+            self.connections.set_deadline(slot, deadline);
+        }
+        let result = channel.read_into(handle, buffer);
         self.check(channel, slot, result.map_err(|refused| refused.error));
+    }
+
+    /// Reads on behind a part of a request that fills its buffer, in one of the channel's own, which
+    /// every head that is taken fits into.
+    #[cold]
+    fn read_on_in_larger(&mut self, channel: &mut Channel, slot: Slot, buffer: &Buffer) {
+        let larger = channel.buffer().and_then(|mut larger| {
+            let count = larger.append(buffer.filled());
+            (count == buffer.filled().len() && larger.spare() > 0).then_some(larger)
+        });
+        match larger {
+            Some(larger) => self.read_on(channel, slot, larger),
+            None => {
+                self.engine.counters.large_heads_refused += 1;
+                self.end(channel, slot);
+            }
+        }
+    }
+
+    /// Answers with a refusal, although no request is complete, and closes.
+    #[cold]
+    pub(crate) fn refuse(&mut self, channel: &mut Channel, slot: Slot, refusal: Refusal) {
+        let deadline = self.write_deadline(0);
+        let Some(connection) = self.connections.connection(slot) else {
+            return;
+        };
+        connection.state = State::Writing(Next::Linger);
+        connection.answered = 1;
+        let client = client(connection, self.stopping);
+        let engine = &mut self.engine;
+        let written = channel.writev_with(connection.handle, |pieces| {
+            engine.refuse(refusal, client, pieces);
+        });
+        self.connections.set_deadline(slot, deadline);
+        self.check(channel, slot, written);
+    }
+
+    /// Returns when a write of so many bytes has taken too long.
+    #[inline]
+    fn write_deadline(&self, bytes: usize) -> Instant {
+        let settings = &self.config.settings;
+        self.now + settings.timeouts.write + settings.time_of(bytes as u64)
     }
 
     /// Ends a connection when a command on it was refused.
@@ -340,20 +519,34 @@ impl Server {
             // The connection broke before the command.
             Err(SubmitError::BrokenPipe) => self.end(channel, slot),
             Err(_) => {
-                self.counters.commands_refused += 1;
+                self.engine.counters.commands_refused += 1;
                 self.end(channel, slot);
             }
         }
     }
 
     /// Forgets a connection; the stack finishes it in the background, behind what is being sent.
-    fn end(&mut self, channel: &mut Channel, slot: Slot) {
+    pub(crate) fn end(&mut self, channel: &mut Channel, slot: Slot) {
         let Some(connection) = self.connections.remove(slot) else {
             return;
         };
-        self.counters.connections_ended += 1;
+        self.engine.forget(connection.rest);
+        self.peers.leave(connection.peer);
+        self.engine.counters.connections_ended += 1;
         if channel.unregister(connection.handle).is_err() {
-            self.counters.commands_refused += 1;
+            self.engine.counters.commands_refused += 1;
         }
+    }
+}
+
+/// Returns what the engine is to know of a connection.
+#[inline]
+fn client(connection: &Connection, stopping: Stopping) -> Client {
+    Client {
+        peer: connection.peer,
+        requests_left: match stopping {
+            Stopping::No => connection.requests_left,
+            _ => 1,
+        },
     }
 }

@@ -4,10 +4,22 @@
 //! dropped. A path that would leave the root is refused, and so is a NUL. Most targets are the
 //! plain path of a page and never come here: see [`Page::has_plain_path`](site::Page::has_plain_path).
 
+use crate::authority;
 use crate::limits::MAX_TARGET_BYTES;
 
-/// Room for a target that has to be rewritten.
-pub type Scratch = [u8; MAX_TARGET_BYTES];
+/// Room for a path that has to be rewritten.
+pub type Room = [u8; MAX_TARGET_BYTES];
+
+/// What a target names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Named<'t, 'r> {
+    /// The authority, of an absolute target.
+    pub authority: Option<&'t [u8]>,
+    /// The path: decoded, normal, and starting with `/`.
+    pub path: &'r [u8],
+    /// The query as it came, without its question mark.
+    pub query: Option<&'t [u8]>,
+}
 
 /// Why a target names no path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,22 +30,37 @@ pub enum BadTarget {
     TooLong,
 }
 
-/// Returns the path that `target` names, starting with `/`.
+/// Returns what `target` names; its path is written into `room`.
 ///
 /// # Errors
 /// See [`BadTarget`].
-pub fn path<'a>(target: &[u8], scratch: &'a mut Scratch) -> Result<&'a [u8], BadTarget> {
-    let rest = without_authority(target).ok_or(BadTarget::Malformed)?;
-    let end = rest
-        .iter()
-        .position(|byte| *byte == b'?')
-        .unwrap_or(rest.len());
+pub fn read<'t, 'r>(target: &'t [u8], room: &'r mut Room) -> Result<Named<'t, 'r>, BadTarget> {
+    // Visible ASCII is all that a URI may hold.
+    if !target.iter().all(u8::is_ascii_graphic) || target.contains(&b'#') {
+        return Err(BadTarget::Malformed);
+    }
+    let (authority, rest) = split_authority(target).ok_or(BadTarget::Malformed)?;
+    let end = rest.iter().position(|byte| *byte == b'?');
+    let (raw, query) = match end {
+        Some(end) => (&rest[..end], Some(&rest[end + 1..])),
+        None => (rest, None),
+    };
+    let path = normal_path(raw, room)?;
+    Ok(Named {
+        authority,
+        path,
+        query,
+    })
+}
+
+/// Decodes and normalises a path that starts with a slash or is empty.
+fn normal_path<'r>(raw: &[u8], room: &'r mut Room) -> Result<&'r [u8], BadTarget> {
     let mut path = NormalPath {
-        bytes: scratch,
+        bytes: room,
         length: 0,
         segment: 0,
     };
-    let mut raw = rest[..end].iter();
+    let mut raw = raw.iter();
     path.push(b'/')?;
     // An absolute form may have no path at all, which means the root (RFC 9110 §4.2.3).
     if raw.as_slice().first() == Some(&b'/') {
@@ -43,7 +70,6 @@ pub fn path<'a>(target: &[u8], scratch: &'a mut Scratch) -> Result<&'a [u8], Bad
     while let Some(byte) = raw.next() {
         let byte = match byte {
             b'%' => escaped(raw.next(), raw.next()).ok_or(BadTarget::Malformed)?,
-            b'#' => return Err(BadTarget::Malformed),
             byte => *byte,
         };
         match byte {
@@ -54,13 +80,14 @@ pub fn path<'a>(target: &[u8], scratch: &'a mut Scratch) -> Result<&'a [u8], Bad
     }
     path.end_segment(false)?;
     let length = path.length;
-    Ok(&scratch[..length])
+    Ok(&room[..length])
 }
 
-/// Returns what follows scheme and authority; the whole target when it is in origin form.
-fn without_authority(target: &[u8]) -> Option<&[u8]> {
+/// Returns the authority of an absolute target, and what follows it; the whole target when it is
+/// in origin form (RFC 9112 §3.2).
+fn split_authority(target: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     if target.first() == Some(&b'/') {
-        return Some(target);
+        return Some((None, target));
     }
     let rest = ["http://", "https://"].iter().find_map(|scheme| {
         let (start, rest) = target.split_at_checked(scheme.len())?;
@@ -68,42 +95,15 @@ fn without_authority(target: &[u8]) -> Option<&[u8]> {
             .eq_ignore_ascii_case(scheme.as_bytes())
             .then_some(rest)
     })?;
-    let end = rest
-        .iter()
-        .position(|byte| matches!(byte, b'/' | b'?' | b'#'))
-        .unwrap_or(rest.len());
-    let (authority, rest) = rest.split_at(end);
-    (!authority.is_empty() && is_authority(authority)).then_some(rest)
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?'));
+    let (authority, rest) = rest.split_at(end.unwrap_or(rest.len()));
+    let host = authority::host(authority, 0, authority.len())?;
+    (!host.is_empty()).then_some((Some(authority), rest))
 }
-
-/// Returns whether all bytes may stand in a host with port (RFC 3986 §3.2.2). User names may not:
-/// RFC 9110 §4.2.4.
-#[inline]
-pub fn is_authority(bytes: &[u8]) -> bool {
-    // To the end in any case: the loop is shorter, and the end is near.
-    let allowed = bytes.iter().map(|byte| AUTHORITY[usize::from(*byte)]);
-    allowed.fold(true, |all, this| all & this)
-}
-
-static AUTHORITY: [bool; 256] = {
-    let mut allowed = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        allowed[byte] = (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let other = b"-._~:[]%!$&'()*+,;=";
-    let mut place = 0;
-    while place < other.len() {
-        allowed[other[place] as usize] = true;
-        place += 1;
-    }
-    allowed
-};
 
 /// A path that is being written; what is finished of it is normal.
 struct NormalPath<'a> {
-    bytes: &'a mut Scratch,
+    bytes: &'a mut Room,
     length: usize,
     /// Where the segment that is being written starts: behind a slash.
     segment: usize,
@@ -148,7 +148,8 @@ mod tests {
 
     fn normal(target: &str) -> Result<String, BadTarget> {
         let mut scratch = [0; MAX_TARGET_BYTES];
-        path(target.as_bytes(), &mut scratch).map(|path| String::from_utf8_lossy(path).into_owned())
+        read(target.as_bytes(), &mut scratch)
+            .map(|named| String::from_utf8_lossy(named.path).into_owned())
     }
 
     #[test]
@@ -185,6 +186,17 @@ mod tests {
     }
 
     #[test]
+    fn authority_and_query_are_taken_apart() {
+        let mut room = [0; MAX_TARGET_BYTES];
+        let named = read(b"http://Example.org:80/a%3fb?c=/../d?e", &mut room).unwrap();
+        assert_eq!(named.authority, Some(&b"Example.org:80"[..]));
+        assert_eq!(named.path, b"/a?b");
+        assert_eq!(named.query, Some(&b"c=/../d?e"[..]));
+        assert_eq!(read(b"/a?", &mut room).unwrap().query, Some(&b""[..]));
+        assert_eq!(read(b"/a", &mut room).unwrap().query, None);
+    }
+
+    #[test]
     fn what_names_no_path_is_refused() {
         for target in [
             "",
@@ -201,6 +213,12 @@ mod tests {
             "/%+1",
             "/%00",
             "/a\0",
+            "/a b",
+            "/\u{e4}",
+            "/a\u{7f}",
+            "/?a b",
+            "http://[::1/",
+            "http://a:b/",
             "/#a",
             "/a#b",
             "ftp://host/",

@@ -20,10 +20,10 @@ pub const BACKLOG_CONNECTIONS: usize = 1024;
 pub const ACCEPTS_WAITING: usize = 128;
 
 /// Pieces of one `writev`.
-pub const WRITE_PIECES: usize = 4;
+pub const WRITE_PIECES: usize = 8;
 
 /// Bytes of an inline piece.
-pub const INLINE_BYTES: usize = 48;
+pub const INLINE_BYTES: usize = 64;
 
 /// Commands that are sure to fit while one completion is being handled.
 pub const COMMANDS_PER_COMPLETION: usize = 4;

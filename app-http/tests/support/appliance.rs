@@ -1,8 +1,11 @@
 //! A core with the server on it and a client on the other end of a link, in virtual time.
 
 use super::site;
+use ::site::Site;
+use app_http::limits::CONTROL_PERIOD;
+use app_http::settings::Settings;
 use app_http::{Server, ServerConfig};
-use kernel::{CoreMask, Instant};
+use kernel::Instant;
 use megapipe::Core;
 use megapipe::channel::{Channel, ChannelConfig};
 use net::stack::StackConfig;
@@ -35,6 +38,26 @@ impl Appliance {
     }
 
     pub(crate) fn on(link: Link, size: Size) -> Self {
+        Appliance::with(link, size, Settings::default())
+    }
+
+    /// Makes an appliance whose clients may do what `settings` say.
+    pub(crate) fn with(link: Link, size: Size, settings: Settings) -> Self {
+        let config = ServerConfig {
+            buffer_bytes: BUFFER_BYTES,
+            unix_seconds_at_boot: 784_111_777,
+            settings,
+            ..ServerConfig::alone(PORT, size.connections as u32)
+        };
+        Appliance::serving(link, size, site(), config)
+    }
+
+    pub(crate) fn serving(
+        link: Link,
+        size: Size,
+        site: Site<'static>,
+        server: ServerConfig,
+    ) -> Self {
         let config = StackConfig {
             connections: size.connections,
             window_bytes: 4096,
@@ -50,15 +73,7 @@ impl Appliance {
             buffers: BUFFERS,
             buffer_bytes: BUFFER_BYTES,
         });
-        let server = Server::new(
-            site(),
-            ServerConfig {
-                port: PORT,
-                cores: CoreMask::first(1),
-                connections: size.connections as u32,
-                unix_seconds_at_boot: 784_111_777,
-            },
-        );
+        let server = Server::new(site, server);
         let mut appliance = Appliance {
             core: Core::new(stack, channel, server),
             client: Client::new(&link),
@@ -86,9 +101,17 @@ impl Appliance {
         }
     }
 
-    /// Runs both sides for `ms` milliseconds of virtual time, from event to event.
+    /// Runs both sides for `ms` milliseconds of virtual time, from event to event, and as often as
+    /// the server looks at its deadlines.
     pub(crate) fn run(&mut self, ms: u64) {
         let end = self.now + Duration::from_millis(ms);
+        while end.saturating_since(self.now) > CONTROL_PERIOD {
+            self.run_until(self.now + CONTROL_PERIOD);
+        }
+        self.run_until(end);
+    }
+
+    fn run_until(&mut self, end: Instant) {
         loop {
             self.settle();
             let stack = self.core.stack().next_deadline();
@@ -139,7 +162,8 @@ impl Appliance {
         assert_eq!(counters.commands_refused, 0);
         let in_use = self.core.channel().in_use();
         assert_eq!((in_use.lwsockets, in_use.handles, in_use.writes), (0, 0, 0));
-        assert_eq!(in_use.free_buffers, BUFFERS);
+        // One is the engine's.
+        assert_eq!(in_use.free_buffers, BUFFERS - 1);
         assert_eq!(self.core.stack().counters().free_chunks_now, CHUNKS as u64);
     }
 

@@ -68,6 +68,8 @@ pub struct Place {
     pub buffers: usize,
     /// Unix time when the monotonic clock was zero, in seconds.
     pub unix_seconds_at_boot: u64,
+    /// Random bytes of this core's own, for what nobody outside may guess.
+    pub secret: [u8; 16],
 }
 
 /// One core with its stack, before it serves. `P` is the memory that it sends from.
@@ -214,6 +216,7 @@ impl Appliance {
                 pair: pairs.next(),
                 port,
                 seed: entropy.key(machine),
+                secret: entropy.key(machine),
                 settings: self.settings.clone(),
                 asked,
             };
@@ -231,6 +234,7 @@ struct Parts {
     pair: Option<QueuePair>,
     port: FabricPort,
     seed: [u8; 32],
+    secret: [u8; 16],
     settings: Settings<'static>,
     asked: Asked,
 }
@@ -252,6 +256,7 @@ impl Parts {
         }
         Seated {
             place: Place {
+                secret: self.secret,
                 core: this.core(),
                 cores: self.asked.cores,
                 connections: self.plan.connections,

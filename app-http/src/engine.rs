@@ -1,0 +1,203 @@
+//! From bytes that have come to one write: the answers to as many requests as fit.
+//!
+//! Upstream: [`server`](crate::server), with what a connection has sent. Downstream: the pieces of
+//! a write. The engine is one core's, and has everything that an answer needs: the site, the date,
+//! room to write in, counters and the access log.
+
+use crate::access_log::AccessLog;
+use crate::counters::ServerCounters;
+use crate::head::{self, Parsed};
+use crate::limits::HeadLimits;
+use crate::multipart::MultipartId;
+use crate::refusal::Refusal;
+use crate::request::{Answer, Context, Next, Scratch, answer, refuse, refuse_bytes, usual_answer};
+use crate::response::{self, DateLine, Pushed, Room};
+use alloc::boxed::Box;
+use core::net::IpAddr;
+use megapipe::channel::IoVec;
+use site::Site;
+
+/// One core's engine.
+pub struct Engine {
+    site: Site<'static>,
+    limits: HeadLimits,
+    scratch: Box<Scratch>,
+    /// The Date line.
+    pub date: DateLine,
+    /// Where answers are counted.
+    pub counters: ServerCounters,
+    /// Where answers are told.
+    pub log: AccessLog,
+    /// What the pieces of a write cannot hold.
+    pub room: Room,
+}
+
+/// Who asks, and how much more it may.
+#[derive(Debug, Clone, Copy)]
+pub struct Client {
+    /// Its address.
+    pub peer: IpAddr,
+    /// Requests that are answered on its connection before that is closed; at least 1.
+    pub requests_left: u32,
+}
+
+/// What answering requests that follow each other on a connection came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// Bytes of the input that are done with: heads, and content that was skipped.
+    pub consumed: usize,
+    /// Requests answered.
+    pub requests: u32,
+    /// What becomes of the connection after all is written.
+    pub next: Next,
+    /// What is to be written after this.
+    pub rest: Rest,
+}
+
+/// What is left of an answer that was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing.
+    None,
+    /// The rest of the body.
+    Body(&'static [u8]),
+    /// Parts.
+    Parts(MultipartId),
+}
+
+impl Engine {
+    /// Makes an engine and takes its memory. `unix_seconds_at_boot` is a Unix time.
+    pub fn new(
+        site: Site<'static>,
+        limits: HeadLimits,
+        unix_seconds_at_boot: u64,
+        log: AccessLog,
+    ) -> Self {
+        Engine {
+            site,
+            limits,
+            scratch: Box::default(),
+            date: DateLine::new(unix_seconds_at_boot),
+            counters: ServerCounters::default(),
+            log,
+            room: Room::default(),
+        }
+    }
+
+    /// Answers the requests at the front of `input`, in order, as far as they are complete and
+    /// their answers fit into `pieces`, which stays empty when the first one is not complete.
+    #[inline]
+    pub fn answer_all(&mut self, input: &[u8], client: Client, pieces: &mut IoVec) -> Batch {
+        let mut batch = Batch {
+            consumed: 0,
+            requests: 0,
+            next: Next::Request { skip: 0 },
+            rest: Rest::None,
+        };
+        let mut context = Context {
+            site: &self.site,
+            limits: self.limits,
+            now: self.date.unix_seconds(),
+            is_last: false,
+            has_parts: self.room.multiparts.has_room(),
+        };
+        while batch.consumed < input.len() {
+            context.is_last = batch.requests + 1 >= client.requests_left;
+            let unread = &input[batch.consumed..];
+            let answer = match head::parse(unread, &context.limits) {
+                Parsed::Complete(head) => {
+                    if !self.log.is_on()
+                        && let Some(rest) = usual_answer(&head, &context)
+                        && let Some(later) = response::push_usual(rest, &self.date, pieces)
+                    {
+                        self.counters.answers[0] += 1;
+                        batch.consumed += head.bytes;
+                        batch.requests += 1;
+                        if later.is_empty() {
+                            continue;
+                        }
+                        batch.rest = Rest::Body(later);
+                        break;
+                    }
+                    answer(&head, &context, &mut self.scratch)
+                }
+                Parsed::Refused(refusal) => refuse_bytes(refusal, unread),
+                Parsed::Partial => break,
+            };
+            let rest = match response::push(&answer.response, &self.date, pieces, &mut self.room) {
+                Pushed::NoRoom => break,
+                Pushed::Whole => Rest::None,
+                Pushed::Body(rest) => Rest::Body(rest),
+                Pushed::Parts(id) => Rest::Parts(id),
+            };
+            let status = answer.response.status;
+            self.counters.count_answer(status, answer.refusal);
+            if self.log.is_on() {
+                self.log.record(unread, &answer, &client, context.now);
+            }
+            batch.add(&answer, rest, input.len());
+            if rest != Rest::None || batch.next != (Next::Request { skip: 0 }) {
+                break;
+            }
+        }
+        batch
+    }
+
+    /// Makes the pieces of a refusal that no whole request led to.
+    #[cold]
+    pub fn refuse(&mut self, refusal: Refusal, client: Client, pieces: &mut IoVec) {
+        let answer = refuse(refusal, 0, false);
+        response::push(&answer.response, &self.date, pieces, &mut self.room);
+        self.counters
+            .count_answer(answer.response.status, Some(refusal));
+        if self.log.is_on() {
+            self.log
+                .record(b"", &answer, &client, self.date.unix_seconds());
+        }
+    }
+
+    /// Goes on with an answer that was begun; returns what is left of it then.
+    #[cold]
+    pub fn push_rest(&mut self, rest: Rest, pieces: &mut IoVec) -> Rest {
+        match rest {
+            Rest::None => Rest::None,
+            Rest::Body(bytes) => match response::push_body(bytes, pieces) {
+                Pushed::Body(rest) => Rest::Body(rest),
+                _ => Rest::None,
+            },
+            Rest::Parts(id) => match self.room.multiparts.push_next(id, pieces) {
+                true => Rest::None,
+                false => rest,
+            },
+        }
+    }
+
+    /// Forgets what is left of an answer whose connection is over.
+    pub fn forget(&mut self, rest: Rest) {
+        if let Rest::Parts(id) = rest {
+            self.room.multiparts.remove(id);
+        }
+    }
+}
+
+impl Batch {
+    /// Adds an answer, and steps over the content of its request, as much of it as has come.
+    #[inline(always)]
+    fn add(&mut self, answer: &Answer<'_, '_>, rest: Rest, input_bytes: usize) {
+        self.consumed += answer.consumed;
+        self.requests += 1;
+        self.next = answer.next;
+        self.rest = rest;
+        match &mut self.next {
+            Next::Request { skip: 0 } => {}
+            Next::Request { skip } => {
+                let here = (*skip).min((input_bytes - self.consumed) as u32);
+                *skip -= here;
+                self.consumed += here as usize;
+            }
+            // Something came behind the last request: it must not be answered by a reset.
+            next @ Next::Close if self.consumed < input_bytes => *next = Next::Linger,
+            Next::Close | Next::Linger => {}
+        }
+    }
+}

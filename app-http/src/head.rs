@@ -1,0 +1,275 @@
+//! The head of a request: request line and field lines, taken apart in one pass and without
+//! copying (RFC 9112 §2 to §5).
+//!
+//! Upstream: bytes as they came, from the first of a request on. Downstream:
+//! [`request`](crate::request). Written for speed: control characters are looked for sixteen bytes
+//! at a time, so that a line costs a few steps whatever is in it, and what is common is compared
+//! whole.
+//!
+//! Strict: lines end with CR LF and hold no other control character but the tab; a field line
+//! starts with a token and a colon; nothing is folded. Whatever else two readers could understand
+//! in two ways is refused (RFC 9112 §11.2).
+//!
+//! Invariant: what is found does not depend on where the input is cut. A refusal is decided by
+//! bytes that more input cannot change, in the order of the bytes.
+
+use crate::fields::Fields;
+use crate::limits::HeadLimits;
+use crate::refusal::Refusal;
+use crate::scan::Controls;
+
+/// What the bytes at the front of a connection are.
+#[derive(Debug)]
+pub enum Parsed<'a> {
+    /// The head is not complete.
+    Partial,
+    /// Not a head, or one that is not wanted.
+    Refused(Refusal),
+    /// A whole head.
+    Complete(Head<'a>),
+}
+
+/// A whole head.
+#[derive(Debug)]
+pub struct Head<'a> {
+    /// What is asked for.
+    pub method: Method,
+    /// The target as it came: not empty, without control characters, and not checked further.
+    /// Blanks are for its reader to refuse.
+    pub target: &'a [u8],
+    /// The request line without its line end.
+    pub line: &'a [u8],
+    /// The version is HTTP/1.0, not HTTP/1.1.
+    pub is_http_1_0: bool,
+    /// What the field lines say.
+    pub fields: Fields<'a>,
+    /// Bytes of the head, with empty lines before it and the one behind it.
+    pub bytes: usize,
+}
+
+/// A method (RFC 9110 §9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// GET.
+    Get,
+    /// HEAD.
+    Head,
+    /// OPTIONS.
+    Options,
+    /// CONNECT, behind whose head comes no request.
+    Connect,
+    /// Another of HTTP's methods.
+    NotAllowed,
+    /// A token that is no method of HTTP.
+    Unknown,
+}
+
+impl Method {
+    /// Tells methods apart; they are in upper case (RFC 9110 §9.1).
+    fn of(token: &[u8]) -> Self {
+        match token {
+            b"GET" => Method::Get,
+            b"HEAD" => Method::Head,
+            b"OPTIONS" => Method::Options,
+            b"CONNECT" => Method::Connect,
+            b"POST" | b"PUT" | b"DELETE" | b"PATCH" | b"TRACE" => Method::NotAllowed,
+            _ => Method::Unknown,
+        }
+    }
+}
+
+/// The end of a request line for HTTP/1.1.
+const VERSION_1_1: &[u8; 9] = b" HTTP/1.1";
+
+/// Takes apart the head at the front of `input`.
+#[inline(always)]
+pub fn parse<'a>(input: &'a [u8], limits: &HeadLimits) -> Parsed<'a> {
+    match parse_lines(input, limits) {
+        Ok(head) => Parsed::Complete(head),
+        Err(Stop::Partial) => Parsed::Partial,
+        Err(Stop::Refused(refusal)) => Parsed::Refused(refusal),
+    }
+}
+
+/// Why no whole head was read.
+enum Stop {
+    Partial,
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Stop::Refused(refusal)
+    }
+}
+
+#[inline(always)]
+fn parse_lines<'a>(input: &'a [u8], limits: &HeadLimits) -> Result<Head<'a>, Stop> {
+    let start = if matches!(input.first(), Some(b'\r' | b'\n')) {
+        skip_empty_lines(input, limits)?
+    } else {
+        0
+    };
+    let mut lines = Lines {
+        input,
+        controls: Controls::new(input, start),
+        head_bytes: limits.head_bytes,
+    };
+    let end = lines.request_line_end(
+        (start + limits.request_line_bytes).min(limits.head_bytes.saturating_sub(2)),
+    )?;
+    let line = &input[start..end];
+    let parts = RequestLine::parse(line)?;
+    let mut fields = Fields::new(input, end + 2);
+    let mut at = end + 2;
+    let mut left = limits.fields;
+    loop {
+        let end = lines.field_line_end()?;
+        if end == at {
+            break;
+        }
+        left = left.checked_sub(1).ok_or(Refusal::FieldsTooLarge)?;
+        fields.read_line(at, end)?;
+        at = end + 2;
+    }
+    fields.finish(at)?;
+    Ok(Head {
+        method: parts.method,
+        target: parts.target,
+        line,
+        is_http_1_0: parts.is_http_1_0,
+        fields,
+        bytes: at + 2,
+    })
+}
+
+/// Steps over empty lines before a request, which some clients send behind content
+/// (RFC 9112 §2.2); they count as bytes of the head.
+#[cold]
+fn skip_empty_lines(input: &[u8], limits: &HeadLimits) -> Result<usize, Stop> {
+    let mut at = 0;
+    loop {
+        if at + 2 > limits.head_bytes {
+            return Err(Stop::Refused(Refusal::FieldsTooLarge));
+        }
+        match &input[at..] {
+            [b'\r', b'\n', ..] => at += 2,
+            [b'\r'] | [] => return Err(Stop::Partial),
+            [b'\r' | b'\n', ..] => return Err(Stop::Refused(Refusal::RequestLine)),
+            _ => return Ok(at),
+        }
+    }
+}
+
+/// The line ends of a head.
+struct Lines<'a> {
+    input: &'a [u8],
+    controls: Controls<'a>,
+    head_bytes: usize,
+}
+
+impl Lines<'_> {
+    /// Finds the end of the request line, which is at `limit` at most.
+    #[inline(always)]
+    fn request_line_end(&mut self, limit: usize) -> Result<usize, Stop> {
+        let found = self.controls.next_place();
+        if found.unwrap_or(self.input.len()) > limit {
+            return Err(Stop::Refused(Refusal::TargetTooLong));
+        }
+        self.check_line_end(found.ok_or(Stop::Partial)?, Refusal::RequestLine)
+    }
+
+    /// Finds the end of the next field line.
+    #[inline(always)]
+    fn field_line_end(&mut self) -> Result<usize, Stop> {
+        loop {
+            let found = self.controls.next_place();
+            if found.unwrap_or(self.input.len()) + 2 > self.head_bytes {
+                return Err(Stop::Refused(Refusal::FieldsTooLarge));
+            }
+            let end = found.ok_or(Stop::Partial)?;
+            if self.input[end] != b'\t' {
+                return self.check_line_end(end, Refusal::FieldLine);
+            }
+        }
+    }
+
+    /// Checks that CR LF is at `end`, where a control character is, and steps over it.
+    #[inline(always)]
+    fn check_line_end(&mut self, end: usize, otherwise: Refusal) -> Result<usize, Stop> {
+        match self.input.get(end..) {
+            Some([b'\r', b'\n', ..]) => {
+                // The LF.
+                self.controls.next_place();
+                Ok(end)
+            }
+            Some([b'\r']) => Err(Stop::Partial),
+            _ => Err(Stop::Refused(otherwise)),
+        }
+    }
+}
+
+/// The parts of a request line (RFC 9112 §3).
+struct RequestLine<'a> {
+    method: Method,
+    target: &'a [u8],
+    is_http_1_0: bool,
+}
+
+impl<'a> RequestLine<'a> {
+    #[inline(always)]
+    fn parse(line: &'a [u8]) -> Result<Self, Refusal> {
+        if let Some(rest) = line.strip_prefix(b"GET ")
+            && let Some((target, version)) = rest.split_last_chunk()
+            && version == VERSION_1_1
+            && target.first() == Some(&b'/')
+        {
+            return Ok(RequestLine {
+                method: Method::Get,
+                target,
+                is_http_1_0: false,
+            });
+        }
+        Self::parse_any(line)
+    }
+
+    /// Parses any request line: three parts with one blank between them.
+    fn parse_any(line: &'a [u8]) -> Result<Self, Refusal> {
+        let is_blank = |byte: &u8| *byte == b' ';
+        let method_end = line.iter().position(is_blank).ok_or(Refusal::RequestLine)?;
+        let target_end = line
+            .iter()
+            .rposition(is_blank)
+            .ok_or(Refusal::RequestLine)?;
+        let (method, version) = (&line[..method_end], &line[target_end + 1..]);
+        if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
+            return Err(Refusal::RequestLine);
+        }
+        let is_http_1_0 = match version {
+            b"HTTP/1.1" => false,
+            b"HTTP/1.0" => true,
+            // What is named must have the form of a version (RFC 9112 §2.3) to be refused as one.
+            [b'H', b'T', b'T', b'P', b'/', major, rest @ ..] if major.is_ascii_digit() => {
+                return match rest {
+                    [] => Err(Refusal::Version),
+                    [b'.', minor] if minor.is_ascii_digit() => Err(Refusal::Version),
+                    _ => Err(Refusal::RequestLine),
+                };
+            }
+            _ => return Err(Refusal::RequestLine),
+        };
+        match line.get(method_end + 1..target_end) {
+            Some(target @ [_, ..]) if !target.contains(&b' ') => Ok(RequestLine {
+                method: Method::of(method),
+                target,
+                is_http_1_0,
+            }),
+            _ => Err(Refusal::RequestLine),
+        }
+    }
+}
+
+/// Tells whether a byte may stand in a token (RFC 9110 §5.6.2).
+pub fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}

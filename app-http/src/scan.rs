@@ -1,0 +1,182 @@
+//! Looking for bytes, sixteen at a time.
+//!
+//! A class of bytes is a function from a block to a block whose bytes are all ones where the byte is
+//! in the class; a bit mask of these then tells places. Upstream: the parsers of this crate.
+//! Nothing here knows HTTP.
+
+use wide::u8x16;
+
+const BLOCK_BYTES: usize = 16;
+
+/// The control characters of some bytes, in order: what is below the blank, and DEL.
+pub struct Controls<'a> {
+    rest: &'a [u8],
+    bytes: &'a [u8],
+    /// Where the block of `mask` starts.
+    base: usize,
+    /// Bits of the block that have not been handed out.
+    mask: u32,
+}
+
+impl<'a> Controls<'a> {
+    /// Begins at `start`.
+    #[inline(always)]
+    pub fn new(bytes: &'a [u8], start: usize) -> Self {
+        let mut controls = Controls {
+            rest: bytes.get(start..).unwrap_or_default(),
+            bytes,
+            base: start,
+            mask: 0,
+        };
+        controls.load();
+        controls
+    }
+
+    /// Returns the place of the next one.
+    #[inline(always)]
+    pub fn next_place(&mut self) -> Option<usize> {
+        while self.mask == 0 {
+            if self.rest.is_empty() {
+                return None;
+            }
+            self.load();
+        }
+        let place = self.base + self.mask.trailing_zeros() as usize;
+        self.mask &= self.mask - 1;
+        Some(place)
+    }
+
+    /// Reads the next block.
+    #[inline(always)]
+    fn load(&mut self) {
+        let at = self.bytes.len() - self.rest.len();
+        match self.rest.split_first_chunk() {
+            Some((block, rest)) => {
+                self.base = at;
+                self.mask = mask(block, controls);
+                self.rest = rest;
+            }
+            None => {
+                (self.base, self.mask) = mask_of_last(self.bytes, at, controls);
+                self.rest = &[];
+            }
+        }
+    }
+}
+
+/// Returns the place of the first byte from `start` on that is in `class`.
+#[inline(always)]
+pub fn find(bytes: &[u8], start: usize, class: impl Fn(u8x16) -> u8x16 + Copy) -> Option<usize> {
+    let mut rest = bytes.get(start..)?;
+    let mut at = start;
+    while let Some((block, behind)) = rest.split_first_chunk() {
+        let mask = mask(block, class);
+        if mask != 0 {
+            return Some(at + mask.trailing_zeros() as usize);
+        }
+        at += BLOCK_BYTES;
+        rest = behind;
+    }
+    let (base, mask) = mask_of_last(bytes, at, class);
+    (mask != 0).then(|| base + mask.trailing_zeros() as usize)
+}
+
+#[inline(always)]
+fn mask(block: &[u8; BLOCK_BYTES], class: impl Fn(u8x16) -> u8x16) -> u32 {
+    class(u8x16::from(*block)).to_bitmask()
+}
+
+/// Returns the mask of the bytes from `start` to the end, which are less than a block, and the
+/// place of its first bit.
+#[inline(always)]
+fn mask_of_last(bytes: &[u8], start: usize, class: impl Fn(u8x16) -> u8x16) -> (usize, u32) {
+    match bytes.last_chunk() {
+        // The last whole block, without what is known of it.
+        Some(block) => {
+            let base = bytes.len() - BLOCK_BYTES;
+            (base, mask(block, class) & u32::MAX << (start - base))
+        }
+        None => mask_of_few(bytes, start, class),
+    }
+}
+
+#[cold]
+fn mask_of_few(bytes: &[u8], start: usize, class: impl Fn(u8x16) -> u8x16) -> (usize, u32) {
+    let mut block = [0; BLOCK_BYTES];
+    block[..bytes.len()].copy_from_slice(bytes);
+    let known = u32::MAX << start & !(u32::MAX << bytes.len());
+    (0, mask(&block, class) & known)
+}
+
+/// Control characters.
+#[inline(always)]
+fn controls(block: u8x16) -> u8x16 {
+    between(block, 0, 0x1f) | block.simd_eq(u8x16::splat(0x7f))
+}
+
+/// All but ASCII letters, digits and hyphens.
+#[inline(always)]
+pub fn not_name(block: u8x16) -> u8x16 {
+    !(letters(block) | between(block, b'0', b'9') | block.simd_eq(u8x16::splat(b'-')))
+}
+
+/// All but ASCII letters, digits, hyphens and dots.
+#[inline(always)]
+pub fn not_host(block: u8x16) -> u8x16 {
+    !(letters(block) | between(block, b'0', b'9') | between(block, b'-', b'.'))
+}
+
+#[inline(always)]
+fn letters(block: u8x16) -> u8x16 {
+    between(block | u8x16::splat(0x20), b'a', b'z')
+}
+
+#[inline(always)]
+fn between(block: u8x16, low: u8, high: u8) -> u8x16 {
+    let above = block - u8x16::splat(low);
+    above.min(u8x16::splat(high - low)).simd_eq(above)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    #[test]
+    fn controls_are_found_in_order_wherever_they_are() {
+        for length in 0..70 {
+            for start in 0..=length {
+                let mut bytes = vec![b'x'; length];
+                for place in [start, start + 1, start + 17, length.wrapping_sub(1)] {
+                    if let Some(byte) = bytes.get_mut(place) {
+                        *byte = b'\r';
+                    }
+                }
+                let expected: Vec<usize> = (start..length)
+                    .filter(|place| bytes[*place] == b'\r')
+                    .collect();
+                let mut controls = Controls::new(&bytes, start);
+                let found: Vec<usize> = core::iter::from_fn(|| controls.next_place()).collect();
+                assert_eq!(found, expected, "{length} bytes from {start}");
+                assert_eq!(find(&bytes, start, not_name), expected.first().copied());
+            }
+        }
+        assert_eq!(find(b"abc", 4, not_name), None);
+    }
+
+    #[test]
+    fn classes_hold_over_the_whole_range_of_bytes() {
+        for byte in 0..=255u8 {
+            let is_in = |class: fn(u8x16) -> u8x16| {
+                let mut block = [b'a'; BLOCK_BYTES];
+                block[5] = byte;
+                mask(&block, class) & 1 << 5 != 0
+            };
+            assert_eq!(is_in(controls), byte.is_ascii_control(), "{byte}");
+            let is_name = byte.is_ascii_alphanumeric() || byte == b'-';
+            assert_eq!(is_in(not_name), !is_name, "{byte}");
+            assert_eq!(is_in(not_host), !is_name && byte != b'.', "{byte}");
+        }
+    }
+}
