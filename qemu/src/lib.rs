@@ -6,27 +6,33 @@
 //! text: the kernel command line one way, the lines listed in [`serial`] the other.
 //!
 //! Reading order: [`options`] (what was asked), [`machine`] (the QEMU command it means),
-//! [`guest`] (a running QEMU), [`serial`] (what the guest says), [`serve`] (the `run` command),
-//! then the steps it takes: [`prerequisites`], [`build`], [`pack`], [`accel`], [`crash`]. The other
-//! commands: [`suite`] (`test`), [`check`].
+//! [`guest`] (a running QEMU), [`serial`] (what the guest says), [`serve`] (the `run` command) with
+//! `boot`, then the steps it takes: [`prerequisites`], [`build`], [`pack`], [`accel`], [`crash`]. The other
+//! commands: [`suite`] (`test`), [`inspect`], [`check`].
 #![forbid(unsafe_code)]
 
 pub mod accel;
 pub mod backend;
+mod boot;
 pub mod build;
 pub mod check;
 pub mod crash;
 pub mod failure;
 pub mod guest;
+pub mod inspect;
 pub mod limits;
 pub mod machine;
 pub mod options;
 pub mod pack;
+pub mod pack_flags;
+pub mod pack_report;
 pub mod prerequisites;
 pub mod serial;
 pub mod serve;
 pub mod suite;
 pub mod transcript;
+pub mod usage;
+pub mod watch;
 pub mod workspace;
 
 pub use failure::Failure;

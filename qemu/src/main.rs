@@ -3,7 +3,7 @@
 
 use qemu::build::{self, Recipe};
 use qemu::options::{self, Command, USAGE};
-use qemu::{Failure, check, pack, serve, suite, workspace};
+use qemu::{Failure, check, inspect, pack, pack_report, serve, suite, workspace};
 use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -28,7 +28,17 @@ fn obey() -> Result<(), Failure> {
             let image = build::image(&Recipe::sluice(), true)?;
             println!("{}", image.elf.display());
         }
-        Command::Pack { site, output } => println!("{}", pack::pack(&site, &output)?.describe()),
+        Command::Pack {
+            site,
+            output,
+            options,
+            is_verbose,
+        } => {
+            let packed = pack::pack(&site, &output, &options)?;
+            pack_report::show_warnings(&packed.summary, is_verbose);
+            print!("{}", pack_report::describe(&packed));
+        }
+        Command::Inspect { file } => inspect::inspect(&file)?,
         Command::Test { filter } => suite::test(filter.as_deref())?,
         Command::Check => check::check()?,
         Command::Bench(words) => bench(&words)?,

@@ -4,7 +4,10 @@
 //! devices, so whatever is refused here is refused at once.
 
 use crate::limits::{MAX_CORES, MAX_MEMORY_MIB, MAX_QUEUES, MAX_TIMEOUT_S, READY_TIMEOUT};
+use crate::pack_flags::{self, inspect_words, pack_flag, pack_words};
+pub use crate::usage::USAGE;
 use lexopt::prelude::{Long, Short, Value};
+use site::pack::PackOptions;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::net::Ipv4Addr;
@@ -12,38 +15,6 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
-
-/// The help text.
-pub const USAGE: &str = "\
-Sluice serves a folder over HTTP from a unikernel in QEMU.
-
-usage: ./run.sh [run] [SITE_DIR] [FLAGS]   build, pack, boot and serve (default: a site of our own)
-       ./run.sh example NAME [FLAGS]       build and boot an appliance of examples/
-       ./run.sh build                      build the image: out/sluice.elf
-       ./run.sh pack SITE_DIR -o FILE      pack a folder, to be given to QEMU as -initrd
-       ./run.sh test [FILTER]              host tests, then tests that boot the image
-       ./run.sh check                      formatting, lints, docs, house rules
-       ./run.sh gdb [SITE_DIR] [FLAGS]     boot stopped, and print the gdb line
-       ./run.sh bench [ARGUMENTS]          measurements beside a Linux guest
-
-flags of run, example and gdb:
-  --port P              port on this machine, 0 for any free one       (default 8080)
-  --bind ADDR           IPv4 address on this machine                   (default 127.0.0.1)
-  --cores N             processors of the guest, 1 to 32               (default 1)
-  --memory MIB          memory of the guest                            (default: site + 128)
-  --accel auto|kvm|tcg  how QEMU runs the guest                        (default auto)
-  --machine microvm|q35 what QEMU builds                               (default microvm)
-  --net user|tap=IFNAME user networking, or a tap that exists          (default user)
-  --queues N            queue pairs of the network device; needs a tap (default: as the tap has)
-  --append \"...\"        more words for the kernel command line:
-                        ip=dhcp|ADDR/PREFIX gateway=ADDR port=80 stats=SECONDS
-                        log=off|error|warn|info|debug|trace
-  --dry-run             print the QEMU command and stop
-  --timeout S           how long the guest may take to be ready        (default 60)
-  --verbose             show every step and the whole boot log
-
-exit codes: 0 stopped as asked, 1 the guest failed, 2 wrong use, 3 something is missing
-";
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +40,15 @@ pub enum Command {
         site: PathBuf,
         /// The image file.
         output: PathBuf,
+        /// How it is packed.
+        options: PackOptions,
+        /// Show every warning.
+        is_verbose: bool,
+    },
+    /// List and verify a packed site.
+    Inspect {
+        /// The image file.
+        file: PathBuf,
     },
     /// Run the tests whose names contain the filter.
     Test {
@@ -115,6 +95,10 @@ pub enum NetChoice {
 pub struct RunOptions {
     /// The folder to serve; `None` for the project's own.
     pub site: Option<PathBuf>,
+    /// How it is packed.
+    pub pack: PackOptions,
+    /// Pack and boot again when the folder changes.
+    pub is_watching: bool,
     /// Port on this machine, 0 for any free one; `None` when not given.
     pub port: Option<u16>,
     /// Address on this machine; `None` when not given.
@@ -145,6 +129,8 @@ impl Default for RunOptions {
     fn default() -> Self {
         RunOptions {
             site: None,
+            pack: pack_flags::for_trying_out(),
+            is_watching: false,
             port: None,
             bind: None,
             cores: 1,
@@ -182,6 +168,7 @@ where
             Some("check") => finish(parser, Command::Check)?,
             Some("test") => test_words(&mut parser)?,
             Some("pack") => pack_words(&mut parser)?,
+            Some("inspect") => inspect_words(&mut parser)?,
             Some("bench") => Command::Bench(parser.raw_args().map_err(explain)?.collect()),
             Some("help") => Command::Help,
             _ => {
@@ -266,7 +253,9 @@ fn run_flag(
         "--timeout" => {
             options.timeout = Duration::from_secs(number(parser, name, 1..=MAX_TIMEOUT_S)?)
         }
+        "--watch" => options.is_watching = true,
         "--verbose" => options.is_verbose = true,
+        _ if pack_flag(parser, name, &mut options.pack)? => {}
         _ => return Err(unknown(name)),
     }
     Ok(())
@@ -309,24 +298,6 @@ fn test_words(parser: &mut lexopt::Parser) -> Result<Command, String> {
     Ok(Command::Test { filter })
 }
 
-fn pack_words(parser: &mut lexopt::Parser) -> Result<Command, String> {
-    let (mut site, mut output) = (None, None);
-    while let Some(argument) = parser.next().map_err(explain)? {
-        match argument {
-            Short('o') | Long("output") => {
-                output = Some(PathBuf::from(parser.value().map_err(explain)?));
-            }
-            Value(word) if site.is_none() => site = Some(PathBuf::from(word)),
-            Value(word) => return Err(surplus(&word)),
-            flag => return Err(unknown(&written(&flag))),
-        }
-    }
-    match (site, output) {
-        (Some(site), Some(output)) => Ok(Command::Pack { site, output }),
-        _ => Err("pack needs a folder and a file: ./run.sh pack SITE_DIR -o FILE".to_owned()),
-    }
-}
-
 /// Refuses words behind a command that takes none.
 fn finish(mut parser: lexopt::Parser, command: Command) -> Result<Command, String> {
     match parser.next().map_err(explain)? {
@@ -336,7 +307,11 @@ fn finish(mut parser: lexopt::Parser, command: Command) -> Result<Command, Strin
     }
 }
 
-fn number<T>(parser: &mut lexopt::Parser, name: &str, range: RangeInclusive<T>) -> Result<T, String>
+pub(crate) fn number<T>(
+    parser: &mut lexopt::Parser,
+    name: &str,
+    range: RangeInclusive<T>,
+) -> Result<T, String>
 where
     T: FromStr + PartialOrd + Display,
 {
@@ -350,7 +325,7 @@ where
         })
 }
 
-fn text(parser: &mut lexopt::Parser, name: &str) -> Result<String, String> {
+pub(crate) fn text(parser: &mut lexopt::Parser, name: &str) -> Result<String, String> {
     match parser.value() {
         Ok(value) => utf8(value),
         Err(_) => Err(format!("{name} needs a value; see ./run.sh --help")),
@@ -372,7 +347,7 @@ fn is_interface_name(name: &str) -> bool {
 }
 
 /// Writes a flag the way it was given.
-fn written(argument: &lexopt::Arg<'_>) -> String {
+pub(crate) fn written(argument: &lexopt::Arg<'_>) -> String {
     match argument {
         Long(name) => format!("--{name}"),
         Short(letter) => format!("-{letter}"),
@@ -380,15 +355,15 @@ fn written(argument: &lexopt::Arg<'_>) -> String {
     }
 }
 
-fn unknown(flag: &str) -> String {
+pub(crate) fn unknown(flag: &str) -> String {
     format!("unknown flag {flag}; see ./run.sh --help")
 }
 
-fn surplus(word: &std::ffi::OsStr) -> String {
+pub(crate) fn surplus(word: &std::ffi::OsStr) -> String {
     format!("one word too many: {}; see ./run.sh --help", word.display())
 }
 
-fn explain(error: lexopt::Error) -> String {
+pub(crate) fn explain(error: lexopt::Error) -> String {
     format!("{error}; see ./run.sh --help")
 }
 

@@ -1,6 +1,7 @@
 //! What each command line means, and how wrong ones are refused.
 
 use super::*;
+use site::pack::Compression;
 
 fn run(words: &[&str]) -> RunOptions {
     match parse(words) {
@@ -85,6 +86,8 @@ fn the_other_commands_take_their_words_and_no_more() {
     let pack = Command::Pack {
         site: "d".into(),
         output: "f".into(),
+        options: PackOptions::default(),
+        is_verbose: false,
     };
     assert_eq!(parse(["pack", "d", "-o", "f"]), Ok(pack));
     assert_eq!(
@@ -96,6 +99,10 @@ fn the_other_commands_take_their_words_and_no_more() {
         &["check", "-x"],
         &["test", "a", "b"],
         &["pack", "d"],
+        &["pack", "-o", "f"],
+        &["pack", "d", "-o", "f", "--port", "80"],
+        &["inspect"],
+        &["inspect", "a", "b"],
     ] {
         assert!(parse(words).is_err(), "{words:?}");
     }
@@ -160,6 +167,16 @@ fn help_names_every_flag_and_command() {
         "--dry-run",
         "--timeout",
         "--verbose",
+        "--watch",
+        "--host",
+        "--compress",
+        "--no-clean-urls",
+        "--listing",
+        "--hidden",
+        "--security-headers",
+        "--cors",
+        "--last-modified",
+        "inspect",
         "run",
         "build",
         "pack",
@@ -169,5 +186,67 @@ fn help_names_every_flag_and_command() {
         "bench",
     ] {
         assert!(USAGE.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn the_flags_of_packing_are_understood_by_pack_and_by_run() {
+    let flags = "--host a.example=x --host *.b.example=y --compress off --no-clean-urls --listing \
+                 --hidden --security-headers --cors https://c.example --last-modified 5";
+    let flags: Vec<&str> = flags.split_whitespace().collect();
+    let expected = PackOptions {
+        last_modified: Some(5),
+        hosts: vec![
+            ("a.example".to_owned(), "x".into()),
+            ("*.b.example".to_owned(), "y".into()),
+        ],
+        compression: Compression::Off,
+        cache_dir: None,
+        has_clean_urls: false,
+        has_listing: true,
+        has_hidden: true,
+        has_security_headers: true,
+        cors: Some("https://c.example".to_owned()),
+    };
+    assert_eq!(run(&[&flags[..], &["--watch"]].concat()).pack, expected);
+    assert!(run(&["--watch"]).is_watching);
+    match parse([&["pack", "-o", "f", "--verbose"], &flags[..]].concat()) {
+        Ok(Command::Pack {
+            site,
+            options,
+            is_verbose: true,
+            ..
+        }) => {
+            assert_eq!(site, PathBuf::from("x"), "the first host's");
+            assert_eq!(options, expected);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(run(&[]).pack.compression, Compression::Fast);
+}
+
+#[test]
+fn wrong_values_of_packing_flags_are_refused_with_what_to_give() {
+    for (words, expected) in [
+        (["--host", "a.example"], "--host a.example: give NAME=DIR"),
+        (["--host", "=d"], "--host =d: give NAME=DIR"),
+        (
+            ["--compress", "max"],
+            "--compress max: give off, fast or best",
+        ),
+        (
+            ["--cors", "example.org"],
+            "--cors example.org: give an origin such as https://example.org, or *",
+        ),
+        (
+            ["--cors", "https://a.example/x"],
+            "--cors https://a.example/x: give an origin such as https://example.org, or *",
+        ),
+        (
+            ["--last-modified", "now"],
+            "--last-modified now: give a number from 0 to 253402300799",
+        ),
+    ] {
+        assert_eq!(parse(words), Err(expected.to_owned()));
     }
 }

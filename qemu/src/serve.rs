@@ -3,34 +3,26 @@
 //! The steps are in the order in which they can refuse: what can be seen at once (the folder, the
 //! port, the tap), then what is to be installed, packed, built, probed, and booted.
 
+use crate::boot::{Followed, follow, say, start, stop_flag, stopped, wait_ready};
 use crate::build::{self, Image, Recipe};
-use crate::crash::Annotator;
-use crate::guest::{Exit, Guest, NotReady};
 use crate::limits::{APPLIANCE_MEMORY_MIB, SPARE_MEMORY_MIB};
 use crate::machine::{Accel, Machine, Net, Transport};
 use crate::options::{AccelChoice, NetChoice, RunOptions};
 use crate::pack::{self, Keep, PackedSite, Transient};
 use crate::prerequisites::{self, QEMU};
-use crate::{Failure, accel, backend, workspace};
+use crate::watch::Watch;
+use crate::{Failure, accel, backend, pack_flags, pack_report, workspace};
 use std::fs;
-use std::io::{self, Write};
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-
-/// How often the wait for the guest's next line looks whether it is asked to stop.
-const LOOK_AROUND: Duration = Duration::from_millis(100);
-
-/// How long to wait before asking again a guest that says it is ready and does not answer.
-const ASK_AGAIN: Duration = Duration::from_millis(5);
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// Builds, packs, boots and serves until the guest ends or a signal comes.
 ///
 /// # Errors
 /// Wrong use, a failed guest, or something missing.
 pub fn run(options: &RunOptions) -> Result<(), Failure> {
-    boot(&prepare(options, None)?, options)
+    boot(&mut prepare(options, None)?, options)
 }
 
 /// The same for an example appliance.
@@ -38,28 +30,65 @@ pub fn run(options: &RunOptions) -> Result<(), Failure> {
 /// # Errors
 /// Wrong use, a failed guest, or something missing.
 pub fn example(name: &str, options: &RunOptions) -> Result<(), Failure> {
-    boot(&prepare_example(name, options)?, options)
+    boot(&mut prepare_example(name, options)?, options)
 }
 
-fn boot(prepared: &Prepared, options: &RunOptions) -> Result<(), Failure> {
+fn boot(prepared: &mut Prepared, options: &RunOptions) -> Result<(), Failure> {
     if options.is_dry_run {
         println!("{}", prepared.machine.shell_line());
         return Ok(());
     }
     let stop = stop_flag()?;
-    let mut guest = start(prepared, options)?;
-    let ready = wait_ready(&mut guest, prepared, options, &stop)?;
-    let Some((address, cores, waited)) = ready else {
-        return stopped(&mut guest);
+    let mut watch = match options.is_watching {
+        true => Some(Watch::new(folders(options), options.pack.has_hidden)),
+        false => None,
     };
+    loop {
+        let mut guest = start(prepared, options)?;
+        let Some(ready) = wait_ready(&mut guest, prepared, options, &stop)? else {
+            return stopped(&mut guest);
+        };
+        say(&format!(
+            "serving {} at {} (ready in {} ms, {} cores, {}, {})",
+            prepared.subject,
+            ready.address,
+            ready.waited.as_millis(),
+            ready.cores,
+            prepared.machine.accel.name(),
+            prepared.machine.kind.name()
+        ));
+        let mut shown = 0;
+        while let Followed::Changed = follow(
+            &mut guest,
+            &prepared.image,
+            &stop,
+            watch.as_mut(),
+            &mut shown,
+        )? {
+            // The old pages are served until the new ones are packed.
+            match pack_again(prepared, options) {
+                Ok(()) => break,
+                Err(failure) => eprintln!("sluice: {failure} (serving what was there before)"),
+            }
+        }
+        if guest.try_exit().is_some() || stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        guest.stop();
+    }
+}
+
+/// Packs the folder that has changed.
+fn pack_again(prepared: &mut Prepared, options: &RunOptions) -> Result<(), Failure> {
+    let started = Instant::now();
+    let site = pack::pack_to_out(&folder(options), &options.pack, Keep::WhileRunning)?;
+    prepared.machine.memory_mib = fit_memory(&site, options.memory_mib)?;
+    pack_report::show_warnings(&site.summary, options.is_verbose);
     say(&format!(
-        "serving {} at {address} (ready in {} ms, {cores} cores, {}, {})",
-        prepared.subject,
-        waited.as_millis(),
-        prepared.machine.accel.name(),
-        prepared.machine.kind.name()
+        "packed again in {} ms",
+        started.elapsed().as_millis()
     ));
-    follow(&mut guest, &prepared.image, &stop)
+    Ok(())
 }
 
 /// The same, stopped before the guest's first instruction, with a gdb server.
@@ -85,20 +114,20 @@ pub fn gdb(options: &RunOptions) -> Result<(), Failure> {
         prepared.image.debug_elf.display()
     ));
     say("the guest waits: set breakpoints (hbreak before paging is on), then `continue`");
-    follow(&mut guest, &prepared.image, &stop)
+    follow(&mut guest, &prepared.image, &stop, None, &mut 0).map(|_| ())
 }
 
 /// Everything there is before QEMU starts.
-struct Prepared {
+pub(crate) struct Prepared {
     /// What is served: a folder, or the name of an example.
     subject: String,
-    image: Image,
-    machine: Machine,
+    pub(crate) image: Image,
+    pub(crate) machine: Machine,
     _site: Option<Transient>,
 }
 
 fn prepare(options: &RunOptions, gdb_port: Option<u16>) -> Result<Prepared, Failure> {
-    let folder = options.site.clone().unwrap_or_else(workspace::default_site);
+    let folder = folder(options);
     look_at(&folder)?;
     let net = network(options)?;
     prerequisites::ensure(&[QEMU])?;
@@ -107,10 +136,11 @@ fn prepare(options: &RunOptions, gdb_port: Option<u16>) -> Result<Prepared, Fail
         true => Keep::ForLater,
         false => Keep::WhileRunning,
     };
-    let site = pack::pack_to_out(&folder, keep)?;
+    let site = pack::pack_to_out(&folder, &options.pack, keep)?;
+    pack_report::show_warnings(&site.summary, options.is_verbose);
     let transient = (keep == Keep::WhileRunning).then(|| Transient(site.file.clone()));
     if options.is_verbose {
-        eprintln!("sluice: {}", site.describe());
+        eprint!("sluice: {}", pack_report::describe(&site));
     }
     let memory_mib = fit_memory(&site, options.memory_mib)?;
     let image = build::image(&Recipe::sluice(), options.is_verbose)?;
@@ -173,6 +203,22 @@ fn machine(options: &RunOptions, image: &Image) -> Result<Machine, Failure> {
     })
 }
 
+/// Returns the folder that is served, or the first of several.
+fn folder(options: &RunOptions) -> PathBuf {
+    options
+        .site
+        .clone()
+        .or_else(|| pack_flags::first_host(&options.pack))
+        .unwrap_or_else(workspace::default_site)
+}
+
+/// Returns every folder that is served.
+fn folders(options: &RunOptions) -> Vec<PathBuf> {
+    let mut folders = vec![folder(options)];
+    folders.extend(options.pack.hosts.iter().map(|(_, dir)| dir.clone()));
+    folders
+}
+
 /// Refuses a folder that is not one, before anything is built.
 fn look_at(folder: &Path) -> Result<(), Failure> {
     let mut names = fs::read_dir(folder).map_err(|error| {
@@ -211,135 +257,6 @@ fn has_rdrand() -> bool {
             .find(|line| line.starts_with("flags"))
             .is_some_and(|line| line.split_whitespace().any(|flag| flag == "rdrand"))
     })
-}
-
-/// Returns a flag that a signal to stop sets.
-fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, flag.clone())
-            .map_err(|error| Failure::Failed(format!("cannot catch signals: {error}")))?;
-    }
-    Ok(flag)
-}
-
-fn start(prepared: &Prepared, options: &RunOptions) -> Result<Guest, Failure> {
-    if options.is_verbose {
-        eprintln!("sluice: {}", prepared.machine.shell_line());
-    }
-    Guest::start(&prepared.machine)
-        .map_err(|error| Failure::Failed(format!("cannot start {}: {error}", QEMU.name)))
-}
-
-/// Waits until the first request would be answered. Returns where, on how many cores and how long
-/// after the start of QEMU; `None` when asked to stop meanwhile.
-///
-/// QEMU's NAT accepts connections long before the guest does, so behind it the ready line alone
-/// would promise too much: there the guest is asked until it answers.
-fn wait_ready(
-    guest: &mut Guest,
-    prepared: &Prepared,
-    options: &RunOptions,
-    stop: &AtomicBool,
-) -> Result<Option<(String, u32, Duration)>, Failure> {
-    let deadline = guest.started() + options.timeout;
-    let (ready, mut waited) = loop {
-        let slice = (guest.started().elapsed() + LOOK_AROUND).min(options.timeout);
-        match guest.wait_ready(slice) {
-            Ok(ready) => break ready,
-            Err(_) if stop.load(Ordering::Relaxed) => return Ok(None),
-            Err(NotReady::Silent(_)) if Instant::now() < deadline => {}
-            Err(reason) => return Err(failed_to_boot(guest, prepared, &reason)),
-        }
-    };
-    let address = match &prepared.machine.net {
-        Net::User { host, .. } => {
-            let is_there = match ready.is_http {
-                true => backend::is_answering,
-                false => backend::is_accepting,
-            };
-            while !is_there(*host) {
-                if stop.load(Ordering::Relaxed) {
-                    return Ok(None);
-                }
-                if let Some(exit) = guest.wait_exit(ASK_AGAIN) {
-                    show_last_words(guest, &prepared.image);
-                    return Err(Failure::Failed(format!("{exit} before it answered")));
-                }
-                if Instant::now() >= deadline {
-                    return Err(Failure::Failed(format!(
-                        "the guest says it is ready, but {host} does not answer"
-                    )));
-                }
-            }
-            waited = guest.started().elapsed();
-            host.to_string()
-        }
-        Net::Tap { .. } | Net::None => ready.address.to_string(),
-    };
-    let scheme = if ready.is_http { "http://" } else { "" };
-    Ok(Some((format!("{scheme}{address}"), ready.cores, waited)))
-}
-
-/// Shows the guest's last words and says in one line why it is not running.
-fn failed_to_boot(guest: &mut Guest, prepared: &Prepared, reason: &NotReady) -> Failure {
-    let complaints = guest.complaints().lines().join(" ");
-    if complaints.contains("Could not set up host forwarding") {
-        return Failure::Usage(format!(
-            "the port was taken meanwhile ({complaints}); choose another with --port"
-        ));
-    }
-    show_last_words(guest, &prepared.image);
-    Failure::Failed(reason.to_string())
-}
-
-fn show_last_words(guest: &Guest, image: &Image) {
-    let mut annotator = Annotator::new(&image.debug_elf);
-    for line in guest.last_words() {
-        eprintln!("{}", annotator.line(&line));
-    }
-}
-
-/// Shows the serial log from its first line until the guest ends or a signal comes.
-fn follow(guest: &mut Guest, image: &Image, stop: &AtomicBool) -> Result<(), Failure> {
-    let mut annotator = Annotator::new(&image.debug_elf);
-    let mut next = 0;
-    loop {
-        let is_over = guest.serial().is_closed();
-        let (lines, end) = guest.serial().lines_from(next);
-        next = end;
-        for line in lines {
-            say(&annotator.line(&line));
-        }
-        if stop.load(Ordering::Relaxed) {
-            return stopped(guest);
-        }
-        if is_over {
-            break;
-        }
-        guest.serial().wait_line(next, Instant::now() + LOOK_AROUND);
-    }
-    let exit = guest.wait_exit(Duration::from_secs(1));
-    for line in guest.complaints().lines() {
-        eprintln!("{line}");
-    }
-    match exit {
-        Some(Exit::Stopped) => Ok(()),
-        Some(exit) => Err(Failure::Failed(exit.to_string())),
-        None => Err(Failure::Failed("QEMU closed the serial line".to_owned())),
-    }
-}
-
-fn stopped(guest: &mut Guest) -> Result<(), Failure> {
-    guest.stop();
-    Ok(())
-}
-
-/// Writes a line to stdout. Whoever stops reading it (`| head -1`) does not stop the guest.
-fn say(line: &str) {
-    let mut stdout = io::stdout().lock();
-    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
 
 #[cfg(test)]

@@ -168,6 +168,61 @@ fn packing_says_what_was_packed() {
 }
 
 #[test]
+fn inspecting_lists_and_verifies_and_finds_damage() {
+    let folder = folder_with_a_page();
+    fs::write(
+        folder.path().join("_redirects"),
+        "/old/* /new/:splat\n/a /b 302",
+    )
+    .unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("site.img");
+    let host = format!("*.example.org={}", utf8(folder.path()));
+    let words = [
+        "pack",
+        utf8(folder.path()),
+        "-o",
+        utf8(&file),
+        "--host",
+        &host,
+    ];
+    assert_eq!(run(&words).status.code(), Some(0));
+    let output = run(&["inspect", utf8(&file)]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for part in [
+        "host: *.example.org, all other names",
+        "  /index.html",
+        "  /a -> /b",
+        "rule /old/* /new/:splat 301",
+        "verified: ",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let line = refused(&run(&["inspect", utf8(&file)]));
+    assert!(line.contains("site image is damaged"), "{line}");
+    let line = refused(&run(&[
+        "inspect",
+        utf8(folder.path().join("index.html").as_path()),
+    ]));
+    assert!(line.contains("not a site image"), "{line}");
+}
+
+#[test]
+fn a_wrong_line_is_named_with_its_file() {
+    let folder = folder_with_a_page();
+    fs::write(folder.path().join("_redirects"), "/a /b\n/c /d 999\n").unwrap();
+    let line = refused(&run(&["--port", "0", utf8(folder.path())]));
+    assert!(
+        line.contains("_redirects:2: status 999: give 200"),
+        "{line}"
+    );
+}
+
+#[test]
 fn packing_where_nothing_can_be_written_fails() {
     let folder = folder_with_a_page();
     let output = run(&["pack", utf8(folder.path()), "-o", "/nonexistent/site.img"]);

@@ -153,7 +153,7 @@ impl<'s, 'a> Host<'s, 'a> {
     }
 
     #[inline]
-    fn record(&self) -> HostRecord {
+    pub(crate) fn record(&self) -> HostRecord {
         let record = self.site.hosts.get(usize::from(self.number));
         record.map_or(HostRecord::default(), HostRecord::decode)
     }

@@ -9,6 +9,7 @@ use qemu::crash::Annotator;
 use qemu::guest::Guest;
 use qemu::machine::{Accel, Machine, Net};
 use qemu::pack::{PackedSite, pack};
+use qemu::pack_flags::for_trying_out;
 use qemu::serial::{Counters, Ready};
 use qemu::suite::{DEBUG_IMAGE_VARIABLE, IMAGE_VARIABLE};
 use std::collections::BTreeMap;
@@ -67,7 +68,7 @@ pub(crate) struct Packed {
 /// Packs a folder.
 pub(crate) fn packed(folder: &Path) -> Packed {
     let place = tempfile::tempdir().unwrap();
-    let site = pack(folder, &place.path().join("site.img")).unwrap();
+    let site = pack(folder, &place.path().join("site.img"), &for_trying_out()).unwrap();
     Packed {
         site,
         _folder: place,

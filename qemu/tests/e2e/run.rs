@@ -108,6 +108,50 @@ fn a_killed_command_leaves_no_guest() {
 }
 
 #[test]
+fn a_change_is_packed_and_served_on_the_same_port_and_a_mistake_keeps_what_was_there() {
+    let _turn = guest::turn();
+    guest::image();
+    let folder = Folder::small();
+    let words = ["--watch", "--port", "0", "--accel", "tcg"];
+    let mut command = start(&words, folder.path());
+    let pid = Pid::from_raw(command.0.id() as i32).unwrap();
+    let mut lines = BufReader::new(command.0.stdout.take().unwrap()).lines();
+    let mut next_with = |part: &str| loop {
+        let line = lines.next().expect("no more lines").unwrap();
+        if line.contains(part) {
+            return line;
+        }
+    };
+    let address = |line: &str| -> SocketAddr {
+        let rest = line.split_once("http://").expect("an address").1;
+        rest.split_once(' ').unwrap().0.parse().unwrap()
+    };
+    let first = address(&next_with("serving "));
+    let page = |path: &str| Client::connect(first).unwrap().get(path).unwrap();
+    assert_eq!(page("/new.txt").status, 404);
+
+    fs::write(folder.path().join("new.txt"), "new").unwrap();
+    assert!(next_with("packed again in ").ends_with(" ms"));
+    assert_eq!(address(&next_with("serving ")), first);
+    assert_eq!(page("/new.txt").body, b"new");
+
+    // A mistake is told on stderr, and the guest goes on.
+    fs::write(folder.path().join("_redirects"), "/a /b 999").unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(page("/new.txt").body, b"new");
+    fs::write(folder.path().join("_redirects"), "/a /new.txt 302").unwrap();
+    next_with("packed again in ");
+    next_with("serving ");
+    assert_eq!(page("/a").status, 302);
+
+    let below = children(command.0.id());
+    assert_eq!(below.len(), 1, "one QEMU");
+    kill_process(pid, Signal::INT).unwrap();
+    assert_eq!(command.0.wait().unwrap().code(), Some(0));
+    wait_gone(&below);
+}
+
+#[test]
 fn a_guest_that_fails_is_exit_code_one_with_its_last_words() {
     let _turn = guest::turn();
     let folder = Folder::small();

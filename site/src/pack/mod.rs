@@ -35,11 +35,13 @@ mod policy;
 mod redirects;
 mod report;
 mod rewrite;
+mod verify;
 mod write;
 
 pub use compress::Compression;
 pub use error::PackError;
 pub use report::{CodingSummary, Progress, Summary, Warning};
+pub use verify::{NotVerified, location, rule_lines, verify};
 
 use image::ImageWriter;
 use make::Maker;
@@ -49,7 +51,7 @@ use std::path::{Path, PathBuf};
 use write::{HostFolder, Writing};
 
 /// How folders are packed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackOptions {
     /// Unix time in seconds to be shown as every page's Last-Modified, `None` for each file's own
     /// time. Copies of a folder give equal images only with a time given.
