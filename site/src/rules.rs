@@ -137,20 +137,24 @@ pub(crate) fn write_location(
     out: &mut Room<'_>,
 ) {
     for part in target(site, rule) {
-        match part.kind {
+        let (bytes, is_encoded) = match part.kind {
             // The packer has encoded it.
-            LITERAL => out.push_all(site.text(part.at, part.bytes).unwrap_or_default()),
-            CAPTURE => {
-                let mut captured = captures.of(part.at, path);
-                // `//name` would be another server (RFC 3986 §4.2).
-                if out.written() == b"/" {
-                    let slashes = captured.iter().take_while(|byte| **byte == b'/').count();
-                    captured = &captured[slashes..];
-                }
-                out.push_encoded(captured, b"-._~/");
+            LITERAL => (site.text(part.at, part.bytes).unwrap_or_default(), true),
+            CAPTURE => (captures.of(part.at, path), false),
+            QUERY => {
+                out.push_query(query);
+                continue;
             }
-            QUERY => out.push_query(query),
-            _ => {}
+            _ => continue,
+        };
+        // `//name` would be another server (RFC 3986 §4.2).
+        let slashes = match out.written() == b"/" {
+            true => bytes.iter().take_while(|byte| **byte == b'/').count(),
+            false => 0,
+        };
+        match is_encoded {
+            true => out.push_all(&bytes[slashes..]),
+            false => out.push_encoded(&bytes[slashes..], b"-._~/"),
         }
     }
 }

@@ -113,8 +113,9 @@ fn a_query_goes_along_unless_the_target_has_one() {
 #[test]
 fn what_is_captured_cannot_break_out_of_the_location() {
     assert_answers(
-        "/go* /:splat 302",
+        "/go* /:splat 302\n/:x/to* /:splat/:x 302",
         &[
+            ("/evil.example/to", "302 /evil.example"),
             ("/go/evil.example/", "302 /evil.example/"),
             ("/go//evil.example/", "302 /evil.example/"),
             ("/go/\\evil.example", "302 /%5Cevil.example"),

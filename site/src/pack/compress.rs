@@ -28,6 +28,9 @@ pub(super) const LARGE_BYTES: u64 = 8 << 20;
 /// Smaller contents fit into the first packet with their head and are left alone, in bytes.
 const MIN_BYTES: u64 = 512;
 
+/// Quickly coded contents from this size on are kept in the cache, in bytes.
+const CACHED_BYTES: u64 = 64 << 10;
+
 /// What a coding must save, in bytes and in parts of the content.
 const MIN_SAVED_BYTES: u64 = 128;
 const MIN_SAVED_PART: u64 = 20;
@@ -108,6 +111,8 @@ pub(super) fn codings(
     if effort == Compression::Off || body.len() < MIN_BYTES {
         return Ok(made);
     }
+    // Finding a small file costs more than coding its content quickly.
+    let cache = cache.filter(|_| effort == Compression::Best || body.len() >= CACHED_BYTES);
     let mut to_beat = body.len();
     for coding in [Coding::Gzip, Coding::Brotli, Coding::Zstd] {
         let coded = match cache.and_then(|cache| cache.find(digest, coding, effort)) {

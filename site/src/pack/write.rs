@@ -1,10 +1,11 @@
 //! One host written into the image: planned, made ready, and put down in order.
 
+use super::compress::Body;
 use super::control::ControlFile;
 use super::folder::{Folder, SourceFile};
 use super::head::{self, HeadSpec};
 use super::image::{ImageWriter, NewPage, VariantSet, WriteError};
-use super::make::{Made, Maker};
+use super::make::{Made, MadeBody, Maker};
 use super::plan::{self, Job, Output, Plan, Response, Source};
 use super::policy::Policy;
 use super::rewrite::{self, PlannedRule};
@@ -198,15 +199,8 @@ impl<W: Write + Seek> Writing<'_, W> {
                 .image
                 .start_response(&head, body_bytes)
                 .map_err(|error| self.explain(error))?;
-            let mut hasher = blake3::Hasher::new();
-            let image = &mut self.image;
-            let copied = made_body.body.read(|chunk| {
-                hasher.update(chunk);
-                image.write_body(chunk)
-            });
-            copied.map_err(|error| self.explain(error))?;
-            // Bodies in files are read a second time here.
-            if hasher.finalize() != made_body.digest {
+            let is_same = self.copy_body(made_body)?;
+            if !is_same {
                 return Err(self.changed(job, maker));
             }
             variants.push(record);
@@ -217,6 +211,24 @@ impl<W: Write + Seek> Writing<'_, W> {
             modified,
             variants,
         })
+    }
+
+    /// Copies a body; returns whether it is still what was hashed.
+    fn copy_body(&mut self, made: &mut MadeBody) -> Result<bool, PackError> {
+        let image = &mut self.image;
+        let mut hasher = match made.body {
+            Body::Memory(_) => None,
+            // It is read a second time here.
+            Body::File(..) => Some(blake3::Hasher::new()),
+        };
+        let copied = made.body.read(|chunk| {
+            if let Some(hasher) = &mut hasher {
+                hasher.update(chunk);
+            }
+            image.write_body(chunk)
+        });
+        copied.map_err(|error| self.explain(error))?;
+        Ok(hasher.is_none_or(|hasher| hasher.finalize() == made.digest))
     }
 
     fn add_variants(
