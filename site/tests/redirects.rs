@@ -213,8 +213,11 @@ fn a_rule_behind_a_page_is_warned_of() {
 #[test]
 fn rules_lead_to_pages_and_not_to_other_rules() {
     assert_answers(
-        "/one/:x /:x 200\n/page /two 301!\n/three /four\n/five/:x /:x 200!",
+        "/one/:x /:x 200\n/page /two 301!\n/three /four\n/five/:x /:x 200!\n\
+         /:x/index.html /:x 200!",
         &[
+            ("/docs/index.html", "301 /docs/"),
+            ("/one/docs", "301 /docs/"),
             ("/one/gone", "200 gone"),
             ("/one/page", "404 lost"),
             ("/one/three", "404 lost"),

@@ -147,11 +147,8 @@ impl Work<'_, '_> {
                     .first
                     .of(&to)
                     .is_some_and(|number| self.first.rules[number].is_forced);
-                match self.pages.get(&to).map(|page| page.job) {
-                    Some(job) if !is_hidden => {
-                        let source = self.plan.jobs[job].source.clone();
-                        Ok(self.plan.add(source, plan::page(self.policy, path)))
-                    }
+                match self.pages.get(&to) {
+                    Some(response) if !is_hidden => Ok(*response),
                     _ => Ok(self
                         .plan
                         .add_error_page(404, b"/404.html", self.files, self.policy)),
