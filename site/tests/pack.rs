@@ -352,6 +352,148 @@ fn equal_folders_give_equal_images_and_the_file_is_the_same() {
 }
 
 #[test]
+fn neither_threads_nor_parts_of_a_second_nor_a_cache_change_the_image() {
+    let dir = tempfile::tempdir().unwrap();
+    for number in 0..300 {
+        let lines = (0..number * 37 % 900).map(|line| format!("{number} {}\n", line * line));
+        put(
+            dir.path(),
+            &format!("{}/{number}.txt", number % 7),
+            lines.collect::<String>().as_bytes(),
+        );
+    }
+    let touch = |nanos: u32| {
+        for number in 0..300 {
+            let name = format!("{}/{number}.txt", number % 7);
+            let file = fs::File::options()
+                .write(true)
+                .open(dir.path().join(name))
+                .unwrap();
+            let time = std::time::Duration::new(951_782_400 + number, nanos);
+            file.set_modified(std::time::UNIX_EPOCH + time).unwrap();
+        }
+    };
+    let cache = tempfile::tempdir().unwrap();
+    let mut options = PackOptions::default();
+    touch(1);
+    let (image, summary) = pack_to_vec(dir.path(), &options).unwrap();
+    assert!(summary.codings[0].files > 100);
+    for (nanos, cache_dir) in [
+        (2, None),
+        (999_999_999, None),
+        (3, Some(cache.path().to_owned())),
+        (4, Some(cache.path().to_owned())),
+    ] {
+        touch(nanos);
+        options.cache_dir = cache_dir;
+        assert!(image == pack_to_vec(dir.path(), &options).unwrap().0);
+    }
+    assert!(fs::read_dir(cache.path()).unwrap().count() > 100);
+}
+
+#[test]
+fn a_large_file_is_packed_from_where_it_is_and_coded() {
+    let text: Vec<u8> = (0..1_400_000u32)
+        .flat_map(|number| format!("{number:07}\n").into_bytes())
+        .collect();
+    assert!(text.len() > 8 << 20);
+    let dir = folder(&[("large.txt", &text), ("small.txt", b"x")]);
+    let (image, _) = pack(&dir);
+    assert!(body(&image, "/large.txt") == text);
+    let page = page(&image, "/large.txt");
+    assert_eq!(page.codings().len(), 4);
+    let site = Site::parse(&image).unwrap();
+    // Each coding decodes to the file.
+    site::pack::verify(&site).unwrap();
+}
+
+#[test]
+fn folders_without_index_are_listed_on_request() {
+    let dir = folder(&[
+        ("a/b c.txt", b"x"),
+        ("d/index.html", b"own"),
+        ("e.txt", b"y"),
+    ]);
+    let listed = PackOptions {
+        has_listing: true,
+        ..fixed()
+    };
+    let (image, _) = pack_to_vec(dir.path(), &listed).unwrap();
+    let list = String::from_utf8(body(&image, "/a/").to_vec()).unwrap();
+    assert!(
+        list.contains("<a href=\"./b%20c.txt\">b c.txt</a>"),
+        "{list}"
+    );
+    assert_eq!(page(&image, "/a").status(), 301);
+    assert_eq!(body(&image, "/d/"), b"own");
+    assert!(body(&image, "/").windows(6).any(|part| part == b"e.txt<"));
+    assert!(lookup(&pack(&dir).0, "/a/").is_none());
+}
+
+#[test]
+fn clean_urls_give_way_to_files_and_can_be_left_out() {
+    let dir = folder(&[
+        ("a.html", b"a"),
+        ("b.html", b"b"),
+        ("b/index.html", b"in"),
+        ("a", b"file"),
+    ]);
+    let (image, _) = pack(&dir);
+    assert_eq!(body(&image, "/a"), b"file");
+    assert_eq!(body(&image, "/b"), b"b");
+    assert_eq!(body(&image, "/b/"), b"in");
+    let without = PackOptions {
+        has_clean_urls: false,
+        ..fixed()
+    };
+    let (image, _) = pack_to_vec(dir.path(), &without).unwrap();
+    assert_eq!(page(&image, "/b").status(), 301);
+}
+
+#[test]
+fn what_may_not_be_meant_is_warned_of() {
+    let dir = folder(&[
+        (
+            "page.html",
+            b"<a href='/gone'>x</a><a href='page'>y</a><img src=Logo.png>",
+        ),
+        ("Logo.png", b"1"),
+        ("logo.png", b"2"),
+        ("data.what", b"3"),
+    ]);
+    let (_, summary) = pack(&dir);
+    let said: Vec<String> = summary.warnings.iter().map(ToString::to_string).collect();
+    for part in [
+        "page.html: /gone leads to no page",
+        "Logo.png and ",
+        "data.what: type not known",
+        "no index.html",
+    ] {
+        assert!(
+            said.iter().any(|text| text.contains(part)),
+            "{part}: {said:?}"
+        );
+    }
+    assert_eq!(said.len(), 4, "{said:?}");
+}
+
+#[test]
+fn hidden_names_are_packed_when_asked_for_and_the_image_never() {
+    let dir = folder(&[("index.html", b"x"), (".own/a.txt", b"a")]);
+    let options = PackOptions {
+        has_hidden: true,
+        ..fixed()
+    };
+    let image = dir.path().join("site.img");
+    for _ in 0..2 {
+        let summary = pack_to_file(dir.path(), &image, &options).unwrap();
+        assert_eq!((summary.files, summary.hidden_names), (2, 0));
+    }
+    let bytes = fs::read(&image).unwrap();
+    assert_eq!(body(&bytes, "/.own/a.txt"), b"a");
+}
+
+#[test]
 fn a_failed_pack_leaves_no_file() {
     let dir = folder(&[("index.html", b"x")]);
     symlink("/etc/passwd", dir.path().join("out")).unwrap();
