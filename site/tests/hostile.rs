@@ -77,10 +77,10 @@ fn control_files_of_any_words_are_refused_or_make_an_image_that_reads() {
                 data.extend_from_slice(random.pick(&WORDS));
             }
             // Lines that are right, so that some of what follows is reached.
-            if part == 0 && random.next() % 2 == 0 {
+            if part == 0 && random.next().is_multiple_of(2) {
                 data = b"/a\n  X-A: b\n".to_vec();
             }
-            if part == 1 && random.next() % 2 == 0 {
+            if part == 1 && random.next().is_multiple_of(2) {
                 data.extend_from_slice(b"\n/:x/* /:splat/:x\n/old* /:splat 302\n");
             }
             data.push(0);
