@@ -10,7 +10,7 @@ use kernel::virtio::device::{
     Device, DeviceKind, InterruptTarget, NegotiateError, QueueError, QueueRequest, features,
 };
 use kernel::virtio::exchange::{ExchangeError, ExchangeQueue};
-use kernel::virtio::limits::{RX_BUFFER_BYTES, TX_BUFFER_BYTES};
+use kernel::virtio::limits::{RX_BUFFER_BYTES, TX_BUFFER_BYTES, TX_TAIL_PIECES};
 
 /// Features of a network device (VirtIO 1.2 §5.1.3).
 mod feature {
@@ -140,13 +140,7 @@ fn open_or_fail(
     }
     let pairs = targets.len().min(config.max_pairs.into()).min(lines);
 
-    let info = NicInfo {
-        mac: config.mac,
-        mtu: config.mtu,
-        tx_checksum: accepted & feature::CSUM != 0,
-        tail_pieces: 0,
-        tso4_max_bytes: 0,
-    };
+    let info = nic_info(&config, accepted);
     let trusts_rx_checksum = accepted & feature::GUEST_CSUM != 0;
     let mut opened = Vec::with_capacity(pairs);
     for (pair, &target) in targets.iter().enumerate().take(pairs) {
@@ -165,12 +159,6 @@ fn open_or_fail(
         let tx = device
             .tx_queue(request(index + 1))
             .map_err(|error| OpenError::Queue(index + 1, error))?;
-        let cuts = accepted & feature::HOST_TSO4 != 0;
-        let info = NicInfo {
-            tail_pieces: tx.tail_pieces(),
-            tso4_max_bytes: if cuts { TSO_MAX_BYTES } else { 0 },
-            ..info
-        };
         let acknowledge = device.interrupt_acknowledge();
         opened.push(QueuePair::new(
             info,
@@ -193,6 +181,26 @@ fn open_or_fail(
         use_pairs(&mut control, pairs as u16)?;
     }
     Ok(opened)
+}
+
+/// Says what a queue pair of this device can do.
+fn nic_info(config: &Config, accepted: u64) -> NicInfo {
+    let has = |feature| accepted & feature != 0;
+    NicInfo {
+        mac: config.mac,
+        mtu: config.mtu,
+        tx_checksum: has(feature::CSUM),
+        tail_pieces: if has(features::INDIRECT) {
+            TX_TAIL_PIECES
+        } else {
+            0
+        },
+        tso4_max_bytes: if has(feature::HOST_TSO4) {
+            TSO_MAX_BYTES
+        } else {
+            0
+        },
+    }
 }
 
 /// Picks the features that the driver has a use for.
