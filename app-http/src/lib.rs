@@ -10,8 +10,9 @@
 //! reference; nothing is formatted for a request (heads are packed with the site, the date is
 //! written once a second); a connection has one answer under way at most.
 //!
-//! Reading order: [`request`], [`target`], [`fields`], [`refusal`], [`response`],
-//! [`batch`], [`connections`], [`server`].
+//! Reading order: [`head`] with [`fields`] and [`target`]; [`request`] with [`conditions`],
+//! [`range`] and [`encoding`]; [`answer`], [`response`], [`multipart`]; [`engine`]; [`connections`],
+//! [`server`], `exchange`, `deadlines`; [`settings`], [`control`], [`access_log`].
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -21,6 +22,7 @@ extern crate std;
 extern crate alloc;
 
 pub mod access_log;
+pub mod answer;
 pub mod authority;
 pub mod conditions;
 pub mod connections;
@@ -30,6 +32,8 @@ pub mod date;
 mod deadlines;
 pub mod encoding;
 pub mod engine;
+mod exchange;
+mod field_line;
 pub mod fields;
 pub mod head;
 pub mod limits;

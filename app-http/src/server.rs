@@ -1,7 +1,7 @@
 //! The server: one core's application, carrying requests and answers over its channel.
 //!
-//! Upstream: completions of the core's [`Channel`]. Downstream: commands to it. A connection
-//! reads, answers, and reads again when the channel has taken the whole answer: a client that does
+//! Upstream: completions of the core's [`Channel`]. Downstream: `exchange`, which carries one
+//! connection's requests and answers, and commands to the channel. A connection reads, answers, and reads again when the channel has taken the whole answer: a client that does
 //! not read is not served faster than it does. Requests that came together are answered in order.
 //! What takes too long is ended by `deadlines`, and all of it by `stopping`.
 //!
@@ -13,16 +13,14 @@ use crate::access_log::{AccessLog, LogConfig};
 use crate::connections::{Connection, Connections, Slot, State};
 use crate::control::Control;
 use crate::counters::ServerCounters;
-use crate::engine::{Batch, Client, Engine, Rest};
-use crate::limits::{ACCEPT_CREDIT, CONTROL_PERIOD, HeadLimits, MAX_LINGER_BYTES, MAX_WRITE_BYTES};
+use crate::engine::{Engine, Rest};
+use crate::limits::{ACCEPT_CREDIT, CONTROL_PERIOD, HeadLimits};
 use crate::peers::Peers;
-use crate::refusal::Refusal;
-use crate::request::Next;
 use crate::settings::Settings;
 use alloc::sync::Arc;
 use core::net::IpAddr;
 use kernel::{CoreMask, Instant};
-use megapipe::channel::{Buffer, IoError, ListenHandle, SubmitError};
+use megapipe::channel::ListenHandle;
 use megapipe::{Application, Channel, Completion, Cookie, Lwsocket};
 use site::Site;
 
@@ -258,273 +256,6 @@ impl Server {
         }
     }
 
-    fn handle_read(
-        &mut self,
-        channel: &mut Channel,
-        slot: Slot,
-        buffer: Option<Buffer>,
-        result: Result<usize, IoError>,
-    ) {
-        let Some(connection) = self.connections.connection(slot) else {
-            return;
-        };
-        let (Ok(count @ 1..), Some(mut buffer)) = (result, buffer) else {
-            // The peer has finished sending, or is gone. What is left of a request is not
-            // answered.
-            return self.end(channel, slot);
-        };
-        self.engine.counters.bytes_in += count as u64;
-        match connection.state {
-            State::Idle => {
-                connection.since = self.now;
-                self.handle_requests(channel, slot, buffer);
-            }
-            State::Partial => self.handle_requests(channel, slot, buffer),
-            State::Skipping { left } => {
-                let here = buffer.filled().len().min(left as usize);
-                buffer.consume(here);
-                connection.state = State::Skipping {
-                    left: left - here as u32,
-                };
-                if left as usize > here {
-                    drop(buffer);
-                    return self.read(channel, slot);
-                }
-                self.begin_next(channel, slot, Some(buffer));
-            }
-            State::Lingering { left } => {
-                drop(buffer);
-                match left.checked_sub(count as u32) {
-                    Some(left) => {
-                        connection.state = State::Lingering { left };
-                        self.read(channel, slot);
-                    }
-                    None => {
-                        self.engine.counters.linger_exceeded += 1;
-                        self.end(channel, slot);
-                    }
-                }
-            }
-            // No read is under way while a write is.
-            State::Writing(_) => self.end(channel, slot),
-        }
-    }
-
-    /// Answers what is complete in `buffer`, or reads on.
-    #[inline]
-    fn handle_requests(&mut self, channel: &mut Channel, slot: Slot, mut buffer: Buffer) {
-        let Some(connection) = self.connections.connection(slot) else {
-            return;
-        };
-        if self.engine.room.spare.is_none() {
-            self.engine.room.spare = channel.buffer();
-        }
-        let client = client(connection, self.stopping);
-        let engine = &mut self.engine;
-        let written = channel.writev_with(connection.handle, |pieces| {
-            let batch = engine.answer_all(buffer.filled(), client, pieces);
-            let bytes: usize = pieces.iter().map(|piece| piece.bytes().len()).sum();
-            (batch, bytes)
-        });
-        match written {
-            Ok((batch, bytes)) => {
-                buffer.consume(batch.consumed);
-                let is_more = !buffer.filled().is_empty();
-                self.begin_write(slot, &batch, bytes, is_more.then_some(buffer));
-            }
-            Err(SubmitError::Empty) if buffer.spare() > 0 => self.read_on(channel, slot, buffer),
-            Err(SubmitError::Empty) => self.read_on_in_larger(channel, slot, &buffer),
-            Err(error) => self.check(channel, slot, Err(error)),
-        }
-    }
-
-    /// Notes that the answers of `batch` are being written; `held` has what came behind them.
-    #[inline]
-    fn begin_write(&mut self, slot: Slot, batch: &Batch, bytes: usize, held: Option<Buffer>) {
-        let deadline = self.write_deadline(bytes);
-        if let Some(connection) = self.connections.connection(slot) {
-            connection.state = State::Writing(batch.next);
-            connection.rest = batch.rest;
-            connection.requests_left -= batch.requests.min(connection.requests_left);
-            connection.answered = batch.requests;
-            connection.held = held;
-        }
-        self.connections.set_deadline(slot, deadline);
-    }
-
-    fn handle_write(&mut self, channel: &mut Channel, slot: Slot, result: Result<usize, IoError>) {
-        let Some(connection) = self.connections.connection(slot) else {
-            return;
-        };
-        let (State::Writing(next), Ok(count)) = (connection.state, result) else {
-            return self.end(channel, slot);
-        };
-        self.engine.counters.bytes_out += count as u64;
-        if connection.rest != Rest::None {
-            return self.write_rest(channel, slot);
-        }
-        let latency = self.now.saturating_since(connection.since);
-        self.engine
-            .counters
-            .count_latency(connection.answered, latency);
-        match next {
-            Next::Request { skip: 0 } => {
-                let held = connection.held.take();
-                self.begin_next(channel, slot, held);
-            }
-            Next::Request { skip } => {
-                connection.state = State::Skipping { left: skip };
-                let settings = &self.config.settings;
-                let time = settings.timeouts.header + settings.time_of(skip.into());
-                self.connections.set_deadline(slot, self.now + time);
-                self.read(channel, slot);
-            }
-            Next::Close => self.end(channel, slot),
-            Next::Linger => self.linger(channel, slot),
-        }
-    }
-
-    /// Goes on with an answer.
-    #[cold]
-    fn write_rest(&mut self, channel: &mut Channel, slot: Slot) {
-        let deadline = self.write_deadline(MAX_WRITE_BYTES);
-        let Some(connection) = self.connections.connection(slot) else {
-            return;
-        };
-        let engine = &mut self.engine;
-        let rest = core::mem::replace(&mut connection.rest, Rest::None);
-        let written =
-            channel.writev_with(connection.handle, |pieces| engine.push_rest(rest, pieces));
-        let result = written.map(|rest| connection.rest = rest);
-        self.connections.set_deadline(slot, deadline);
-        self.check(channel, slot, result);
-    }
-
-    /// Begins with the next request: with what came of it already, or by waiting for it.
-    #[inline]
-    fn begin_next(&mut self, channel: &mut Channel, slot: Slot, held: Option<Buffer>) {
-        let (now, idle) = (self.now, self.config.settings.timeouts.idle);
-        let Some(connection) = self.connections.connection(slot) else {
-            return;
-        };
-        match held {
-            Some(buffer) if !buffer.filled().is_empty() => {
-                connection.since = now;
-                connection.state = State::Idle;
-                self.handle_requests(channel, slot, buffer);
-            }
-            _ if self.stopping != Stopping::No => self.end(channel, slot),
-            _ => {
-                connection.state = State::Idle;
-                self.connections.set_deadline(slot, now + idle);
-                self.read(channel, slot);
-            }
-        }
-    }
-
-    /// Finishes this side, and throws away what still comes.
-    #[cold]
-    fn linger(&mut self, channel: &mut Channel, slot: Slot) {
-        let deadline = self.now + self.config.settings.timeouts.linger;
-        let Some(connection) = self.connections.connection(slot) else {
-            return;
-        };
-        connection.held = None;
-        connection.state = State::Lingering {
-            left: MAX_LINGER_BYTES,
-        };
-        let handle = connection.handle;
-        self.connections.set_deadline(slot, deadline);
-        let result = channel
-            .disconnect(handle)
-            .and_then(|()| channel.read(handle));
-        self.check(channel, slot, result);
-    }
-
-    /// Waits for more.
-    #[inline]
-    fn read(&mut self, channel: &mut Channel, slot: Slot) {
-        let Some(connection) = self.connections.connection(slot) else {
-            return;
-        };
-        let result = channel.read(connection.handle);
-        self.check(channel, slot, result);
-    }
-
-    /// Reads on behind the part of a request that is in `buffer`. The time for the head runs from
-    /// its first byte on.
-    #[cold]
-    fn read_on(&mut self, channel: &mut Channel, slot: Slot, buffer: Buffer) {
-        let deadline = self.now + self.config.settings.timeouts.header;
-        let Some(connection) = self.connections.connection(slot) else {
-            return;
-        };
-        self.engine.counters.partial_heads += 1;
-        let handle = connection.handle;
-        if connection.state == State::Idle {
-            connection.state = State::Partial;
-            self.connections.set_deadline(slot, deadline);
-        }
-        let result = channel.read_into(handle, buffer);
-        self.check(channel, slot, result.map_err(|refused| refused.error));
-    }
-
-    /// Reads on behind a part of a request that fills its buffer, in one of the channel's own, which
-    /// every head that is taken fits into.
-    #[cold]
-    fn read_on_in_larger(&mut self, channel: &mut Channel, slot: Slot, buffer: &Buffer) {
-        let larger = channel.buffer().and_then(|mut larger| {
-            let count = larger.append(buffer.filled());
-            (count == buffer.filled().len() && larger.spare() > 0).then_some(larger)
-        });
-        match larger {
-            Some(larger) => self.read_on(channel, slot, larger),
-            None => {
-                self.engine.counters.large_heads_refused += 1;
-                self.end(channel, slot);
-            }
-        }
-    }
-
-    /// Answers with a refusal, although no request is complete, and closes.
-    #[cold]
-    pub(crate) fn refuse(&mut self, channel: &mut Channel, slot: Slot, refusal: Refusal) {
-        let deadline = self.write_deadline(0);
-        let Some(connection) = self.connections.connection(slot) else {
-            return;
-        };
-        connection.state = State::Writing(Next::Linger);
-        connection.answered = 1;
-        let client = client(connection, self.stopping);
-        let engine = &mut self.engine;
-        let written = channel.writev_with(connection.handle, |pieces| {
-            engine.refuse(refusal, client, pieces);
-        });
-        self.connections.set_deadline(slot, deadline);
-        self.check(channel, slot, written);
-    }
-
-    /// Returns when a write of so many bytes has taken too long.
-    #[inline]
-    fn write_deadline(&self, bytes: usize) -> Instant {
-        let settings = &self.config.settings;
-        self.now + settings.timeouts.write + settings.time_of(bytes as u64)
-    }
-
-    /// Ends a connection when a command on it was refused.
-    #[inline]
-    fn check(&mut self, channel: &mut Channel, slot: Slot, result: Result<(), SubmitError>) {
-        match result {
-            Ok(()) => {}
-            // The connection broke before the command.
-            Err(SubmitError::BrokenPipe) => self.end(channel, slot),
-            Err(_) => {
-                self.engine.counters.commands_refused += 1;
-                self.end(channel, slot);
-            }
-        }
-    }
-
     /// Forgets a connection; the stack finishes it in the background, behind what is being sent.
     pub(crate) fn end(&mut self, channel: &mut Channel, slot: Slot) {
         let Some(connection) = self.connections.remove(slot) else {
@@ -536,17 +267,5 @@ impl Server {
         if channel.unregister(connection.handle).is_err() {
             self.engine.counters.commands_refused += 1;
         }
-    }
-}
-
-/// Returns what the engine is to know of a connection.
-#[inline]
-fn client(connection: &Connection, stopping: Stopping) -> Client {
-    Client {
-        peer: connection.peer,
-        requests_left: match stopping {
-            Stopping::No => connection.requests_left,
-            _ => 1,
-        },
     }
 }

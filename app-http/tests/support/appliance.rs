@@ -1,5 +1,7 @@
 //! A core with the server on it and a client on the other end of a link, in virtual time.
 
+#![allow(dead_code, reason = "each test binary uses a part")]
+
 use super::site;
 use ::site::Site;
 use app_http::limits::CONTROL_PERIOD;
@@ -162,8 +164,8 @@ impl Appliance {
         assert_eq!(counters.commands_refused, 0);
         let in_use = self.core.channel().in_use();
         assert_eq!((in_use.lwsockets, in_use.handles, in_use.writes), (0, 0, 0));
-        // One is the engine's.
-        assert_eq!(in_use.free_buffers, BUFFERS - 1);
+        // One is the engine's, from the first request on.
+        assert!(in_use.free_buffers + 1 >= BUFFERS);
         assert_eq!(self.core.stack().counters().free_chunks_now, CHUNKS as u64);
     }
 
