@@ -51,7 +51,7 @@ pub const MAX_RANGES: usize = 16;
 pub const MAX_MULTIPARTS: usize = 64;
 
 /// Bytes of a body in one write. A client that does not read is noticed once per write, and a
-/// write may take [`Timeouts::write`](crate::limits::Timeouts) and the time that its bytes take at
+/// write may take [`Timeouts::write`](crate::settings::Timeouts) and the time that its bytes take at
 /// the lowest rate.
 pub const MAX_WRITE_BYTES: usize = 128 * 1024;
 

@@ -211,24 +211,16 @@ impl Wire {
             Some(queue) => &mut self.to_stack[queue],
             None => &mut self.to_client,
         };
-        let is_there = lane
-            .0
-            .front()
-            .is_some_and(|(arrival, _)| *arrival <= self.now);
-        is_there
-            .then(|| lane.0.pop_front().map(|(_, frame)| frame))
-            .flatten()
+        let (_, frame) = lane.0.pop_front_if(|(arrival, _)| *arrival <= self.now)?;
+        Some(frame)
     }
 }
 
 /// Chooses a queue by the ports of a TCP segment without IP options.
 fn steer(frame: &[u8], queues: usize) -> usize {
-    match frame.get(34..38) {
-        Some(ports) if frame[12..14] == [8, 0] && frame[23] == 6 => {
-            ports.iter().map(|byte| usize::from(*byte)).sum::<usize>() % queues
-        }
-        _ => 0,
-    }
+    let is_tcp = frame.len() >= 38 && frame[12..14] == [8, 0] && frame[23] == 6;
+    let ports = if is_tcp { &frame[34..38] } else { &[] };
+    ports.iter().map(|byte| usize::from(*byte)).sum::<usize>() % queues
 }
 
 impl Drop for Wire {

@@ -241,14 +241,8 @@ fn frames_come_in_without_their_header() {
     pair.flush();
     assert_eq!(rx.waiting(), 16);
     let counters = pair.counters();
-    assert_eq!(
-        (
-            counters.rx_frames,
-            counters.rx_bytes,
-            counters.rx_bad_completions
-        ),
-        (4, 21, 1)
-    );
+    assert_eq!((counters.rx_frames, counters.rx_bytes), (4, 21));
+    assert_eq!(counters.rx_bad_completions, 1);
     assert_eq!(fake.register_uses(), uses);
 }
 
