@@ -139,6 +139,9 @@ impl<N: Nic, P: Lent> Stack<N, P> {
                 });
             self.output.counters.tx_segments += 1;
             self.output.counters.tx_segments_repeated += u64::from(departure.is_repeated);
+            if departure.is_last {
+                break;
+            }
         }
         slot.tcb.has_transmitted(now);
         match slot.tcb.state() {

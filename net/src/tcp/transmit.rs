@@ -29,6 +29,8 @@ pub(crate) struct Departure {
     pub(crate) segment_bytes: u16,
     /// Some of it was sent before.
     pub(crate) is_repeated: bool,
+    /// Nothing is left to be sent now.
+    pub(crate) is_last: bool,
 }
 
 impl Departure {
@@ -44,6 +46,7 @@ impl Departure {
             payload_bytes: 0,
             segment_bytes: 0,
             is_repeated: false,
+            is_last: false,
         }
     }
 }
@@ -235,6 +238,8 @@ impl<P: Lent> Tcb<P> {
         };
         let end = start + (bytes as u32 + u32::from(part.has_finish));
         let is_repeated = start != self.max;
+        let is_last =
+            is_all && part.has_finish == self.is_finishing() && self.recovery == Recovery::None;
         if end.is_after(self.max) {
             if self.timed.is_none() && start == self.max {
                 self.timed = Some((end, now));
@@ -249,6 +254,7 @@ impl<P: Lent> Tcb<P> {
         self.arm(now);
         Departure {
             is_repeated,
+            is_last,
             ..self.depart(start, flags, bytes, pool, now)
         }
     }
@@ -308,6 +314,7 @@ impl<P: Lent> Tcb<P> {
             payload_bytes,
             segment_bytes: self.mss as u16,
             is_repeated: false,
+            is_last: false,
         }
     }
 
