@@ -29,7 +29,7 @@ if [ ! -x "$target/debug/sluice" ]; then
     cargo=$(cargo --version 2>/dev/null | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p')
     [ "${cargo:-0}" -ge 95 ] || missing "cargo 1.95 or newer (here: $(cargo --version 2>&1))" \
         "rustup update stable, or curl -sSf https://sh.rustup.rs | sh -s -- -y"
-    echo "sluice: building the command (about half a minute the first time)" >&2
+    echo "sluice: building the command (about a minute the first time)" >&2
     quiet=
 fi
 # From the top of the checkout, where cargo finds its settings; the command runs where the caller is.

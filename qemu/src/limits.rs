@@ -15,6 +15,13 @@ pub const SPARE_MEMORY_MIB: u64 = 128;
 /// before it boots.
 pub const APPLIANCE_MEMORY_MIB: u64 = 12;
 
+/// Largest packed site on microvm, in MiB: QEMU puts it into the memory below 4 GiB, of which a
+/// large guest has 3 GiB, and keeps some bytes of that.
+pub const MICROVM_SITE_MIB: u64 = 3 * 1024 - 1;
+
+/// The same on q35, which has 2 GiB there.
+pub const Q35_SITE_MIB: u64 = 2 * 1024 - 1;
+
 /// Largest `--memory`, in MiB: 1 TiB.
 pub const MAX_MEMORY_MIB: u64 = 1 << 20;
 
