@@ -2,10 +2,9 @@
 //!
 //! Upstream: folders of static files. Downstream: an image that [`Site::parse`](crate::Site) reads.
 //! Several threads read, hash and code files; what they have made goes to the output in the order
-//! of the paths. Memory holds the tables (about 500 bytes a page), at most
-//! 128 MiB of bodies, and the encoders (about 40 MiB a thread at the best effort), however large
-//! the site is: files of 8 MiB and more are never held whole. Equal paths, contents, times and
-//! options give equal images.
+//! of the paths. Memory holds the tables (about 500 bytes a page), at most 128 MiB of bodies, and
+//! the encoders (about 100 MiB a thread at the best effort), however large the site is: files of
+//! 8 MiB and more are never held whole. Equal paths, contents, times and options give equal images.
 //!
 //! What becomes a page is told in `plan`; Last-Modified is the file's time of change in whole
 //! seconds, or one time for all. Names that start with a dot are left out, except `.well-known`.
