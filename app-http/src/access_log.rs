@@ -5,6 +5,7 @@
 //! into the ring at once, so that nothing of a request has to be kept; when the ring has no room, or
 //! the line is too long for it, it is counted and gone.
 
+use crate::counters::ServerCounters;
 use crate::engine::Client;
 use crate::fields::Field;
 use crate::head::{self, Parsed};
@@ -37,10 +38,6 @@ pub struct AccessLog {
     ring: LineRing,
     /// Answers until the next line.
     until_next: u32,
-    /// Lines written into the ring.
-    pub lines: u64,
-    /// Lines for which there was no room.
-    pub dropped: u64,
 }
 
 impl AccessLog {
@@ -50,8 +47,6 @@ impl AccessLog {
             ring: LineRing::new(config.map_or(0, |config| config.ring_bytes)),
             config,
             until_next: 0,
-            lines: 0,
-            dropped: 0,
         }
     }
 
@@ -61,7 +56,7 @@ impl AccessLog {
         self.config.is_some()
     }
 
-    /// Writes a line about an answer, if it is its turn. `input` starts with the request; `now` is a
+    /// Writes a line about an answer, if it is its turn, and counts it. `input` starts with the request; `now` is a
     /// Unix time in seconds.
     #[inline(never)]
     pub(crate) fn record(
@@ -70,6 +65,7 @@ impl AccessLog {
         answer: &Answer<'_, '_>,
         client: &Client,
         now: u64,
+        counters: &mut ServerCounters,
     ) {
         let Some(config) = &self.config else {
             return;
@@ -105,15 +101,15 @@ impl AccessLog {
         let mut text = heapless::Vec::<u8, LOG_LINE_BYTES>::new();
         line.write(config.form, &mut text);
         if self.ring.push(&text) {
-            self.lines += 1;
+            counters.log_lines += 1;
         } else {
-            self.dropped += 1;
+            counters.log_lines_dropped += 1;
         }
     }
 
     /// Gives lines to `sink`, oldest first, until there are none, it refuses one, or `most` are
     /// given; returns how many it took.
-    pub fn drain(&mut self, sink: &mut impl LogSink, most: usize) -> usize {
+    pub fn drain(&mut self, sink: &mut dyn LogSink, most: usize) -> usize {
         let mut line = [0; LOG_LINE_BYTES];
         let mut taken = 0;
         while taken < most

@@ -33,7 +33,7 @@ macro_rules! counters {
 
         impl ServerCounters {
             /// Returns the counters that stand alone, with their names.
-            fn plain(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+            pub fn plain(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
                 [$((stringify!($name), self.$name),)*].into_iter()
             }
         }
@@ -70,6 +70,10 @@ counters! {
     cut_off_at_stop,
     /// Connections given up because the channel refused a command.
     commands_refused,
+    /// Lines of the access log.
+    log_lines,
+    /// Lines of the access log for which there was no room.
+    log_lines_dropped,
 }
 
 impl ServerCounters {
@@ -102,6 +106,12 @@ impl ServerCounters {
         self.latency_sum_us += microseconds * requests;
     }
 
+    /// Returns the refusals by reason, with the names of their counters.
+    pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let named = |refusal: Refusal| (refusal.counter_name(), self.refusals[refusal as usize]);
+        Refusal::ALL.into_iter().map(named)
+    }
+
     /// Returns the number of requests answered.
     pub fn requests(&self) -> u64 {
         self.answers.iter().sum()
@@ -125,10 +135,7 @@ impl ServerCounters {
             ("answers_4xx", self.class(4)),
             ("answers_5xx", self.class(5)),
         ];
-        let refusals = Refusal::ALL
-            .iter()
-            .map(|refusal| (refusal.counter_name(), self.refusals[*refusal as usize]));
-        self.plain().chain(classes).chain(refusals)
+        self.plain().chain(classes).chain(self.refusals())
     }
 }
 

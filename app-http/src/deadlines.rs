@@ -47,12 +47,17 @@ impl Server {
     /// Stops: accepts no more, closes what is idle, lets the rest finish, and cuts off what has not
     /// by the time given. Called in each run from the wish on.
     #[cold]
-    pub(crate) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self, channel: &mut Channel) {
         let now = self.now;
         match self.stopping {
             Stopping::No => {
                 self.stopping = Stopping::Until(now + self.config.settings.timeouts.drain);
-                self.listening = Listening::Over;
+                let listening = core::mem::replace(&mut self.listening, Listening::Over);
+                if let Listening::Yes { listener, .. } = listening
+                    && channel.unregister_listener(listener).is_err()
+                {
+                    self.engine.counters.commands_refused += 1;
+                }
                 self.expire_all(|state| state == State::Idle);
             }
             Stopping::Until(cut_off) if cut_off <= now => {

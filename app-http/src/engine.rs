@@ -133,7 +133,9 @@ impl Engine {
             let status = answer.response.status;
             self.counters.count_answer(status, answer.refusal);
             if self.log.is_on() {
-                self.log.record(unread, &answer, &client, context.now);
+                let counters = &mut self.counters;
+                self.log
+                    .record(unread, &answer, &client, context.now, counters);
             }
             batch.add(&answer, rest, input.len());
             if rest != Rest::None || batch.next != (Next::Request { skip: 0 }) {
@@ -151,8 +153,8 @@ impl Engine {
         self.counters
             .count_answer(answer.response.status, Some(refusal));
         if self.log.is_on() {
-            self.log
-                .record(b"", &answer, &client, self.date.unix_seconds());
+            let (now, counters) = (self.date.unix_seconds(), &mut self.counters);
+            self.log.record(b"", &answer, &client, now, counters);
         }
     }
 

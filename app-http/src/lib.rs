@@ -12,7 +12,8 @@
 //!
 //! Reading order: [`head`] with [`fields`] and [`target`]; [`request`] with [`conditions`],
 //! [`range`] and [`encoding`]; [`answer`], [`response`], [`multipart`]; [`engine`]; [`connections`],
-//! [`server`], `exchange`, `deadlines`; [`settings`], [`control`], [`access_log`].
+//! [`server`], `exchange`, `deadlines`; [`settings`], [`control`], [`access_log`],
+//! [`metrics`], [`publisher`], [`admin`].
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,7 @@ extern crate std;
 extern crate alloc;
 
 pub mod access_log;
+pub mod admin;
 pub mod answer;
 pub mod authority;
 pub mod conditions;
@@ -38,9 +40,12 @@ pub mod fields;
 pub mod head;
 pub mod limits;
 pub mod log_line;
+pub mod metrics;
+pub mod metrics_text;
 pub mod multipart;
 mod peers;
 pub mod plan;
+pub mod publisher;
 pub mod range;
 pub mod refusal;
 pub mod request;

@@ -73,6 +73,19 @@ pub const MIN_BUFFER_BYTES: usize = 2 * 1024;
 /// it is to stop.
 pub const CONTROL_PERIOD: Duration = Duration::from_millis(500);
 
+/// Connections of the admin port at once.
+pub const ADMIN_CONNECTIONS: usize = 8;
+
+/// How long one may last.
+pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of the ring that the access log's lines wait in.
+pub const LOG_RING_BYTES: usize = 64 * 1024;
+
+/// Lines of the access log that a run of the server gives to the sink: a slow sink must not hold up
+/// requests.
+pub const LOG_LINES_PER_RUN: usize = 2;
+
 /// Connections that a server asks its listener for in advance.
 pub const ACCEPT_CREDIT: u32 = 64;
 

@@ -9,14 +9,16 @@
 //! while requests or parts of one wait in it; it always has a deadline; nothing is allocated after
 //! [`Server::new`].
 
-use crate::access_log::{AccessLog, LogConfig};
+use crate::access_log::{AccessLog, LogConfig, LogSink};
+use crate::admin::{Admin, AdminConfig};
 use crate::connections::{Connection, Connections, Slot, State};
 use crate::control::Control;
 use crate::counters::ServerCounters;
 use crate::engine::{Engine, Rest};
-use crate::limits::{ACCEPT_CREDIT, CONTROL_PERIOD, HeadLimits};
+use crate::limits::{ACCEPT_CREDIT, CONTROL_PERIOD, HeadLimits, LOG_LINES_PER_RUN};
 use crate::peers::Peers;
 use crate::settings::Settings;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::IpAddr;
 use kernel::{CoreMask, Instant};
@@ -74,6 +76,8 @@ pub struct Server {
     pub(crate) listening: Listening,
     pub(crate) connections: Connections,
     peers: Peers,
+    admin: Option<Admin>,
+    sink: Option<Box<dyn LogSink>>,
     pub(crate) engine: Engine,
     /// When the run under way began.
     pub(crate) now: Instant,
@@ -113,7 +117,7 @@ impl Application for Server {
             self.listen(channel);
         }
         if self.config.control.is_stopping() {
-            self.stop();
+            self.stop(channel);
         }
         self.expire(channel);
         // Deadlines are looked at in each run, and runs are never further apart than this.
@@ -121,6 +125,14 @@ impl Application for Server {
             self.handle_completion(channel, completion);
         }
         self.ask_for_connections(channel);
+        if let Some(admin) = &mut self.admin
+            && !admin.is_quiet()
+        {
+            admin.run(channel, now);
+        }
+        if let Some(sink) = &mut self.sink {
+            self.engine.log.drain(sink.as_mut(), LOG_LINES_PER_RUN);
+        }
     }
 
     fn tell_counters(&self, tell: &mut dyn FnMut(&'static str, u64)) {
@@ -148,10 +160,27 @@ impl Server {
                 config.unix_seconds_at_boot,
                 AccessLog::new(config.log),
             ),
+            admin: None,
+            sink: None,
             now: Instant::ZERO,
             stopping: Stopping::No,
             config,
         }
+    }
+
+    /// Serves an admin port too, with connections of its own: the channel has handles for them.
+    #[must_use]
+    pub fn with_admin(mut self, config: AdminConfig) -> Self {
+        let control = Arc::clone(&self.config.control);
+        self.admin = Some(Admin::new(config, control));
+        self
+    }
+
+    /// Gives the lines of the access log to `sink`, a few in each run.
+    #[must_use]
+    pub fn with_log_sink(mut self, sink: Box<dyn LogSink>) -> Self {
+        self.sink = Some(sink);
+        self
     }
 
     /// Returns the counters.
@@ -201,6 +230,11 @@ impl Server {
 
     #[inline]
     fn handle_completion(&mut self, channel: &mut Channel, completion: Completion) {
+        if let Some(admin) = &mut self.admin
+            && Admin::has(completion.cookie())
+        {
+            return admin.handle(channel, completion, self.now);
+        }
         match completion {
             Completion::Accept { socket, peer, .. } => {
                 self.handle_accept(channel, socket, peer.ip());

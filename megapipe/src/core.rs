@@ -35,11 +35,31 @@ pub struct Turn {
     pub wake: CoreMask,
 }
 
+/// What a core counts of its own loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CoreCounters {
+    /// Turns.
+    pub turns: u64,
+    /// Turns that had something to do.
+    pub turns_busy: u64,
+    /// Times that it went to sleep.
+    pub sleeps: u64,
+}
+
+impl CoreCounters {
+    /// Yields every counter with its name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        let busy = ("turns_busy", self.turns_busy);
+        [("turns", self.turns), busy, ("sleeps", self.sleeps)].into_iter()
+    }
+}
+
 /// One core: its stack, its channel, its application.
 pub struct Core<N: Nic, A: Application> {
     stack: Stack<N, IoSlice>,
     channel: Channel,
     application: A,
+    counters: CoreCounters,
 }
 
 impl<N: Nic, A: Application> Core<N, A> {
@@ -49,6 +69,7 @@ impl<N: Nic, A: Application> Core<N, A> {
             stack,
             channel,
             application,
+            counters: CoreCounters::default(),
         }
     }
 
@@ -66,10 +87,10 @@ impl<N: Nic, A: Application> Core<N, A> {
             rounds += 1;
         }
         let wake = self.stack.poll_transmit(now);
-        Turn {
-            is_busy: frames + events + rounds > 0,
-            wake,
-        }
+        let is_busy = frames + events + rounds > 0;
+        self.counters.turns += 1;
+        self.counters.turns_busy += u64::from(is_busy);
+        Turn { is_busy, wake }
     }
 
     /// Runs the core for ever: turns while there is something to do, then sleeps until a frame,
@@ -126,9 +147,15 @@ impl<N: Nic, A: Application> Core<N, A> {
                 self.channel.deadline(),
                 observer_deadline,
             ];
+            self.counters.sleeps += 1;
             processor.sleep_until(earliest(deadlines));
         }
         self.stack.disarm();
+    }
+
+    /// Returns the counters of the loop.
+    pub fn counters(&self) -> CoreCounters {
+        self.counters
     }
 
     /// Returns the stack.

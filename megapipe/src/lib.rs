@@ -120,7 +120,7 @@ mod submissions;
 mod tests;
 pub mod writes;
 
-pub use crate::core::{Application, Core, Turn};
+pub use crate::core::{Application, Core, CoreCounters, Turn};
 pub use buffer::Buffer;
 pub use channel::{Channel, ChannelConfig};
 pub use completion::{Completion, Cookie, IoError, Refused, SubmitError};

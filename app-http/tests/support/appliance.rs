@@ -60,6 +60,11 @@ impl Appliance {
         site: Site<'static>,
         server: ServerConfig,
     ) -> Self {
+        Appliance::running(link, size, Server::new(site, server))
+    }
+
+    /// Makes an appliance of a server that was made.
+    pub(crate) fn running(link: Link, size: Size, server: Server) -> Self {
         let config = StackConfig {
             connections: size.connections,
             window_bytes: 4096,
@@ -75,7 +80,6 @@ impl Appliance {
             buffers: BUFFERS,
             buffer_bytes: BUFFER_BYTES,
         });
-        let server = Server::new(site, server);
         let mut appliance = Appliance {
             core: Core::new(stack, channel, server),
             client: Client::new(&link),
@@ -127,7 +131,11 @@ impl Appliance {
     }
 
     pub(crate) fn connect(&mut self) -> SocketHandle {
-        let socket = self.client.connect(PORT);
+        self.connect_to(PORT)
+    }
+
+    pub(crate) fn connect_to(&mut self, port: u16) -> SocketHandle {
+        let socket = self.client.connect(port);
         self.run(5);
         socket
     }

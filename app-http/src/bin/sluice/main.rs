@@ -1,20 +1,33 @@
-//! The bootable image: the packed site, served over HTTP on every core.
+//! The bootable image: the packed site, served over HTTP on every core, and an admin port on one.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
+use app_http::access_log::{LogConfig, LogSink};
+use app_http::admin::AdminConfig;
 use app_http::control::Control;
+use app_http::limits::{ADMIN_CONNECTIONS, LOG_RING_BYTES};
+use app_http::log_line::LogForm;
+use app_http::metrics::Metrics;
 use app_http::plan::FOOTPRINT;
+use app_http::publisher::Publisher;
 use app_http::settings::{SETTINGS, Settings};
 use app_http::{Server, ServerConfig};
-use kernel::CoreMask;
-use megapipe::appliance::{Appliance, Machine, Place, Service, fatal, or_fatal};
+use kernel::machine::{ExitStatus, console, exit};
+use kernel::{CoreId, CoreMask, Processor};
+use megapipe::appliance::{Appliance, Machine, Place, Seated, Service, fatal, or_fatal};
+use megapipe::channel::ChannelConfig;
+use megapipe::{Channel, Core};
 use site::Site;
 
 megapipe::appliance::entry!(boot);
+
+/// The port of the operator unless another one is asked for.
+const ADMIN_PORT: u16 = 9100;
 
 /// Boots the appliance; runs on the boot core, before the others serve.
 fn boot(machine: Machine) -> ! {
@@ -25,23 +38,105 @@ fn boot(machine: Machine) -> ! {
         footprint: FOOTPRINT,
         ..Service::tcp(port)
     };
-    let site = packed_site(appliance.machine());
-    let settings = settings(&mut appliance);
-    let control = Arc::new(Control::new(appliance.machine().cores()));
-    appliance.serve(service, move |place: Place, _channel| {
-        let config = ServerConfig {
-            port,
-            cores: CoreMask::only(place.core),
-            connections: place.connections as u32,
+    let (batch, idle) = (service.batch, service.idle);
+    let cores = appliance.machine().cores();
+    let serving = Serving {
+        site: packed_site(appliance.machine()),
+        port,
+        admin_port: admin_port(&mut appliance),
+        settings: settings(&mut appliance),
+        log: access_log(&mut appliance),
+        control: Arc::new(Control::new(cores)),
+        metrics: Arc::new(Metrics::new(cores)),
+    };
+    appliance.run(service, move |seated: Seated| {
+        let Seated {
+            processor,
+            stack,
+            place,
+            monitor,
+        } = seated;
+        let channel = Channel::create(ChannelConfig {
+            handles: place.connections,
+            batch,
+            chunks: place.chunks,
+            buffers: place.buffers,
             buffer_bytes: FOOTPRINT.buffer_bytes,
-            unix_seconds_at_boot: place.unix_seconds_at_boot,
-            settings,
-            key: place.secret,
-            log: None,
-            control: Arc::clone(&control),
-        };
-        Server::new(site, config)
+        });
+        let mut core = Core::new(stack, channel, serving.server(place));
+        // Listens: who answers for a flow must not change later.
+        core.turn(processor.now());
+        processor.start_barrier();
+        let Serving {
+            control, metrics, ..
+        } = serving;
+        core.run(
+            processor,
+            idle,
+            Publisher::new(metrics, control, power_off, monitor),
+        )
     })
+}
+
+/// What all cores serve.
+#[derive(Clone)]
+struct Serving {
+    site: Site<'static>,
+    port: u16,
+    admin_port: u16,
+    settings: Settings,
+    log: Option<LogConfig>,
+    control: Arc<Control>,
+    metrics: Arc<Metrics>,
+}
+
+impl Serving {
+    /// Makes the server of a core.
+    fn server(&self, place: Place) -> Server {
+        let has_admin = self.admin_port != 0 && place.core == CoreId::BOOT;
+        let admins = if has_admin { ADMIN_CONNECTIONS } else { 0 };
+        let cores = CoreMask::only(place.core);
+        let server = Server::new(
+            self.site,
+            ServerConfig {
+                port: self.port,
+                cores,
+                connections: place.connections.saturating_sub(admins) as u32,
+                buffer_bytes: FOOTPRINT.buffer_bytes,
+                unix_seconds_at_boot: place.unix_seconds_at_boot,
+                settings: self.settings,
+                key: place.secret,
+                log: self.log,
+                control: Arc::clone(&self.control),
+            },
+        )
+        .with_log_sink(Box::new(Console));
+        if !has_admin {
+            return server;
+        }
+        server.with_admin(AdminConfig {
+            port: self.admin_port,
+            cores,
+            metrics: Arc::clone(&self.metrics),
+        })
+    }
+}
+
+/// The serial console as a place for log lines.
+struct Console;
+
+impl LogSink for Console {
+    fn take(&mut self, line: &[u8]) -> bool {
+        let text = core::str::from_utf8(line).unwrap_or_default();
+        console::print(format_args!("{text}\n"));
+        true
+    }
+}
+
+/// Ends the machine, when all servers have stopped.
+fn power_off() {
+    console::print(format_args!("sluice: stopped\n"));
+    exit(ExitStatus::Success);
 }
 
 /// Takes the words of the server's settings.
@@ -54,6 +149,32 @@ fn settings(appliance: &mut Appliance) -> Settings {
         }
     }
     settings
+}
+
+/// Takes the word `admin-port=`; 0 means none.
+fn admin_port(appliance: &mut Appliance) -> u16 {
+    let port = appliance.word("admin-port", "a port, or 0 for none", |value| {
+        value.parse().ok()
+    });
+    port.unwrap_or(ADMIN_PORT)
+}
+
+/// Takes the words of the access log.
+fn access_log(appliance: &mut Appliance) -> Option<LogConfig> {
+    let form = appliance.word("access-log", "off, combined or json", |value| match value {
+        "off" => Some(None),
+        "combined" => Some(Some(LogForm::Combined)),
+        "json" => Some(Some(LogForm::Json)),
+        _ => None,
+    });
+    let sample = appliance.word("access-log-sample", "one of how many, from 1 up", |value| {
+        value.parse().ok().filter(|sample| *sample > 0)
+    });
+    form.flatten().map(|form| LogConfig {
+        form,
+        sample: sample.unwrap_or(1),
+        ring_bytes: LOG_RING_BYTES,
+    })
 }
 
 /// Returns the site, checked once.

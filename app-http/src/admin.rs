@@ -1,0 +1,326 @@
+//! The admin port: health, metrics, and the wish to stop, for the appliance's operator.
+//!
+//! A second listener in the boot core's channel, with a few connections of its own that no client of
+//! the site can take. Each request is answered on a connection of its own, whose end is the end of
+//! the answer, so that a long one needs no length before it is written (RFC 9112 §6.3). Upstream:
+//! [`server`](crate::server), which hands completions over. Downstream: [`metrics`](crate::metrics)
+//! and [`control`](crate::control).
+
+use crate::control::Control;
+use crate::head::{self, Method, Parsed};
+use crate::limits::{ADMIN_CONNECTIONS, ADMIN_TIMEOUT, HeadLimits};
+use crate::metrics::Metrics;
+use crate::metrics_text::Cursor;
+use alloc::sync::Arc;
+use kernel::{CoreMask, Instant};
+use megapipe::channel::{Buffer, IoSlice, IoVec, ListenHandle, SubmitError};
+use megapipe::{Channel, Completion, Cookie, Handle, Lwsocket};
+
+/// Cookies of the admin port have this bit, and those of its connections their place.
+const ADMIN: u64 = 1 << 62;
+const LISTENER: Cookie = Cookie(ADMIN | u32::MAX as u64);
+
+/// What an admin port is made with.
+#[derive(Debug, Clone)]
+pub struct AdminConfig {
+    /// The port.
+    pub port: u16,
+    /// The core that serves it.
+    pub cores: CoreMask,
+    /// What it shows.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The admin port.
+#[derive(Debug)]
+pub struct Admin {
+    config: AdminConfig,
+    control: Arc<Control>,
+    listener: Option<ListenHandle>,
+    connections: [Option<Connection>; ADMIN_CONNECTIONS],
+    /// Connections asked for that have not come.
+    asked: u32,
+}
+
+#[derive(Debug)]
+struct Connection {
+    handle: Handle,
+    state: State,
+    deadline: Instant,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Waits for a whole request.
+    Reading,
+    /// Writes; then metrics from here on, if they are what is written.
+    Writing(Option<Cursor>),
+    /// This side has finished, and reads until the other has.
+    Closing,
+}
+
+/// Answers to everything but metrics.
+struct Page(&'static [u8]);
+
+macro_rules! page {
+    ($status:literal, $text:literal $(, $field:literal)?) => {
+        Page(concat!(
+            "HTTP/1.1 ", $status, "\r\nServer: sluice\r\nContent-Type: text/plain; charset=utf-8\r\n",
+            "Cache-Control: no-store\r\nConnection: close\r\n", $($field, "\r\n",)? "\r\n", $text, "\n",
+        ).as_bytes())
+    };
+}
+
+static OK: Page = page!("200 OK", "ok");
+static READY: Page = page!("200 OK", "ready");
+static STOPPING: Page = page!("503 Service Unavailable", "stopping", "Retry-After: 5");
+static WILL_STOP: Page = page!("202 Accepted", "stopping");
+static BAD_REQUEST: Page = page!("400 Bad Request", "400 Bad Request");
+static NOT_FOUND: Page = page!(
+    "404 Not Found",
+    "there are /healthz, /readyz, /metrics, and POST /drain"
+);
+static WANTS_GET: Page = page!(
+    "405 Method Not Allowed",
+    "405 Method Not Allowed",
+    "Allow: GET, HEAD"
+);
+static WANTS_POST: Page = page!(
+    "405 Method Not Allowed",
+    "405 Method Not Allowed",
+    "Allow: POST"
+);
+
+const METRICS_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\
+    Server: sluice\r\n\
+    Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
+    Cache-Control: no-store\r\n\
+    Connection: close\r\n\
+    \r\n";
+
+/// What a request is answered with.
+enum Answer {
+    Page(&'static Page),
+    Metrics,
+}
+
+impl Admin {
+    /// Makes an admin port; it listens from the first [`run`](Self::run) on.
+    pub fn new(config: AdminConfig, control: Arc<Control>) -> Self {
+        Admin {
+            config,
+            control,
+            listener: None,
+            connections: [const { None }; ADMIN_CONNECTIONS],
+            asked: 0,
+        }
+    }
+
+    /// Tells whether a completion with this cookie is the admin port's.
+    #[inline(always)]
+    pub(crate) fn has(cookie: Cookie) -> bool {
+        cookie.0 & ADMIN != 0 && cookie.0 >> 63 == 0
+    }
+
+    /// Returns whether [`run`](Self::run) has nothing to do: it listens, and nobody is there.
+    #[inline(always)]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.asked > 0 && self.connections.iter().all(Option::is_none)
+    }
+
+    /// Listens, asks for a connection when there is room for one, and ends those that take too long.
+    #[cold]
+    pub(crate) fn run(&mut self, channel: &mut Channel, now: Instant) {
+        if self.listener.is_none() {
+            match channel.listen(self.config.port, LISTENER, self.config.cores) {
+                Ok(listener) => self.listener = Some(listener),
+                Err(error) => return log::error!("admin port: cannot listen: {error}"),
+            }
+        }
+        let is_late = |connection: &Connection| connection.deadline <= now;
+        let late = self
+            .connections
+            .iter()
+            .position(|place| place.as_ref().is_some_and(is_late));
+        if let Some(place) = late {
+            self.end(channel, place);
+        }
+        let has_room = self.connections.iter().any(Option::is_none);
+        if let Some(listener) = self.listener
+            && self.asked == 0
+            && has_room
+            && channel.accept(listener, 1).is_ok()
+        {
+            self.asked = 1;
+        }
+    }
+
+    /// Handles a completion of the admin port.
+    #[cold]
+    pub(crate) fn handle(&mut self, channel: &mut Channel, completion: Completion, now: Instant) {
+        match completion {
+            Completion::Accept { socket, .. } => self.handle_accept(channel, socket, now),
+            Completion::Read {
+                cookie,
+                buffer,
+                result,
+            } => match (buffer, result) {
+                (Some(buffer), Ok(1..)) => self.handle_read(channel, place_of(cookie), buffer),
+                _ => self.end(channel, place_of(cookie)),
+            },
+            Completion::Write { cookie, result } => match result {
+                Ok(_) => self.handle_write(channel, place_of(cookie)),
+                Err(_) => self.end(channel, place_of(cookie)),
+            },
+            Completion::Disconnect { cookie, .. } => self.end(channel, place_of(cookie)),
+            Completion::ListenFailed { error, .. } => {
+                log::error!("admin port: cannot listen: {error:?}");
+            }
+            _ => {}
+        }
+    }
+
+    fn handle_accept(&mut self, channel: &mut Channel, socket: Lwsocket, now: Instant) {
+        self.asked = 0;
+        // Without room the connection is finished by dropping it.
+        let Some(place) = self.connections.iter().position(Option::is_none) else {
+            return;
+        };
+        let handle = channel.register(socket, Cookie(ADMIN | place as u64));
+        self.connections[place] = Some(Connection {
+            handle,
+            state: State::Reading,
+            deadline: now + ADMIN_TIMEOUT,
+        });
+        let result = channel.read(handle);
+        self.check(channel, place, result);
+    }
+
+    fn handle_read(&mut self, channel: &mut Channel, place: usize, buffer: Buffer) {
+        let Some(Some(connection)) = self.connections.get_mut(place) else {
+            return;
+        };
+        let handle = connection.handle;
+        let result = match connection.state {
+            // What comes behind the request is thrown away.
+            State::Closing => channel.read(handle),
+            State::Writing(_) => Ok(()),
+            State::Reading => match self.answer(buffer.filled()) {
+                None if buffer.spare() > 0 => {
+                    let read = channel.read_into(handle, buffer);
+                    read.map_err(|refused| refused.error)
+                }
+                answer => {
+                    drop(buffer);
+                    return self.begin(
+                        channel,
+                        place,
+                        answer.unwrap_or(Answer::Page(&BAD_REQUEST)),
+                    );
+                }
+            },
+        };
+        self.check(channel, place, result);
+    }
+
+    /// Returns the answer to a request, `None` while it is not complete.
+    fn answer(&self, input: &[u8]) -> Option<Answer> {
+        let head = match head::parse(input, &HeadLimits::default()) {
+            Parsed::Complete(head) => head,
+            Parsed::Partial => return None,
+            Parsed::Refused(_) => return Some(Answer::Page(&BAD_REQUEST)),
+        };
+        let is_get = matches!(head.method, Method::Get | Method::Head);
+        let path = head.target.split(|byte| *byte == b'?').next();
+        let page = match path.unwrap_or_default() {
+            b"/drain" if head.line.starts_with(b"POST ") => {
+                self.control.stop();
+                &WILL_STOP
+            }
+            b"/drain" => &WANTS_POST,
+            b"/healthz" | b"/readyz" | b"/metrics" if !is_get => &WANTS_GET,
+            b"/metrics" => return Some(Answer::Metrics),
+            b"/healthz" => &OK,
+            b"/readyz" if self.control.is_stopping() => &STOPPING,
+            b"/readyz" => &READY,
+            _ => &NOT_FOUND,
+        };
+        Some(Answer::Page(page))
+    }
+
+    fn begin(&mut self, channel: &mut Channel, place: usize, answer: Answer) {
+        let (bytes, cursor) = match answer {
+            Answer::Page(page) => (page.0, None),
+            Answer::Metrics => (METRICS_HEAD, Some(Cursor::default())),
+        };
+        let mut pieces = IoVec::from_iter([IoSlice::Static(bytes)]);
+        self.write(channel, place, &mut pieces, cursor);
+    }
+
+    fn handle_write(&mut self, channel: &mut Channel, place: usize) {
+        let Some(Some(connection)) = self.connections.get_mut(place) else {
+            return;
+        };
+        let State::Writing(cursor) = &mut connection.state else {
+            return;
+        };
+        let Some(mut cursor) = cursor.take() else {
+            return self.close(channel, place);
+        };
+        let Some(mut buffer) = channel.buffer() else {
+            // The client sees an answer that was cut off.
+            return self.end(channel, place);
+        };
+        let is_done = cursor.write(&self.config.metrics, |lines| {
+            lines.len() <= buffer.spare() && buffer.append(lines) == lines.len()
+        });
+        let mut pieces = IoVec::from_iter([IoSlice::Buffer(buffer)]);
+        self.write(channel, place, &mut pieces, (!is_done).then_some(cursor));
+    }
+
+    fn write(
+        &mut self,
+        channel: &mut Channel,
+        place: usize,
+        pieces: &mut IoVec,
+        cursor: Option<Cursor>,
+    ) {
+        let Some(Some(connection)) = self.connections.get_mut(place) else {
+            return;
+        };
+        connection.state = State::Writing(cursor);
+        let result = channel.writev(connection.handle, pieces);
+        self.check(channel, place, result);
+    }
+
+    /// Finishes this side; the connection goes when the other has finished too.
+    fn close(&mut self, channel: &mut Channel, place: usize) {
+        let Some(Some(connection)) = self.connections.get_mut(place) else {
+            return;
+        };
+        connection.state = State::Closing;
+        let handle = connection.handle;
+        let result = channel
+            .disconnect(handle)
+            .and_then(|()| channel.read(handle));
+        self.check(channel, place, result);
+    }
+
+    fn check(&mut self, channel: &mut Channel, place: usize, result: Result<(), SubmitError>) {
+        if result.is_err() {
+            self.end(channel, place);
+        }
+    }
+
+    fn end(&mut self, channel: &mut Channel, place: usize) {
+        let connection = self.connections.get_mut(place).and_then(Option::take);
+        if let Some(connection) = connection {
+            // A handle that could not be given back goes with its connection.
+            let _ = channel.unregister(connection.handle);
+        }
+    }
+}
+
+fn place_of(cookie: Cookie) -> usize {
+    (cookie.0 & u64::from(u32::MAX)) as usize
+}
