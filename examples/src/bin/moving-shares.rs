@@ -42,7 +42,8 @@ fn boot(machine: Machine) -> ! {
         Mover {
             listener,
             echo: Echo::new(place.connections),
-            masks: [other, own],
+            // Its own first: the others may not listen yet.
+            masks: [own, other],
             next: 0,
             period: Duration::from_micros(700 + 300 * place.core.index() as u64),
             due: Instant::ZERO,

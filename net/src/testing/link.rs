@@ -3,12 +3,11 @@
 //!
 //! Frames live in buffers that are used again, so that a warm link allocates nothing.
 
-use super::{STACK_MAC, offload, pcap, random::Random};
+use super::{STACK_MAC, offload, pcap::Capture, random::Random};
 use crate::limits::{HEAD_MAX_BYTES, TAIL_PIECES};
 use crate::nic::{Nic, NicCounters, NicInfo, RxMeta, TxMeta};
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::time::Duration;
@@ -61,11 +60,6 @@ struct Wire {
 #[derive(Default)]
 struct Lane(VecDeque<(Instant, Vec<u8>)>);
 
-struct Capture {
-    name: String,
-    frames: Vec<(Instant, Vec<u8>)>,
-}
-
 impl Default for Link {
     fn default() -> Self {
         Link::new()
@@ -96,10 +90,7 @@ impl Link {
     /// Keeps every frame, and writes them as `sluice-NAME.pcap` into the directory for temporary
     /// files if the thread panics.
     pub fn capture(&self, name: &str) {
-        self.0.borrow_mut().capture = Some(Capture {
-            name: name.into(),
-            frames: Vec::new(),
-        });
+        self.0.borrow_mut().capture = Some(Capture::new(name));
     }
 
     /// Lets so many frames, per mille, arrive on a queue chosen by chance instead of by their flow.
@@ -162,7 +153,7 @@ impl Wire {
     fn carry(&mut self, frame: Vec<u8>, to_stack: bool) {
         let now = self.now;
         if let Some(capture) = &mut self.capture {
-            capture.frames.push((now, frame.clone()));
+            capture.keep(now, &frame);
         }
         let conditions = self.conditions;
         if self.random.chance(conditions.loss) {
@@ -192,11 +183,7 @@ impl Wire {
         }
         let arrival = self.now + delay;
         let lane = if to_stack {
-            let queues = self.to_stack.len();
-            let queue = match self.random.chance(self.wandering) {
-                true => self.random.below(queues as u64) as usize,
-                false => steer(&frame, queues),
-            };
+            let queue = self.queue(&frame);
             &mut self.to_stack[queue]
         } else {
             &mut self.to_client
@@ -204,6 +191,15 @@ impl Wire {
         let place = lane.0.iter().rposition(|(other, _)| *other <= arrival);
         lane.0
             .insert(place.map_or(0, |place| place + 1), (arrival, frame));
+    }
+
+    /// Chooses the queue that a frame arrives on.
+    fn queue(&mut self, frame: &[u8]) -> usize {
+        let queues = self.to_stack.len();
+        match self.wandering > 0 && self.random.chance(self.wandering) {
+            true => self.random.below(queues as u64) as usize,
+            false => steer(frame, queues),
+        }
     }
 
     fn arrive(&mut self, queue: Option<usize>) -> Option<Vec<u8>> {
@@ -221,20 +217,6 @@ fn steer(frame: &[u8], queues: usize) -> usize {
     let is_tcp = frame.len() >= 38 && frame[12..14] == [8, 0] && frame[23] == 6;
     let ports = if is_tcp { &frame[34..38] } else { &[] };
     ports.iter().map(|byte| usize::from(*byte)).sum::<usize>() % queues
-}
-
-impl Drop for Wire {
-    fn drop(&mut self) {
-        if let Some(capture) = &self.capture
-            && std::thread::panicking()
-        {
-            let path = std::env::temp_dir().join(std::format!("sluice-{}.pcap", capture.name));
-            match pcap::write(&path, &capture.frames) {
-                Ok(()) => std::eprintln!("frames are in {}", path.display()),
-                Err(error) => std::eprintln!("{}: {error}", path.display()),
-            }
-        }
-    }
 }
 
 /// A queue pair of the stack on a [`Link`].

@@ -1,5 +1,6 @@
 //! Frames as a file for Wireshark and tcpdump (libpcap's format, with nanoseconds).
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use kernel::Instant;
 use std::io::Write as _;
@@ -8,7 +9,40 @@ use std::path::Path;
 const MAGIC_NANOSECONDS: u32 = 0xa1b2_3c4d;
 const LINK_TYPE_ETHERNET: u32 = 1;
 
-pub(super) fn write(path: &Path, frames: &[(Instant, Vec<u8>)]) -> std::io::Result<()> {
+/// Frames of a link; they are written into the directory for temporary files if the thread panics.
+pub(super) struct Capture {
+    name: String,
+    frames: Vec<(Instant, Vec<u8>)>,
+}
+
+impl Capture {
+    /// Begins a capture that is to be written as `sluice-NAME.pcap`.
+    pub(super) fn new(name: &str) -> Self {
+        Capture {
+            name: name.into(),
+            frames: Vec::new(),
+        }
+    }
+
+    /// Keeps a copy of a frame.
+    pub(super) fn keep(&mut self, now: Instant, frame: &[u8]) {
+        self.frames.push((now, frame.to_vec()));
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let path = std::env::temp_dir().join(std::format!("sluice-{}.pcap", self.name));
+            match write(&path, &self.frames) {
+                Ok(()) => std::eprintln!("frames are in {}", path.display()),
+                Err(error) => std::eprintln!("{}: {error}", path.display()),
+            }
+        }
+    }
+}
+
+fn write(path: &Path, frames: &[(Instant, Vec<u8>)]) -> std::io::Result<()> {
     let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
     file.write_all(&MAGIC_NANOSECONDS.to_le_bytes())?;
     file.write_all(&[2, 0, 4, 0])?;
