@@ -4,6 +4,7 @@
 //! - `ping-pong`: the paper's listing; sends back what it receives.
 //! - `moving-shares`: the same, while the cores pass their shares of new connections to each other
 //!   all the time; what is stressed on two cores.
+//! - `sockets`: ping-pong over BSD-style sockets, to compare with (`bench/sockets/`).
 //!
 //! The command gives each the word `port=`, and takes the line `sluice: ready` for a promise that
 //! connections are answered there.

@@ -191,6 +191,12 @@ impl ThisCore {
         }
     }
 
+    /// Crosses into the supervisor and back, for nothing: what entering a kernel costs on this
+    /// machine. For measurements.
+    pub fn cross(&self) {
+        supervisor::nothing();
+    }
+
     fn flags(&self) -> &'static WakeFlags {
         &FLAGS[self.core.index()]
     }

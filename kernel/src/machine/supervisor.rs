@@ -121,6 +121,7 @@ const CALL_SLEEP: u32 = 0;
 const CALL_WAKE: u32 = 1;
 const CALL_INSTALL: u32 = 2;
 const CALL_EXIT: u32 = 3;
+const CALL_NOTHING: u32 = 4;
 
 global_asm!(
     include_str!("supervisor/boot.s"),
@@ -138,6 +139,7 @@ global_asm!(
     EXIT_FAILURE = const super::exit::ExitStatus::Failure as u32,
     CALL_WAKE = const CALL_WAKE,
     CALL_INSTALL = const CALL_INSTALL,
+    CALL_NOTHING = const CALL_NOTHING,
     STACK_TOP = const STACK_TOP,
     AREA_BYTES = const AREA_BYTES,
     TSS_RSP0 = const offset_of!(Area, task.rsp),
@@ -355,6 +357,12 @@ unsafe fn cross(call: u32, first: u64, second: u64, third: u32) -> u32 {
 pub(super) fn sleep(ticks: u32) {
     // SAFETY: sleeping changes nothing that the data plane can see but time.
     unsafe { cross(CALL_SLEEP, u64::from(ticks), 0, 0) };
+}
+
+/// Crosses and comes back.
+pub(super) fn nothing() {
+    // SAFETY: nothing is asked for.
+    unsafe { cross(CALL_NOTHING, 0, 0, 0) };
 }
 
 /// Interrupts the core with the given local APIC id.

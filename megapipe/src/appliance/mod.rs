@@ -38,6 +38,8 @@ mod boot;
 #[cfg(feature = "appliance")]
 mod monitor;
 
+pub use memory_plan::Footprint;
+
 #[cfg(feature = "appliance")]
 pub use boot::{Appliance, Place, Seated, Service, or_fatal};
 #[cfg(feature = "appliance")]
@@ -45,4 +47,4 @@ pub use kernel::entry;
 #[cfg(feature = "appliance")]
 pub use kernel::machine::{Machine, fatal};
 #[cfg(feature = "appliance")]
-pub use monitor::Monitor;
+pub use monitor::{Monitor, Tell};

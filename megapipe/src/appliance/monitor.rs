@@ -70,17 +70,27 @@ impl Monitor {
     }
 }
 
-impl<N: Nic, A: Application> Observer<N, A> for Monitor {
-    fn deadline(&self) -> Option<Instant> {
+/// Tells counters by name to whoever prints them.
+pub type Tell<'a> = &'a mut dyn FnMut(&'static str, u64);
+
+impl Monitor {
+    /// Returns when [`look`](Self::look) is to be called next, `None` for never.
+    pub fn deadline(&self) -> Option<Instant> {
         self.due
     }
 
-    fn observe(&mut self, core: &Core<N, A>, now: Instant) {
+    /// Looks at a core through its stack, and prints what it is time for; `more` tells the counters
+    /// of what is above the stack.
+    pub fn look<N: Nic, P: Lent>(
+        &mut self,
+        stack: &Stack<N, P>,
+        now: Instant,
+        more: impl Fn(Tell<'_>),
+    ) {
         if self.is_ready {
-            console::print(format_args!("{}\n", Stats(core)));
+            console::print(format_args!("{}\n", Stats(stack, more)));
         } else {
             // The boot core speaks for all.
-            let stack = core.stack();
             self.is_ready = stack.port().core() != CoreId::BOOT || self.check_ready(stack);
         }
         self.due = if self.is_ready {
@@ -91,20 +101,33 @@ impl<N: Nic, A: Application> Observer<N, A> for Monitor {
     }
 }
 
-/// The stats line of a core.
-struct Stats<'a, N: Nic, A: Application>(&'a Core<N, A>);
+impl<N: Nic, A: Application> Observer<N, A> for Monitor {
+    fn deadline(&self) -> Option<Instant> {
+        self.due
+    }
 
-impl<N: Nic, A: Application> fmt::Display for Stats<'_, N, A> {
+    fn observe(&mut self, core: &Core<N, A>, now: Instant) {
+        self.look(core.stack(), now, |tell| {
+            let channel = core.channel().counters();
+            channel.iter().for_each(|(name, value)| tell(name, value));
+            core.application().tell_counters(tell);
+        });
+    }
+}
+
+/// The stats line of a core.
+struct Stats<'a, N: Nic, P: Lent, F>(&'a Stack<N, P>, F);
+
+impl<N: Nic, P: Lent, F: Fn(Tell<'_>)> fmt::Display for Stats<'_, N, P, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stack = self.0.stack();
+        let Stats(stack, more) = self;
         let (net, nic) = (stack.counters(), stack.nic_counters().unwrap_or_default());
-        let channel = self.0.channel().counters();
         write!(f, "sluice: stats core={}", stack.port().core().index())?;
-        for (name, value) in net.iter().chain(nic.iter()).chain(channel.iter()) {
+        for (name, value) in net.iter().chain(nic.iter()) {
             write!(f, " {name}={value}")?;
         }
         let mut result = Ok(());
-        self.0.application().tell_counters(&mut |name, value| {
+        more(&mut |name, value| {
             result = result.and_then(|()| write!(f, " {name}={value}"));
         });
         result

@@ -99,8 +99,11 @@ fn message(connection: usize, bytes: usize) -> Vec<u8> {
 }
 
 fn plays_ping_pong(cores: u32) {
-    let _turn = guest::turn();
-    let example = Example::start("ping-pong", cores);
+    play(&Example::start("ping-pong", cores));
+}
+
+/// Plays with a server that sends back what it receives.
+fn play(example: &Example) {
     let mut streams = Vec::new();
     for number in 0..50 {
         let stream = example.connect();
@@ -146,12 +149,54 @@ fn plays_ping_pong(cores: u32) {
 
 #[test]
 fn ping_pong_sends_back_what_it_receives_on_one_core() {
+    let _turn = guest::turn();
     plays_ping_pong(1);
 }
 
 #[test]
 fn ping_pong_sends_back_what_it_receives_on_two_cores() {
+    let _turn = guest::turn();
     plays_ping_pong(2);
+}
+
+#[test]
+fn sockets_send_back_what_they_receive_with_every_step_towards_megapipe() {
+    let _turn = guest::turn();
+    for words in [
+        "",
+        "partition=on",
+        "partition=on batch=on",
+        "partition=on batch=on lwsocket=on",
+    ] {
+        let append = format!("log=warn stats=1 {words}");
+        let example = Example::start_with("sockets", 2, &append);
+        play(&example);
+        let counters = [0, 1].map(|core| example.counters(core, 1));
+        for core in &counters {
+            assert!(
+                core.value("calls_accept").unwrap() > 10,
+                "{words}: {core:?}"
+            );
+        }
+        let sum = |name: &str| {
+            counters
+                .iter()
+                .map(|core| core.value(name).unwrap())
+                .sum::<u64>()
+        };
+        assert_eq!(
+            sum("calls_remote") == 0,
+            words.contains("partition=on"),
+            "{words}"
+        );
+        // Less than one crossing for each call, or more: the waits come on top.
+        let calls = sum("calls_accept") + sum("calls_receive") + sum("calls_send");
+        assert_eq!(
+            sum("crossings") < calls + sum("calls_wait"),
+            words.contains("batch=on"),
+            "{words}"
+        );
+    }
 }
 
 #[test]

@@ -20,7 +20,9 @@ crossing:
     je wake
     cmpl ${CALL_INSTALL}, %eax
     je install
-    jmp sluice_exit
+    cmpl ${CALL_NOTHING}, %eax
+    jne sluice_exit
+    iretq
 
 # Sleeps until an interrupt, at most EDI ticks of the local timer (0: for ever). Interrupts are off
 # from the gate to the sti, and an interrupt after the look at the flag ends the hlt: nothing that
