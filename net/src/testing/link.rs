@@ -1,9 +1,11 @@
-//! A link in memory between a stack's queue pairs and one client, in virtual time: loss,
-//! duplication, reordering, delay and corruption from a seed, or none of them.
+//! A link in memory between a stack's queue pairs and one client, or another stack, in virtual time:
+//! loss, duplication, reordering, delay and corruption from a seed, and a bottleneck, or none of
+//! them.
 //!
 //! Frames live in buffers that are used again, so that a warm link allocates nothing.
 
-use super::{STACK_MAC, offload, pcap::Capture, random::Random};
+use super::conditions::{Conditions, Rate, Shaper};
+use super::{CLIENT_MAC, STACK_MAC, offload, pcap::Capture, random::Random};
 use crate::limits::{HEAD_MAX_BYTES, TAIL_PIECES};
 use crate::nic::{Nic, NicCounters, NicInfo, RxMeta, TxMeta};
 use alloc::collections::VecDeque;
@@ -12,33 +14,6 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::time::Duration;
 use kernel::Instant;
-
-/// What the link does to frames, both ways.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Conditions {
-    /// Frames lost, per mille.
-    pub loss: u64,
-    /// Frames that arrive twice, per mille.
-    pub duplication: u64,
-    /// Frames that take up to three delays longer, and so come after later ones, per mille.
-    pub reordering: u64,
-    /// Frames with one bit after the Ethernet header turned, per mille: what only the checksums of
-    /// IP and TCP can catch. (An address turned would be caught by Ethernet's own check.)
-    pub corruption: u64,
-    /// How long a frame takes.
-    pub delay: Duration,
-}
-
-impl Conditions {
-    /// Every frame arrives at once and whole.
-    pub const PERFECT: Conditions = Conditions {
-        loss: 0,
-        duplication: 0,
-        reordering: 0,
-        corruption: 0,
-        delay: Duration::ZERO,
-    };
-}
 
 /// A link. Clones are the same link.
 #[derive(Clone)]
@@ -53,12 +28,21 @@ struct Wire {
     /// By queue of the stack.
     to_stack: Vec<Lane>,
     to_client: Lane,
+    /// To the stack, and to the client.
+    shapers: [Shaper; 2],
     spare: Vec<Vec<u8>>,
     capture: Option<Capture>,
 }
 
 #[derive(Default)]
 struct Lane(VecDeque<(Instant, Vec<u8>)>);
+
+/// Which end of the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Stack { queue: usize },
+    Client,
+}
 
 impl Default for Link {
     fn default() -> Self {
@@ -82,6 +66,7 @@ impl Link {
             now: Instant::ZERO,
             to_stack: (0..queues).map(|_| Lane::default()).collect(),
             to_client: Lane::default(),
+            shapers: Default::default(),
             spare: Vec::new(),
             capture: None,
         })))
@@ -103,6 +88,13 @@ impl Link {
         self.0.borrow_mut().conditions = conditions;
     }
 
+    /// Puts a bottleneck into the link, each way.
+    pub fn set_rate(&self, rate: Rate) {
+        for shaper in &mut self.0.borrow_mut().shapers {
+            shaper.set(rate);
+        }
+    }
+
     /// Moves time on: frames whose delay is over can be received.
     pub fn set_now(&self, now: Instant) {
         self.0.borrow_mut().now = now;
@@ -117,11 +109,20 @@ impl Link {
 
     /// Returns a queue pair of the stack.
     pub fn nic(&self, queue: usize) -> MemoryNic {
+        self.nic_at(End::Stack { queue }, STACK_MAC)
+    }
+
+    /// Returns a queue pair for a stack in the client's place.
+    pub fn client_nic(&self) -> MemoryNic {
+        self.nic_at(End::Client, CLIENT_MAC)
+    }
+
+    fn nic_at(&self, end: End, mac: [u8; 6]) -> MemoryNic {
         MemoryNic {
             link: self.clone(),
-            queue,
+            end,
             info: NicInfo {
-                mac: STACK_MAC,
+                mac,
                 mtu: 1500,
                 tx_checksum: false,
                 tail_pieces: 0,
@@ -153,7 +154,7 @@ impl Wire {
     fn carry(&mut self, frame: Vec<u8>, to_stack: bool) {
         let now = self.now;
         if let Some(capture) = &mut self.capture {
-            capture.keep(now, &frame);
+            capture.add(now, &frame);
         }
         let conditions = self.conditions;
         if self.random.chance(conditions.loss) {
@@ -181,7 +182,10 @@ impl Wire {
                 *byte ^= 1 << (bit % 8);
             }
         }
-        let arrival = self.now + delay;
+        let Some(passed) = self.shapers[usize::from(!to_stack)].pass(frame.len(), self.now) else {
+            return self.spare.push(frame);
+        };
+        let arrival = passed + delay;
         let lane = if to_stack {
             let queue = self.queue(&frame);
             &mut self.to_stack[queue]
@@ -202,13 +206,24 @@ impl Wire {
         }
     }
 
-    fn arrive(&mut self, queue: Option<usize>) -> Option<Vec<u8>> {
-        let lane = match queue {
-            Some(queue) => &mut self.to_stack[queue],
-            None => &mut self.to_client,
-        };
-        let (_, frame) = lane.0.pop_front_if(|(arrival, _)| *arrival <= self.now)?;
-        Some(frame)
+    fn lane(&mut self, end: End) -> &mut Lane {
+        match end {
+            End::Stack { queue } => &mut self.to_stack[queue],
+            End::Client => &mut self.to_client,
+        }
+    }
+
+    fn has_arrived(&mut self, end: End) -> bool {
+        let now = self.now;
+        let first = self.lane(end).0.front();
+        first.is_some_and(|(arrival, _)| *arrival <= now)
+    }
+
+    fn arrive(&mut self, end: End) -> Option<Vec<u8>> {
+        if !self.has_arrived(end) {
+            return None;
+        }
+        self.lane(end).0.pop_front().map(|(_, frame)| frame)
     }
 }
 
@@ -222,7 +237,7 @@ fn steer(frame: &[u8], queues: usize) -> usize {
 /// A queue pair of the stack on a [`Link`].
 pub struct MemoryNic {
     link: Link,
-    queue: usize,
+    end: End,
     info: NicInfo,
     transmit_frames: usize,
     /// Transmitted and not yet flushed.
@@ -273,7 +288,7 @@ impl Nic for MemoryNic {
     }
 
     fn receive(&mut self) -> Option<(Vec<u8>, RxMeta)> {
-        let frame = self.link.0.borrow_mut().arrive(Some(self.queue))?;
+        let frame = self.link.0.borrow_mut().arrive(self.end)?;
         self.counters.rx_frames += 1;
         self.counters.rx_bytes += frame.len() as u64;
         let meta = RxMeta {
@@ -317,21 +332,20 @@ impl Nic for MemoryNic {
             return;
         }
         self.counters.doorbells += 1;
+        let to_stack = self.end == End::Client;
         let wire = &mut *self.link.0.borrow_mut();
         while let Some((frame, meta)) = self.queued.pop_front() {
             self.counters.tx_frames += 1;
             self.counters.tx_bytes += frame.len() as u64;
             offload::finish(frame, meta, usize::from(self.info.mtu), |frame| {
-                wire.carry(frame, false);
+                wire.carry(frame, to_stack);
             });
         }
     }
 
     fn arm(&mut self) -> bool {
         self.is_armed = true;
-        let wire = self.link.0.borrow();
-        let next = wire.to_stack[self.queue].0.front();
-        next.is_some_and(|(arrival, _)| *arrival <= wire.now)
+        self.link.0.borrow_mut().has_arrived(self.end)
     }
 
     fn disarm(&mut self) {
@@ -360,7 +374,7 @@ impl ClientPort {
 
     /// Takes the next frame that has arrived.
     pub fn receive(&self) -> Option<Vec<u8>> {
-        self.0.0.borrow_mut().arrive(None)
+        self.0.0.borrow_mut().arrive(End::Client)
     }
 
     /// Gives a frame's memory back to the link.

@@ -1,6 +1,6 @@
 //! Test support, for this crate's tests and for those above it (feature `testing`): a link in
 //! memory and in virtual time ([`Link`], [`MemoryNic`]), a client on its other end ([`Client`],
-//! plain smoltcp), frames made and read by hand ([`frames`]), and seeded random numbers
+//! plain smoltcp) or a second stack ([`Pair`]), frames made and read by hand ([`frames`]), and seeded random numbers
 //! ([`Random`]).
 //!
 //! ```
@@ -20,17 +20,21 @@
 //! ```
 
 mod client;
+mod conditions;
 pub mod frames;
 mod link;
 mod offload;
 mod one_frame;
+mod pair;
 mod pcap;
 mod random;
 mod world;
 
 pub use client::Client;
-pub use link::{ClientPort, Conditions, Link, MemoryNic};
+pub use conditions::{Conditions, Rate};
+pub use link::{ClientPort, Link, MemoryNic};
 pub use one_frame::OneFrame;
+pub use pair::Pair;
 pub use random::Random;
 pub use smoltcp::iface::SocketHandle;
 pub use world::{World, next_event, stack};

@@ -1,4 +1,5 @@
-//! Frames as a file for Wireshark and tcpdump (libpcap's format, with nanoseconds).
+//! Frames as a file for Wireshark and tcpdump (libpcap's format, with nanoseconds), and the ones that
+//! a test keeps until it is known to be well.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -9,14 +10,14 @@ use std::path::Path;
 const MAGIC_NANOSECONDS: u32 = 0xa1b2_3c4d;
 const LINK_TYPE_ETHERNET: u32 = 1;
 
-/// Frames of a link; they are written into the directory for temporary files if the thread panics.
+/// Frames of a test: written as `sluice-NAME.pcap` into the directory for temporary files when the
+/// thread panics.
 pub(super) struct Capture {
     name: String,
     frames: Vec<(Instant, Vec<u8>)>,
 }
 
 impl Capture {
-    /// Begins a capture that is to be written as `sluice-NAME.pcap`.
     pub(super) fn new(name: &str) -> Self {
         Capture {
             name: name.into(),
@@ -24,9 +25,8 @@ impl Capture {
         }
     }
 
-    /// Keeps a copy of a frame.
-    pub(super) fn keep(&mut self, now: Instant, frame: &[u8]) {
-        self.frames.push((now, frame.to_vec()));
+    pub(super) fn add(&mut self, at: Instant, frame: &[u8]) {
+        self.frames.push((at, frame.into()));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::link::{Link, MemoryNic};
-use super::{STACK_ADDRESS, STACK_MAC};
+use super::{CLIENT_ADDRESS, CLIENT_MAC, STACK_ADDRESS};
 use crate::address::{Address, AddressConfig};
 use crate::fabric::{FabricPort, fabric};
 use crate::stack::{Event, ListenerId, Stack, StackConfig};
@@ -35,10 +35,14 @@ pub fn stack<P: Lent>(config: StackConfig, nic: MemoryNic) -> Stack<MemoryNic, P
 }
 
 fn stack_at<P: Lent>(config: StackConfig, nic: MemoryNic, port: FabricPort) -> Stack<MemoryNic, P> {
-    debug_assert_eq!(crate::nic::Nic::info(&nic).mac, STACK_MAC);
+    let is_client = crate::nic::Nic::info(&nic).mac == CLIENT_MAC;
     let mut stack = Stack::new(config, Some(nic), port, Instant::ZERO);
     let address = Address {
-        address: STACK_ADDRESS,
+        address: if is_client {
+            CLIENT_ADDRESS
+        } else {
+            STACK_ADDRESS
+        },
         prefix: 16,
         gateway: None,
     };
@@ -68,6 +72,11 @@ impl World {
     pub fn with(link: &Link, config: StackConfig, nic: MemoryNic) -> Self {
         let port = fabric(&[true], [0x5a; 16]).remove(0);
         World::at(link, config, nic, port)
+    }
+
+    /// Makes a stack in the client's place: what it connects to is the other one.
+    pub fn of_client(link: &Link, config: StackConfig) -> Self {
+        World::with(link, config, link.client_nic())
     }
 
     /// Makes a stack in this place of a fabric.
