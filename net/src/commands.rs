@@ -111,8 +111,8 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         Ok(Loan { bytes, has_room })
     }
 
-    /// Finishes sending: FIN after what is in the send queue. Receiving goes on, for at most
-    /// [`Self::LINGER`] after the peer has acknowledged the FIN.
+    /// Finishes sending: FIN after what is in the send queue. Receiving goes on, until nothing has
+    /// come for [`Self::LINGER`] once the peer has acknowledged the FIN.
     ///
     /// # Errors
     /// [`ConnectionError`].
@@ -163,7 +163,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         } else {
             slot.tcb.close();
             slot.linger = Some(linger);
-            slot.linger_mark = slot.tcb.una();
+            slot.linger_mark = slot.tcb.progress_mark();
             self.mark_dirty(index);
         }
         Ok(())

@@ -70,11 +70,11 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     /// does, as long as the peer takes something.
     fn lingers_on(&mut self, index: u32, now: Instant) -> bool {
         let slot = self.connections.slot(index);
-        let una = slot.tcb.una();
-        let goes_on = slot.tcb.state() != State::FinWait2 && una != slot.linger_mark;
+        let mark = slot.tcb.progress_mark();
+        let goes_on = slot.tcb.state() != State::FinWait2 && mark != slot.linger_mark;
         if goes_on {
             slot.linger = Some(now + USER_TIMEOUT);
-            slot.linger_mark = una;
+            slot.linger_mark = mark;
         }
         goes_on
     }
@@ -148,8 +148,10 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             State::TimeWait => self.dissolve(index, now),
             State::Closed => self.follow_end(index),
             State::FinWait2 => {
-                if slot.linger_mark != slot.tcb.una() || slot.linger.is_none() {
-                    slot.linger_mark = slot.tcb.una();
+                // From the acknowledgement of our FIN on, and from all that is still received.
+                let mark = slot.tcb.progress_mark();
+                if slot.linger_mark != mark || slot.linger.is_none() {
+                    slot.linger_mark = mark;
                     slot.linger = Some(now + Self::LINGER);
                 }
                 self.set_timer(index);

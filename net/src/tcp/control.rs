@@ -226,9 +226,9 @@ impl<P: Lent> Tcb<P> {
         self.state != State::Established || self.send.len() > 0 || self.ack != AckOwed::None
     }
 
-    /// The oldest byte that is not acknowledged.
-    pub(crate) fn una(&self) -> Seq {
-        self.una
+    /// Returns a number that changes when the peer has acknowledged or sent something new.
+    pub(crate) fn progress_mark(&self) -> Seq {
+        self.una + self.rcv_nxt.0
     }
 
     /// Bytes received and not read.
