@@ -77,7 +77,7 @@ impl<P: Lent> Tcb<P> {
     }
 
     /// Returns when the peer is given up if it does not answer.
-    fn patience_ends(&self) -> Instant {
+    pub(super) fn patience_ends(&self) -> Instant {
         self.progress_at
             + if self.is_opening() {
                 HALF_OPEN_TIMEOUT

@@ -118,6 +118,10 @@ impl<P: Lent> Tcb<P> {
     /// Returns how many bytes may go out from `nxt` on, and whether FIN goes with them.
     #[inline]
     fn next_part(&mut self, link: Link, now: Instant) -> Part {
+        let mut until = None;
+        if self.nxt != self.max {
+            until = self.skip_acknowledged();
+        }
         let offset = (self.nxt - self.una) as usize;
         let left = self.send.len().saturating_sub(offset);
         // Bytes sent and the FIN behind them.
@@ -147,9 +151,7 @@ impl<P: Lent> Tcb<P> {
         if bytes < left {
             bytes = self.avoid_silly_window(bytes, room, open);
         }
-        if self.nxt != self.max
-            && let Some(until) = self.skip_acknowledged()
-        {
+        if let Some(until) = until {
             bytes = bytes.min(until as usize);
         }
         let has_finish = has_finish_left && bytes == left && room > 0;
@@ -180,22 +182,14 @@ impl<P: Lent> Tcb<P> {
     }
 
     /// Steps over what was acknowledged selectively, while bytes are sent again after a timeout;
-    /// returns how many bytes there are until the next such range.
+    /// returns how many bytes there are until the next such range, if there is one.
     #[cold]
     fn skip_acknowledged(&mut self) -> Option<u32> {
         while let Some(range) = self.scoreboard.covering(self.nxt) {
             self.nxt = range.end;
         }
-        let until = self
-            .scoreboard
-            .next_start(self.nxt)
-            .map(|start| start - self.nxt);
-        match (self.max - self.nxt, until) {
-            // All that was sent before is acknowledged from here on: go on with new bytes.
-            (0, _) => Some(0),
-            (sent, Some(until)) => Some(until.min(sent)),
-            (sent, None) => Some(sent),
-        }
+        let next = self.scoreboard.next_start(self.nxt);
+        next.map(|start| start - self.nxt)
     }
 
     /// The peer's window holds everything back: one byte asks for more when the timer says so.
@@ -251,7 +245,6 @@ impl<P: Lent> Tcb<P> {
         }
         self.nxt = end;
         self.sent_at = now;
-        self.arm(now);
         Departure {
             is_repeated,
             is_last,
@@ -259,27 +252,30 @@ impl<P: Lent> Tcb<P> {
         }
     }
 
-    /// Sets the timer for what was just sent (RFC 6298 §5.1, RFC 8985 §7.2).
+    /// Sets the timer for what is on its way (RFC 6298 §5.1, RFC 8985 §7.2).
     #[inline]
     fn arm(&mut self, now: Instant) {
         let timeout = self.rtt.timeout();
         let round_trip = self.rtt.smoothed();
+        let timeout_at = match self.retransmission {
+            Retransmission::Timeout(at) => at,
+            // However much is sent meanwhile, the oldest waits no longer than that.
+            Retransmission::TailProbe(_) => self.progress_at + timeout,
+            _ => now + timeout,
+        };
         let may_probe = self.recovery == Recovery::None
             && self.has_sack
             && !self.tail_is_probed
             && !round_trip.is_zero();
-        if let Retransmission::Timeout(_) = self.retransmission {
-            return;
-        }
         let single = self.max - self.una <= self.mss;
         // A single segment may have its acknowledgement delayed.
         let delayed = if single { RTO_MIN } else { Duration::ZERO };
-        let wait = (2 * round_trip + delayed).max(TAIL_PROBE_MIN);
-        if may_probe && wait < timeout {
-            self.retransmission = Retransmission::TailProbe(now + wait);
+        let probe_at = now + (2 * round_trip + delayed).max(TAIL_PROBE_MIN);
+        self.retransmission = if may_probe && probe_at < timeout_at {
+            Retransmission::TailProbe(probe_at)
         } else {
-            self.arm_timeout(now);
-        }
+            Retransmission::Timeout(timeout_at.min(self.patience_ends()))
+        };
     }
 
     /// Makes a segment; what is owed to the peer goes with it.
@@ -318,17 +314,16 @@ impl<P: Lent> Tcb<P> {
         }
     }
 
-    /// Looks after a round of [`poll_transmit`](Self::poll_transmit) whether the peer's window
-    /// holds bytes back, and sets the timer that asks for more.
+    /// Looks after a round of [`poll_transmit`](Self::poll_transmit) what is to be waited for: an
+    /// acknowledgement, or a window when the peer's holds bytes back; and sets the timer for it.
     #[inline]
     pub(crate) fn has_transmitted(&mut self, now: Instant) {
-        let is_outstanding = self.una != self.max;
-        if self.retransmission != Retransmission::Off {
-            return;
-        }
-        if is_outstanding {
-            self.arm(now);
-        } else if self.send.len() > 0 || self.is_finishing() {
+        let is_idle = self.retransmission == Retransmission::Off;
+        if self.una != self.max {
+            if is_idle || self.sent_at == now {
+                self.arm(now);
+            }
+        } else if is_idle && (self.send.len() > 0 || self.is_finishing()) {
             self.retransmission = Retransmission::Persist(now + self.rtt.timeout().max(ACK_DELAY));
         }
     }

@@ -122,6 +122,9 @@ impl Player {
                 if frame[12..14] == [8, 6] {
                     self.answer_arp(&frame);
                 } else if let Some(segment) = self.read(&frame) {
+                    if std::env::var_os("SLUICE_SCRIPT").is_some() {
+                        println!("{:?} {segment:?}", self.world.now);
+                    }
                     self.sent.push_back((self.world.now, segment));
                 }
                 self.port.recycle(frame);

@@ -1,0 +1,218 @@
+//! Two stacks over bad networks, in virtual time: no transfer fails, stalls or differs by a byte,
+//! and the goodput is that of `table.txt`, line for line, because everything comes from seeds.
+//!
+//! `SLUICE_BLESS=1` writes the table anew; look at what has changed before it is committed.
+//! `SLUICE_SEEDS=N` runs N seeds of each line more than the table has, and says which are slow.
+
+mod transfer;
+
+use net::testing::{Conditions, Rate};
+use std::fmt::Write as _;
+use std::time::Duration;
+use transfer::{Direction, Outcome, transfer};
+
+/// Transfers of each line of the table.
+const SEEDS: u64 = 6;
+
+/// What a line of the table is about.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    name: &'static str,
+    conditions: Conditions,
+    rate: Option<Rate>,
+    direction: Direction,
+    window_bytes: usize,
+    bytes: usize,
+}
+
+const fn network(loss: u64, delay_ms: u64) -> Conditions {
+    Conditions {
+        loss,
+        delay: Duration::from_millis(delay_ms),
+        ..Conditions::PERFECT
+    }
+}
+
+const fn rate(megabits: u64, queue_kib: u64) -> Option<Rate> {
+    Some(Rate {
+        bytes_per_second: megabits * 1_000_000 / 8,
+        queue_bytes: queue_kib * 1024,
+    })
+}
+
+/// Every combination of loss, delay and direction over a link of 100 Mbit/s, then what else
+/// networks do, one at a time and together.
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for direction in [Direction::Down, Direction::Both] {
+        for loss in [0, 1, 10, 50] {
+            for delay_ms in [1, 20, 100] {
+                cases.push(Case {
+                    name: "loss",
+                    conditions: network(loss, delay_ms),
+                    rate: rate(100, 256),
+                    direction,
+                    window_bytes: 256 * 1024,
+                    bytes: 1_000_000,
+                });
+            }
+        }
+    }
+    let base = Case {
+        name: "",
+        conditions: network(0, 10),
+        rate: rate(20, 64),
+        direction: Direction::Both,
+        window_bytes: 256 * 1024,
+        bytes: 1_000_000,
+    };
+    let reordering = Conditions {
+        reordering: 50,
+        ..base.conditions
+    };
+    let duplication = Conditions {
+        duplication: 100,
+        ..base.conditions
+    };
+    let everything = Conditions {
+        loss: 20,
+        duplication: 20,
+        reordering: 50,
+        corruption: 10,
+        ..base.conditions
+    };
+    cases.extend([
+        Case {
+            name: "no bottleneck",
+            rate: None,
+            ..base
+        },
+        Case {
+            name: "short queue",
+            rate: rate(20, 8),
+            ..base
+        },
+        Case {
+            name: "long queue",
+            rate: rate(20, 1024),
+            ..base
+        },
+        Case {
+            name: "slow",
+            rate: rate(1, 16),
+            bytes: 200_000,
+            ..base
+        },
+        Case {
+            name: "fast and far",
+            rate: rate(100, 512),
+            conditions: network(0, 100),
+            window_bytes: 1 << 20,
+            bytes: 8_000_000,
+            direction: Direction::Down,
+        },
+        Case {
+            name: "small windows",
+            window_bytes: 4096,
+            ..base
+        },
+        Case {
+            name: "small windows, loss",
+            conditions: network(20, 10),
+            window_bytes: 4096,
+            bytes: 200_000,
+            ..base
+        },
+        Case {
+            name: "reordering",
+            conditions: reordering,
+            ..base
+        },
+        Case {
+            name: "duplication",
+            conditions: duplication,
+            ..base
+        },
+        Case {
+            name: "everything",
+            conditions: everything,
+            ..base
+        },
+        Case {
+            name: "everything, up",
+            conditions: everything,
+            direction: Direction::Up,
+            ..base
+        },
+        Case {
+            name: "one in five lost",
+            conditions: network(200, 10),
+            bytes: 100_000,
+            ..base
+        },
+    ]);
+    cases
+}
+
+/// The line of a case, from the outcomes of its seeds.
+fn line(case: &Case, outcomes: &[Outcome]) -> String {
+    let mean = |of: fn(&Outcome) -> u64| {
+        outcomes.iter().map(of).sum::<u64>() / outcomes.len().max(1) as u64
+    };
+    let conditions = case.conditions;
+    let rate = case.rate.map_or("-".into(), |rate| {
+        let megabits = rate.bytes_per_second * 8 / 1_000_000;
+        format!("{megabits}/{}", rate.queue_bytes / 1024)
+    });
+    let slowest = outcomes.iter().map(|outcome| outcome.longest_ms).max();
+    format!(
+        "{:<20} {:>4} {:>3} {:>3} {:>5} {:>8} {:>5} {:>7} {:>7} {:>6} {:>6}",
+        case.name,
+        conditions.loss,
+        conditions.duplication,
+        conditions.reordering,
+        conditions.delay.as_millis(),
+        rate,
+        case.direction.name(),
+        mean(|outcome| outcome.goodput_kbit_s),
+        mean(|outcome| outcome.segments),
+        mean(|outcome| outcome.repeated),
+        slowest.unwrap_or(0),
+    )
+}
+
+const HEAD: &str = "\
+# Goodput between two stacks, mean of the seeds. Loss, duplication and reordering in per mille, delay in ms one way, rate in
+# Mbit/s with its queue in KiB; goodput in kbit/s of payload, both ways together; segments sent and segments sent again;
+# the longest time without progress in ms.
+case                 loss dup reo delay     rate   way goodput segment repeat  pause
+";
+
+#[test]
+fn goodput_is_that_of_the_table() {
+    let more: u64 = std::env::var("SLUICE_SEEDS").map_or(0, |seeds| seeds.parse().expect("N"));
+    let mut table = String::from(HEAD);
+    for case in cases() {
+        let outcomes: Vec<_> = (0..SEEDS).map(|seed| transfer(&case, seed)).collect();
+        writeln!(table, "{}", line(&case, &outcomes)).expect("a string grows");
+        if more > 0 {
+            println!("{}", line(&case, &outcomes));
+        }
+        let mean = outcomes.iter().map(|outcome| outcome.total_ms).sum::<u64>() / SEEDS;
+        for seed in SEEDS..SEEDS + more {
+            let outcome = transfer(&case, seed);
+            if outcome.total_ms > 3 * mean || outcome.longest_ms > 4000 {
+                println!("  seed {seed}: {outcome:?}");
+            }
+        }
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goodput/table.txt");
+    if std::env::var_os("SLUICE_BLESS").is_some() {
+        std::fs::write(path, &table).expect("writable");
+    }
+    let committed = std::fs::read_to_string(path).expect("table.txt");
+    for (is, was) in table.lines().zip(committed.lines()) {
+        assert_eq!(is, was, "SLUICE_BLESS=1 takes the new table over");
+    }
+    assert_eq!(table.lines().count(), committed.lines().count());
+}
