@@ -154,7 +154,8 @@ impl<P: Lent> Tcb<P> {
     }
 
     /// RFC 9293 §3.4, table 6. A segment that begins where it should is taken even without a
-    /// window: its acknowledgement counts (§3.10.7.4, "special allowance").
+    /// window: its acknowledgement counts (§3.10.7.4, "special allowance"); and so does that of one
+    /// just behind the window, whose sender has filled it.
     #[inline]
     fn is_acceptable(&self, arrived: &Arrived<'_>) -> bool {
         let start = arrived.segment.sequence;
@@ -162,6 +163,7 @@ impl<P: Lent> Tcb<P> {
         let bytes = arrived.payload.len() as u32 + controls;
         start == self.rcv_nxt
             || self.is_in_window(start)
+            || start == self.rcv_edge
             || (bytes > 0
                 && start.is_before(self.rcv_nxt)
                 && (start + bytes).is_after(self.rcv_nxt))

@@ -74,6 +74,10 @@ impl<P: Lent> Tcb<P> {
             State::Closed => return self.transmit_reset(),
             _ => {}
         }
+        if self.ack == AckOwed::Now && self.has_sack && self.receive.has_gap() {
+            // What came beyond the gap is told in a segment of its own: data leaves no room for it.
+            return Some(self.depart(self.next_in_order(), Flags::ACK, 0, pool, now));
+        }
         if let Some(lost) = self.next_retransmission() {
             let bytes = (lost.end - lost.start) as usize;
             return Some(self.transmit_again(lost.start, bytes, pool, now));
@@ -82,12 +86,20 @@ impl<P: Lent> Tcb<P> {
         if part.bytes > 0 || part.has_finish {
             return Some(self.transmit_part(part, pool, now));
         }
-        (self.ack == AckOwed::Now).then(|| self.depart(self.nxt, Flags::ACK, 0, pool, now))
+        (self.ack == AckOwed::Now)
+            .then(|| self.depart(self.next_in_order(), Flags::ACK, 0, pool, now))
+    }
+
+    /// The number of a segment without payload: what the peer takes next when it has taken all, even
+    /// while bytes are sent again; but not beyond its window, where it would look at nothing.
+    #[inline]
+    fn next_in_order(&self) -> Seq {
+        self.max.min(self.una + self.window)
     }
 
     #[cold]
     fn transmit_reset(&mut self) -> Option<Departure> {
-        let reset = Departure::bare(Flags::RST_ACK, self.nxt.0, self.rcv_nxt.0);
+        let reset = Departure::bare(Flags::RST_ACK, self.next_in_order().0, self.rcv_nxt.0);
         core::mem::take(&mut self.owes_reset).then_some(reset)
     }
 
