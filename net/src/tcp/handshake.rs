@@ -151,11 +151,7 @@ impl<P: Lent> Tcb<P> {
     }
 
     /// Our SYN, alone or with the acknowledgement of the peer's.
-    #[cold]
-    pub(super) fn transmit_syn(&mut self, link: Link, now: Instant) -> Option<Departure> {
-        if !core::mem::take(&mut self.owes_syn) {
-            return None;
-        }
+    pub(super) fn transmit_syn(&mut self, link: Link, now: Instant) -> Departure {
         // Timed when it is sent once only (Karn).
         self.timed = (self.max == self.una).then_some((self.una + 1, now));
         self.nxt = self.una + 1;
@@ -174,12 +170,12 @@ impl<P: Lent> Tcb<P> {
             Flags::SYN
         };
         let acknowledged = if is_answer { self.rcv_nxt.0 } else { 0 };
-        Some(Departure {
+        Departure {
             window,
             options: self.syn_options(link.mss_bytes, now),
             is_repeated: self.timed.is_none(),
             ..Departure::bare(flags, self.una.0, acknowledged)
-        })
+        }
     }
 
     /// Handles a segment in SYN-SENT (RFC 9293 §3.10.7.3).

@@ -1,18 +1,18 @@
-//! A segment has come: RFC 9293 §3.10.7, with the checks of RFC 5961 and RFC 7323.
+//! A segment has come: RFC 9293 §3.10.7. Whether it is one to be taken is asked of
+//! [`acceptance`](super::acceptance).
 //!
 //! Upstream: the demux, which has verified headers and checksum. Downstream: the queues, and
 //! [`News`] for the stack. What goes out in answer is left to [`transmit`](super::transmit).
 
 use super::control::{AckOwed, Retransmission, State, Tcb};
 use super::news::News;
-use super::options::{Options, timestamps_alone};
 use super::recovery::Recovery;
 use super::send_queue::Lent;
 use super::seq::Seq;
 use crate::chunk::ChunkPool;
 use crate::demux::{Flags, Segment};
 use crate::event::CloseReason;
-use crate::limits::{ACK_DELAY, CHALLENGE_INTERVAL, TIMESTAMP_LIFE};
+use crate::limits::ACK_DELAY;
 use kernel::Instant;
 
 /// A segment for a connection.
@@ -34,10 +34,7 @@ impl<P: Lent> Tcb<P> {
             _ => {}
         }
         if segment.flags == Flags::ACK || segment.flags == Flags::ACK_PSH {
-            if !self.take_options(arrived) {
-                return self.answer_out_of_place(arrived);
-            }
-            if segment.sequence != self.rcv_nxt && !self.is_acceptable(arrived) {
+            if !self.take_if_in_place(arrived) {
                 return self.answer_out_of_place(arrived);
             }
         } else if let Err(news) = self.process_controls(arrived) {
@@ -65,17 +62,13 @@ impl<P: Lent> Tcb<P> {
             && self.state == State::SynReceived
             && segment.sequence + 1 == self.rcv_nxt
         {
-            // Our SYN was lost, or is late: once more.
-            self.owes_syn = true;
-            if !flags.has_ack() {
-                return Err(News::default());
-            }
-        } else if flags.has_rst() {
-            return Err(self.process_reset(segment.sequence));
-        } else if !self.take_options(arrived) || !self.is_acceptable(arrived) {
-            return Err(self.answer_out_of_place(arrived));
-        } else if flags.has_syn() {
-            // RFC 5961 §4.2: whoever really begins anew answers the challenge with RST.
+            return Err(self.process_syn_again(arrived));
+        }
+        if flags.has_rst() {
+            return Err(self.process_reset(arrived));
+        }
+        // RFC 5961 §4.2: whoever really begins anew answers the challenge with RST.
+        if !self.take_if_in_place(arrived) || flags.has_syn() {
             return Err(self.answer_out_of_place(arrived));
         }
         if flags.has_ack() {
@@ -85,105 +78,19 @@ impl<P: Lent> Tcb<P> {
         }
     }
 
-    /// Handles RST (RFC 5961 §3.2): exactly in order it ends the connection, elsewhere in the
-    /// window it is challenged.
-    fn process_reset(&mut self, sequence: Seq) -> News {
-        if sequence == self.rcv_nxt {
-            self.finish(State::Closed, CloseReason::Reset);
-            return News::OVER;
-        }
-        if self.is_in_window(sequence) {
+    /// Handles the SYN of this connection once more. Alone it says that ours was lost, or is late;
+    /// with an acknowledgement it ends a handshake that both sides began. What else is in it comes
+    /// again, behind it.
+    fn process_syn_again(&mut self, arrived: &Arrived<'_>) -> News {
+        let mut news = News::default();
+        if !arrived.segment.flags.has_ack() {
+            self.owes_syn = true;
+        } else if self.process_acknowledgement(arrived, &mut news) {
+            // The window of a SYN is never scaled (RFC 7323 §2.2).
+            self.window = arrived.segment.window.into();
             self.ack = AckOwed::Now;
         }
-        News::OUT_OF_PLACE
-    }
-
-    /// Takes in the options of a segment of a synchronized connection; false when it is older than
-    /// what came before (RFC 7323 §5.3, PAWS).
-    #[inline]
-    fn take_options(&mut self, arrived: &Arrived<'_>) -> bool {
-        if arrived.options.is_empty() {
-            return true;
-        }
-        match timestamps_alone(arrived.options) {
-            Some((value, _)) => self.take_timestamp(value, arrived),
-            None => self.take_other_options(arrived),
-        }
-    }
-
-    #[cold]
-    fn take_other_options(&mut self, arrived: &Arrived<'_>) -> bool {
-        let options = Options::parse(arrived.options);
-        if let Some((value, _)) = options.timestamps
-            && !self.take_timestamp(value, arrived)
-        {
-            return false;
-        }
-        if self.has_sack {
-            for range in options.sack {
-                let is_ours = !range.start.is_before(self.una) && !range.end.is_after(self.max);
-                if is_ours && self.scoreboard.insert(range) {
-                    self.duplicates += 1;
-                }
-            }
-        }
-        true
-    }
-
-    #[inline]
-    fn take_timestamp(&mut self, value: u32, arrived: &Arrived<'_>) -> bool {
-        let Some(timestamps) = &mut self.timestamps else {
-            return true;
-        };
-        if Seq(value).is_before(Seq(timestamps.recent)) {
-            let age = arrived.now.saturating_since(timestamps.recent_at);
-            return age > TIMESTAMP_LIFE;
-        }
-        // RFC 7323 §4.3: not from a segment beyond what was acknowledged last.
-        if !arrived.segment.sequence.is_after(self.ack_sent) {
-            timestamps.recent = value;
-            timestamps.recent_at = arrived.now;
-        }
-        true
-    }
-
-    /// Whether a sequence number lies in the receive window.
-    #[inline]
-    fn is_in_window(&self, sequence: Seq) -> bool {
-        !sequence.is_before(self.rcv_nxt) && sequence.is_before(self.rcv_edge)
-    }
-
-    /// RFC 9293 §3.4, table 6. A segment that begins where it should is taken even without a
-    /// window: its acknowledgement counts (§3.10.7.4, "special allowance"); and so does that of one
-    /// just behind the window, whose sender has filled it.
-    #[inline]
-    fn is_acceptable(&self, arrived: &Arrived<'_>) -> bool {
-        let start = arrived.segment.sequence;
-        let controls = u32::from(arrived.segment.flags.has_fin());
-        let bytes = arrived.payload.len() as u32 + controls;
-        start == self.rcv_nxt
-            || self.is_in_window(start)
-            || start == self.rcv_edge
-            || (bytes > 0
-                && start.is_before(self.rcv_nxt)
-                && (start + bytes).is_after(self.rcv_nxt))
-    }
-
-    /// Answers a segment that has no place here with what would be in place. Without payload at
-    /// most one at a time, so that two ends that disagree do not go on for ever (RFC 5961 §7).
-    #[cold]
-    fn answer_out_of_place(&mut self, arrived: &Arrived<'_>) -> News {
-        let may_answer = !arrived.payload.is_empty()
-            || self
-                .challenged
-                .is_none_or(|at| arrived.now.saturating_since(at) >= CHALLENGE_INTERVAL);
-        if may_answer && !arrived.segment.flags.has_rst() {
-            if arrived.payload.is_empty() {
-                self.challenged = Some(arrived.now);
-            }
-            self.ack = AckOwed::Now;
-        }
-        News::OUT_OF_PLACE
+        news
     }
 
     /// Handles the acknowledgement (RFC 9293 §3.10.7.4, fifth check); false when the segment goes
@@ -192,6 +99,7 @@ impl<P: Lent> Tcb<P> {
     fn process_acknowledgement(&mut self, arrived: &Arrived<'_>, news: &mut News) -> bool {
         let segment = arrived.segment;
         let ack = segment.acknowledged;
+        let mut is_newer = false;
         if self.state == State::SynReceived {
             if !ack.is_after(self.una) || ack.is_after(self.max) {
                 news.add(News::STRANGER);
@@ -205,6 +113,7 @@ impl<P: Lent> Tcb<P> {
                 return false;
             }
             self.acknowledge(ack, arrived.now, news);
+            is_newer = true;
         } else if (self.una - ack) > self.window_max.max(1 << 16) {
             // RFC 5961 §5.2: too old to be true.
             *news = self.answer_out_of_place(arrived);
@@ -212,7 +121,7 @@ impl<P: Lent> Tcb<P> {
         } else if ack == self.una {
             self.note_duplicate(arrived);
         }
-        self.take_window(segment);
+        self.take_window(segment, is_newer);
         if self.window == 0 {
             // It answers, and may keep the window shut as long as it likes (RFC 9293 §3.8.6.1).
             self.progress_at = arrived.now;
@@ -282,20 +191,23 @@ impl<P: Lent> Tcb<P> {
         }
     }
 
-    /// Takes the peer's window over, unless the segment is older than the last that told it.
+    /// Takes the peer's window over, unless the segment is older than the last that told it. One that
+    /// acknowledges something new is not, though the peer may have sent it again.
     #[inline]
-    fn take_window(&mut self, segment: &Segment) {
+    fn take_window(&mut self, segment: &Segment, is_newer: bool) {
         let (sequence, ack) = (segment.sequence, segment.acknowledged);
-        if self.window_seq.is_before(sequence)
+        if is_newer
+            || self.window_seq.is_before(sequence)
             || (self.window_seq == sequence && !ack.is_before(self.window_ack))
         {
+            let was_shut = self.window == 0;
             self.window = u32::from(segment.window) << self.window_shift;
             self.window_max = self.window_max.max(self.window);
             self.window_seq = sequence;
             self.window_ack = ack;
-            if self.window > 0
-                && let Retransmission::Persist(_) = self.retransmission
-            {
+            let is_probing = matches!(self.retransmission, Retransmission::Persist(_));
+            if self.window > 0 && (was_shut || is_probing) {
+                // What is sent now waits for its acknowledgement as long as anything does.
                 self.retransmission = Retransmission::Off;
                 self.rtt.progress();
             }

@@ -8,10 +8,12 @@
 //! `docs/tcp.md` lists each feature with its RFC. The DHCP client ([`DhcpClient`]) is smoltcp's and
 //! lives here because it is the one socket of smoltcp in the image.
 //!
-//! Reading order: [`control`], [`handshake`], [`input`] with [`news`], [`transmit`], [`recovery`], [`timeout`], then the parts: [`seq`],
-//! [`send_queue`], [`receive_queue`], [`scoreboard`], [`rtt`], [`cubic`], [`options`], [`window`]; [`dhcp`]
-//! with [`phy`].
+//! Reading order: [`control`], [`handshake`], [`input`] with [`acceptance`] and [`news`],
+//! [`transmit`], [`recovery`], [`timeout`], then the parts: [`seq`], [`send_queue`],
+//! [`receive_queue`], [`scoreboard`], [`rtt`], [`cubic`], [`options`], [`window`]; [`dhcp`] with
+//! [`phy`].
 
+mod acceptance;
 mod control;
 mod cubic;
 mod dhcp;

@@ -70,7 +70,7 @@ impl<P: Lent> Tcb<P> {
         now: Instant,
     ) -> Option<Departure> {
         match self.state {
-            State::SynSent | State::SynReceived => return self.transmit_syn(link, now),
+            State::SynSent | State::SynReceived => return self.transmit_opening(link, pool, now),
             State::Closed => return self.transmit_reset(),
             _ => {}
         }
@@ -95,6 +95,21 @@ impl<P: Lent> Tcb<P> {
     #[inline]
     fn next_in_order(&self) -> Seq {
         self.max.min(self.una + self.window)
+    }
+
+    #[cold]
+    fn transmit_opening(
+        &mut self,
+        link: Link,
+        pool: &ChunkPool,
+        now: Instant,
+    ) -> Option<Departure> {
+        if core::mem::take(&mut self.owes_syn) {
+            return Some(self.transmit_syn(link, now));
+        }
+        // The peer's SYN is another than the one that we have answered: it is to know.
+        let is_challenged = self.state == State::SynReceived && self.ack == AckOwed::Now;
+        is_challenged.then(|| self.depart(self.next_in_order(), Flags::ACK, 0, pool, now))
     }
 
     #[cold]
