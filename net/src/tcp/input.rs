@@ -210,6 +210,10 @@ impl<P: Lent> Tcb<P> {
                 // What is sent now waits for its acknowledgement as long as anything does.
                 self.retransmission = Retransmission::Off;
                 self.rtt.progress();
+                if self.max - self.una == 1 {
+                    // The probe found no room: it goes out again with what is behind it.
+                    self.nxt = self.una;
+                }
             }
         }
     }

@@ -184,7 +184,7 @@ impl<P: Lent> Tcb<P> {
         let has_finish = has_finish_left && bytes == left && room > 0;
         if bytes == 0 && !has_finish {
             return match in_flight {
-                0 => self.probe_part(),
+                0 => self.probe_part(left.min(open.max(1) as usize)),
                 _ if self.probe_is_due => self.tail_part(),
                 _ => Part::NOTHING,
             };
@@ -219,17 +219,17 @@ impl<P: Lent> Tcb<P> {
         next.map(|start| start - self.nxt)
     }
 
-    /// The peer's window holds everything back: one byte asks for more when the timer says so.
+    /// The peer's window holds everything back: when the timer says so, what fits goes out all the
+    /// same (RFC 9293 §3.8.6.2.1), one byte at least to ask for more (§3.8.6.1).
     #[cold]
-    fn probe_part(&mut self) -> Part {
-        if core::mem::take(&mut self.probe_is_due) {
-            let bytes = usize::from(self.send.len() > 0);
-            return Part {
-                bytes,
-                has_finish: bytes == 0 && self.is_finishing(),
-            };
+    fn probe_part(&mut self, bytes: usize) -> Part {
+        if !core::mem::take(&mut self.probe_is_due) {
+            return Part::NOTHING;
         }
-        Part::NOTHING
+        Part {
+            bytes: bytes.min(self.mss as usize),
+            has_finish: bytes == 0 && self.is_finishing(),
+        }
     }
 
     /// The end of the flight is sent once more (RFC 8985 §7.3).
@@ -351,6 +351,8 @@ impl<P: Lent> Tcb<P> {
                 self.arm(now);
             }
         } else if is_idle && (self.send.len() > 0 || self.is_finishing()) {
+            // The peer's patience with us is not counted, ours begins now.
+            self.progress_at = now;
             self.retransmission = Retransmission::Persist(now + self.rtt.timeout().max(ACK_DELAY));
         }
     }
