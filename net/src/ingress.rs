@@ -16,7 +16,7 @@ use crate::limits::{HANDOVER_BATCH_FRAMES, RX_BATCH_FRAMES};
 use crate::nic::{Nic, TxMeta};
 use crate::port_table::Asked;
 use crate::stack::Stack;
-use crate::tcp::{Arrived, Lent, News};
+use crate::tcp::{Arrived, Lent, News, Seq};
 use core::net::Ipv4Addr;
 use core::ops::Range;
 use kernel::{CoreId, Instant};
@@ -202,10 +202,12 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         if let Some(index) = self.flows.find(hash, &segment.key) {
             return self.process_flow(index, arrival, segment);
         }
-        if let Some(remains) = self.time_wait.find(hash, &segment.key)
-            && self.process_time_wait(remains, arrival, segment)
-        {
-            return;
+        let mut last = None;
+        if let Some(remains) = self.time_wait.find(hash, &segment.key) {
+            if self.process_time_wait(remains, arrival, segment) {
+                return;
+            }
+            last = Some(Seq(remains.next_to_send));
         }
         let mut asked = arrival.crossed.unwrap_or_default();
         if let Some(core) = self.steer(&segment.key, hash, &mut asked) {
@@ -214,7 +216,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         if segment.flags.is_opening()
             && let Some(listener) = self.listeners.at_port(segment.key.local_port)
         {
-            return self.process_opening(listener, hash, arrival, segment);
+            return self.process_opening((listener, hash), last, arrival, segment);
         }
         self.output.counters.unknown_segments += 1;
         self.reject(arrival, segment);

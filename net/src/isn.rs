@@ -2,6 +2,7 @@
 //! hash of the flow, so that nobody outside can guess them and both still grow for one flow.
 
 use crate::flow::{FlowHasher, FlowKey};
+use crate::tcp::Seq;
 use kernel::Instant;
 
 /// The source of one core.
@@ -24,6 +25,13 @@ impl SequenceSource {
         let clock = (now.as_nanos() >> 12) as u32;
         ((hash as u32).wrapping_add(clock), (hash >> 32) as u32)
     }
+}
+
+/// Returns an initial number for a flow whose last connection ended with the number `last`: beyond
+/// that (RFC 9293 §3.10.7.4), and beyond what the peer's window may have let through.
+pub(crate) fn beyond(sequence: u32, last: Seq) -> u32 {
+    let least = last + (1 << 16 | 1);
+    Seq(sequence).max(least).0
 }
 
 #[cfg(test)]

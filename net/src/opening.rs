@@ -8,19 +8,21 @@ use crate::counters::DropReason;
 use crate::demux::{Flags, Segment};
 use crate::event::Pending;
 use crate::ingress::Arrival;
+use crate::isn;
 use crate::limits;
 use crate::nic::Nic;
 use crate::stack::Stack;
-use crate::tcp::{Departure, Lent, Opening, Options};
+use crate::tcp::{Departure, Lent, Opening, Options, Seq};
 use crate::time_wait::Remains;
 
 impl<N: Nic, P: Lent> Stack<N, P> {
-    /// Begins a connection, if there is room for it; else the SYN is dropped, and the peer will
-    /// send it again.
+    /// Begins a connection of this listener and flow, if there is room for it; else the SYN is
+    /// dropped, and the peer will send it again. `last` is the last number of ours on a connection
+    /// of the flow that has just ended.
     pub(crate) fn process_opening(
         &mut self,
-        listener: u8,
-        hash: u64,
+        (listener, hash): (u8, u64),
+        last: Option<Seq>,
         arrival: &Arrival<'_>,
         segment: &Segment,
     ) {
@@ -37,6 +39,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             return self.output.counters.count_drop(refusal);
         };
         let (sequence, timestamp_offset) = self.sequences.begin(&segment.key, arrival.now);
+        let sequence = last.map_or(sequence, |last| isn::beyond(sequence, last));
         let opening = Opening {
             sequence,
             timestamp_offset,
