@@ -68,6 +68,8 @@ impl Cubic {
             in_flight.saturating_add(2 * mss)
         };
         if used < self.window {
+            // Nor does it grow by the time meanwhile: the curve begins anew.
+            self.epoch = None;
             return;
         }
         if is_slow_start {
@@ -176,7 +178,7 @@ mod tests {
         for _ in 0..round_trips {
             let window = cubic.window();
             for _ in 0..window / MSS {
-                cubic.on_ack(MSS, window, MSS, ROUND_TRIP, *now);
+                cubic.on_ack(MSS, cubic.window(), MSS, ROUND_TRIP, *now);
             }
             *now = *now + ROUND_TRIP;
         }
@@ -232,6 +234,25 @@ mod tests {
             cubic.window() > before + before / 10,
             "beyond it the curve is convex"
         );
+    }
+
+    #[test]
+    fn a_window_that_was_not_used_for_a_while_does_not_leap() {
+        let mut cubic = Cubic::new(MSS, false);
+        let mut now = Instant::ZERO;
+        while cubic.window() < 100 * MSS {
+            run(&mut cubic, 1, &mut now);
+        }
+        cubic.on_loss(MSS);
+        run(&mut cubic, 40, &mut now);
+        let before = cubic.window();
+        for _ in 0..1000 {
+            cubic.on_ack(MSS, MSS, MSS, ROUND_TRIP, now);
+            now = now + ROUND_TRIP;
+        }
+        assert_eq!(cubic.window(), before);
+        run(&mut cubic, 2, &mut now);
+        assert!(cubic.window() < before + 5 * MSS, "{before}");
     }
 
     #[test]
