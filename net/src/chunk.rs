@@ -5,6 +5,7 @@
 //! Invariants: a chunk is in one place at a time; none is made after start-up; a connection with
 //! nothing unread holds none, so that idle connections cost no buffer.
 
+use crate::limits::out_of_order_chunks;
 use crate::tcp::Seq;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -129,19 +130,23 @@ pub(crate) struct ChunkPool {
     #[expect(clippy::vec_box, reason = "a chunk is moved often, as one pointer")]
     free: Vec<Box<Chunk>>,
     count: usize,
+    /// Chunks that one connection may hold beyond a gap.
+    pub(crate) beyond_gap_max: u16,
     /// Bytes that found no chunk, since the start.
     pub(crate) refused: u64,
 }
 
 impl ChunkPool {
-    /// Makes `count` chunks, at least one, of `bytes` bytes each.
-    pub(crate) fn new(count: usize, bytes: usize) -> Self {
+    /// Makes `count` chunks, at least one, of `bytes` bytes each, for connections with windows of
+    /// `window_bytes`.
+    pub(crate) fn new(count: usize, bytes: usize, window_bytes: u32) -> Self {
         let count = count.max(1);
         let mut free = Vec::with_capacity(count);
         free.extend(Chunk::several(count, bytes));
         ChunkPool {
             free,
             count,
+            beyond_gap_max: out_of_order_chunks(window_bytes as usize, bytes),
             refused: 0,
         }
     }
@@ -187,7 +192,7 @@ mod tests {
 
     #[test]
     fn consumed_room_is_used_again() {
-        let mut pool = ChunkPool::new(1, 8);
+        let mut pool = ChunkPool::new(1, 8, 1024);
         let mut chunk = pool.take().unwrap();
         assert_eq!(chunk.append(b"abcdefghij"), 8);
         chunk.consume(5);
@@ -200,7 +205,7 @@ mod tests {
 
     #[test]
     fn chunks_return_empty_with_all_that_hangs_on_them() {
-        let mut pool = ChunkPool::new(4, 8);
+        let mut pool = ChunkPool::new(4, 8, 1024);
         let mut first = pool.take().unwrap();
         let mut second = pool.take().unwrap();
         first.append(b"x");
@@ -215,7 +220,7 @@ mod tests {
 
     #[test]
     fn any_sequence_of_appends_and_consumes_reads_like_a_queue() {
-        let mut pool = ChunkPool::new(1, 16);
+        let mut pool = ChunkPool::new(1, 16, 1024);
         let mut chunk = pool.take().unwrap();
         let mut model: Vec<u8> = Vec::new();
         let mut random = 1u64;

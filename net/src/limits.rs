@@ -142,8 +142,17 @@ pub const SACK_RANGES: usize = 8;
 /// Ranges told in one segment: what fits beside timestamps (RFC 2018 §3).
 pub const SACK_BLOCKS: usize = 3;
 
-/// Chunks that one connection may hold beyond a gap.
-pub const OUT_OF_ORDER_CHUNKS: usize = 64;
+/// Chunks that one connection may hold beyond a gap: twice what its window takes, since each run
+/// begins one of its own, and some more for small windows. What does not fit is dropped; the peer
+/// sends it again.
+pub const fn out_of_order_chunks(window_bytes: usize, chunk_bytes: usize) -> u16 {
+    let chunks = 2 * (window_bytes / if chunk_bytes == 0 { 1 } else { chunk_bytes }) + 8;
+    if chunks > u16::MAX as usize {
+        u16::MAX
+    } else {
+        chunks as u16
+    }
+}
 
 /// How long a connection that this side has finished waits for the peer's FIN, once its own is
 /// acknowledged.
@@ -160,6 +169,5 @@ const _: () = assert!(HEAD_MAX_BYTES + 12 <= kernel::virtio::limits::TX_BUFFER_B
 const _: () = assert!(LISTENERS <= u8::MAX as usize && LISTENERS >= PORTS);
 const _: () = assert!(CONNECTIONS_MAX * 2 <= u32::MAX as usize);
 const _: () = assert!(ACK_DELAY.as_millis() < 500);
-const _: () = assert!(OUT_OF_ORDER_CHUNKS <= u8::MAX as usize);
 const _: () = assert!(ACK_DELAY.as_millis() < RTO_MIN.as_millis());
 const _: () = assert!(MSS_MIN_BYTES > 40 && MSS_MIN_BYTES < MSS_DEFAULT_BYTES);

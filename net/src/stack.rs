@@ -140,6 +140,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     /// [`configure_address`](Self::configure_address) takes.
     pub fn new(config: StackConfig, nic: Option<N>, port: FabricPort, now: Instant) -> Self {
         let count = config.connections.clamp(1, limits::CONNECTIONS_MAX);
+        let window_bytes = config.window_bytes.clamp(1, limits::WINDOW_MAX_BYTES);
         let hasher = port.hasher();
         let output = Output::new(nic, port);
         let (key, rest) = config.seed.split_at(16);
@@ -154,8 +155,8 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             },
             output,
             sequences: SequenceSource::new(key),
-            chunks: ChunkPool::new(config.chunks, config.chunk_bytes),
-            window_bytes: config.window_bytes.clamp(1, limits::WINDOW_MAX_BYTES),
+            chunks: ChunkPool::new(config.chunks, config.chunk_bytes, window_bytes),
+            window_bytes,
             address_seen: AddressSeen::NOTHING,
             address: None,
             announces: false,

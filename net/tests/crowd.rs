@@ -3,6 +3,7 @@
 use net::counters::DropReason;
 use net::testing::frames::{ACK, RST, SYN, Tcp};
 use net::testing::{Client, Link, World};
+use std::time::Duration;
 
 #[test]
 fn a_thousand_connections_are_open_at_once() {
@@ -140,4 +141,53 @@ fn a_connection_that_breaks_before_it_is_accepted_is_accepted_broken() {
     );
     world.stack.release(accepted.connection).unwrap();
     assert_eq!(world.stack.counters().slots_now, 0);
+}
+
+#[test]
+fn gaps_that_are_never_filled_take_no_memory_that_others_need() {
+    let link = Link::new();
+    link.capture("gaps");
+    let config = World::config(8, 4096);
+    let mut world = World::with(&link, config, link.nic(0));
+    let listener = world.listen(80, 8);
+    let port = link.client_port();
+    let exchange = |world: &mut World, segment: Tcp| {
+        port.send(&segment.frame());
+        world.turn();
+        let replies = std::iter::from_fn(|| port.receive());
+        replies.filter_map(|frame| Tcp::parse(&frame)).last()
+    };
+    let mut theirs = [0; 8];
+    for number in 1..8 {
+        let reply = exchange(&mut world, Tcp::new(number, SYN, 0, 0)).expect("SYN");
+        theirs[usize::from(number)] = reply.sequence.wrapping_add(1);
+        exchange(
+            &mut world,
+            Tcp::new(number, ACK, 1, theirs[usize::from(number)]),
+        );
+    }
+    // All but one keep what they can of bytes that nobody can read.
+    for number in 2..8 {
+        for at in (100..4000).step_by(10) {
+            let segment = Tcp::new(number, ACK, at, theirs[usize::from(number)]);
+            exchange(&mut world, segment.with_payload(&[7; 5]));
+        }
+    }
+    let before = world.stack.counters();
+    assert_eq!(before.free_chunks_now, 9, "less than a quarter");
+    let connection = world.stack.accept(listener).expect("the first").connection;
+    let (mut sent, mut buf) = (0, [0; 4096]);
+    while sent < 40_000 {
+        let segment = Tcp::new(1, ACK, 1 + sent, theirs[1]).with_payload(&[1; 1000]);
+        let reply = exchange(&mut world, segment);
+        world.now = world.now + Duration::from_millis(20);
+        world.stack.receive(connection, &mut buf).expect("open");
+        world.turn();
+        let acknowledged = reply.map_or(0, |reply| reply.acknowledged);
+        let frames = std::iter::from_fn(|| port.receive());
+        let later = frames.filter_map(|frame| Tcp::parse(&frame)).last();
+        let acknowledged = later.map_or(acknowledged, |reply| reply.acknowledged);
+        assert_eq!(acknowledged, sent + 1001, "all is taken");
+        sent += 1000;
+    }
 }

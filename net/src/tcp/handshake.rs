@@ -96,7 +96,7 @@ impl<P: Lent> Tcb<P> {
     /// Takes in the peer's SYN: its sequence number and what it can do.
     pub(super) fn take_syn(&mut self, sequence: Seq, window: u16, options: &Options, now: Instant) {
         self.rcv_nxt = sequence + 1;
-        self.rcv_edge = self.rcv_nxt;
+        self.rcv_edge = self.rcv_nxt + u32::from(self.syn_window());
         self.ack_sent = self.rcv_nxt;
         // The window of a SYN is never scaled (RFC 7323 §2.2).
         self.window = window.into();
@@ -120,6 +120,11 @@ impl<P: Lent> Tcb<P> {
         if self.timestamps.is_some() {
             self.mss -= TIMESTAMPS_BYTES as u32;
         }
+    }
+
+    /// Returns the window of our SYN, which is not scaled (RFC 7323 §2.2).
+    fn syn_window(&self) -> u16 {
+        self.rcv_limit.min(0xffff) as u16
     }
 
     /// Returns the options of our SYN.
@@ -158,12 +163,7 @@ impl<P: Lent> Tcb<P> {
         self.max = self.nxt;
         self.ack = AckOwed::None;
         self.arm_timeout(now);
-        // The window of a SYN is not scaled (RFC 7323 §2.2).
-        let window = self.rcv_limit.min(0xffff) as u16;
         let is_answer = self.state == State::SynReceived;
-        if is_answer {
-            self.rcv_edge = self.rcv_nxt + u32::from(window);
-        }
         let flags = if is_answer {
             Flags::SYN_ACK
         } else {
@@ -171,7 +171,7 @@ impl<P: Lent> Tcb<P> {
         };
         let acknowledged = if is_answer { self.rcv_nxt.0 } else { 0 };
         Departure {
-            window,
+            window: self.syn_window(),
             options: self.syn_options(link.mss_bytes, now),
             is_repeated: self.timed.is_none(),
             ..Departure::bare(flags, self.una.0, acknowledged)

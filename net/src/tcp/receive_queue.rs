@@ -8,7 +8,7 @@
 
 use super::seq::Seq;
 use crate::chunk::{Chunk, ChunkPool};
-use crate::limits::{OUT_OF_ORDER_CHUNKS, SACK_BLOCKS};
+use crate::limits::SACK_BLOCKS;
 use alloc::boxed::Box;
 use core::ops::Range;
 use heapless::Vec;
@@ -22,7 +22,7 @@ pub(crate) struct ReceiveQueue {
     unread: usize,
     /// Beyond a gap, ascending.
     beyond: Option<Box<Chunk>>,
-    beyond_chunks: u8,
+    beyond_chunks: u16,
     /// Where the segment that came last beyond the gap began (RFC 2018 §4: told first).
     latest: Seq,
 }
@@ -156,7 +156,7 @@ impl ReceiveQueue {
             if data.is_empty() {
                 return;
             }
-            if pool.is_low() || usize::from(self.beyond_chunks) == OUT_OF_ORDER_CHUNKS {
+            if pool.is_low() || self.beyond_chunks >= pool.beyond_gap_max {
                 pool.refused += data.len() as u64;
                 return;
             }
@@ -265,7 +265,7 @@ mod tests {
             (random >> 33) % bound
         };
         for round in 0..300 {
-            let mut pool = ChunkPool::new(64, 16);
+            let mut pool = ChunkPool::new(64, 16, 1024);
             let mut queue = ReceiveQueue::new();
             let base = Seq(u32::MAX - 100);
             let (mut next, mut read) = (base, List::new());
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn small_segments_share_a_chunk_and_an_empty_queue_holds_none() {
-        let mut pool = ChunkPool::new(4, 64);
+        let mut pool = ChunkPool::new(4, 64, 1024);
         let mut queue = ReceiveQueue::new();
         for at in 0..60 {
             assert_eq!(queue.append(&[at], &mut pool), 1);
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn the_run_that_grew_last_is_told_first() {
-        let mut pool = ChunkPool::new(64, 16);
+        let mut pool = ChunkPool::new(64, 16, 1024);
         let mut queue = ReceiveQueue::new();
         for start in [100, 200, 300, 400, 300] {
             queue.insert(Seq(start), &[0; 10], &mut pool);
@@ -335,7 +335,7 @@ mod tests {
 
     #[test]
     fn without_memory_nothing_is_kept_beyond_a_gap_and_what_is_in_order_is_cut() {
-        let mut pool = ChunkPool::new(4, 16);
+        let mut pool = ChunkPool::new(4, 16, 1024);
         let mut queue = ReceiveQueue::new();
         queue.insert(Seq(100), &[1; 64], &mut pool);
         assert_eq!(pool.free(), 0, "three quarters, and the last by one");

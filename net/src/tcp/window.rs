@@ -9,13 +9,18 @@ use crate::chunk::ChunkPool;
 
 impl<P: Lent> Tcb<P> {
     /// Opens the receive window as far as there is room, in steps worth telling, and never takes
-    /// back what was told (RFC 9293 §3.8.6.2.2).
+    /// back what was told (RFC 9293 §3.8.6.2.2). While memory is low every connection goes on with
+    /// two segments at a time.
     #[inline]
     pub(super) fn move_edge(&mut self, pool: &ChunkPool) {
-        let wanted = self.wanted_edge();
-        if wanted.beyond(self.rcv_edge) >= self.edge_step() && !pool.is_low() {
-            self.rcv_edge = wanted;
+        let mut wanted = self.wanted_edge();
+        if wanted.beyond(self.rcv_edge) < self.edge_step() {
+            return;
         }
+        if pool.is_low() {
+            wanted = wanted.min(self.rcv_nxt + 2 * self.mss);
+        }
+        self.rcv_edge = self.rcv_edge.max(wanted);
     }
 
     #[inline]
