@@ -105,7 +105,7 @@ enum Answer {
 }
 
 impl Admin {
-    /// Makes an admin port; it listens from the first [`run`](Self::run) on.
+    /// Makes an admin port; it listens from the first run on.
     pub fn new(config: AdminConfig, control: Arc<Control>) -> Self {
         Admin {
             config,
