@@ -65,7 +65,7 @@ fn assert_answers(appliance: &Appliance) {
         .unwrap();
     let refused = client.answer().unwrap();
     assert_eq!(refused.status, 405);
-    assert_eq!(refused.header("allow"), Some("GET, HEAD"));
+    assert_eq!(refused.header("allow"), Some("GET, HEAD, OPTIONS"));
 }
 
 #[test]
