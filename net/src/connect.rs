@@ -83,7 +83,10 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         slot.role = Role::Owned;
         slot.tcb.open_active(&opening);
         slot.attached = self.flows.insert(hash, key, index);
-        self.unresolved.push(index);
+        if !slot.unresolved {
+            slot.unresolved = true;
+            self.unresolved.push(index);
+        }
         self.output.counters.connects_begun += 1;
         self.mark_dirty(index);
         Ok(self.connections.id(index))
@@ -168,7 +171,9 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             } else if waits {
                 self.unresolved[kept] = index;
                 kept += 1;
+                continue;
             }
+            self.connections.slot(index).unresolved = false;
         }
         self.unresolved.truncate(kept);
     }
@@ -186,5 +191,31 @@ fn next_hop(own: Option<crate::Address>, remote: Ipv4Addr) -> Ipv4Addr {
     match own.gateway {
         Some(gateway) if !is_on_link => gateway,
         _ => remote,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Link, World};
+
+    #[test]
+    fn attempts_that_nobody_answers_take_no_memory_however_many_there_are() {
+        let link = Link::new();
+        let mut world = World::with(&link, World::config(4, 1024), link.nic(0));
+        let nobody = SocketAddrV4::new(Ipv4Addr::new(10, 7, 0, 77), 80);
+        for _ in 0..50 {
+            let id = world.stack.connect(nobody, world.now).unwrap();
+            world.turn();
+            world.stack.release(id).unwrap();
+            world.turn();
+        }
+        assert!(world.stack.unresolved.len() <= 4, "a place for each slot");
+        // An answer clears out what does not wait any more.
+        world.stack.learn(*nobody.ip(), [2; 6], world.now);
+        assert!(world.stack.unresolved.is_empty());
+        let id = world.stack.connect(nobody, world.now).unwrap();
+        assert_eq!(world.stack.unresolved.len(), 1, "listed again after that");
+        world.stack.release(id).unwrap();
     }
 }

@@ -56,6 +56,9 @@ pub(crate) struct Connection<P> {
     pub(crate) role: Role,
     /// The flow table leads here.
     pub(crate) attached: bool,
+    /// In the stack's list of connections whose station is asked for; says nothing about who has
+    /// the slot now.
+    pub(crate) unresolved: bool,
     /// In the stack's list of connections to dispatch.
     pub(crate) dirty: bool,
     /// In the stack's queue of connections with events.
@@ -82,6 +85,7 @@ impl<P: Lent> Connection<P> {
             peer: NO_STATION,
             role: Role::Free,
             attached: false,
+            unresolved: false,
             dirty: false,
             queued: false,
             pending: Pending::default(),

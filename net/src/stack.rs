@@ -116,7 +116,7 @@ pub struct Stack<N: Nic, P = Vec<u8>> {
     pub(crate) connections: Connections<P>,
     pub(crate) half_open: usize,
     pub(crate) neighbours: Neighbours,
-    /// Connections of ours whose station was not known when they began.
+    /// Connections of ours whose station was asked for when they began, each once.
     pub(crate) unresolved: Vec<u32>,
     /// Ports tried for connections of ours.
     pub(crate) ports_tried: u32,
