@@ -3,8 +3,8 @@
 
 use net::fabric::fabric;
 use net::stack::{CloseReason, ConnectError, ConnectionId, Event, Stack};
-use net::testing::frames::{ACK, RST, SYN, Tcp};
-use net::testing::{CLIENT_ADDRESS, CLIENT_MAC, Link, MemoryNic, STACK_ADDRESS, World};
+use net::testing::frames::{ACK, RST, SYN, Tcp, arp_reply};
+use net::testing::{CLIENT_ADDRESS, Link, MemoryNic, World};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -16,25 +16,13 @@ fn segments(link: &Link) -> Vec<Tcp> {
     let frames: Vec<_> = std::iter::from_fn(|| port.receive()).collect();
     let mut segments = Vec::new();
     for frame in frames {
-        if frame[12..14] == [8, 6] && frame[21] == 1 && frame[38..42] == CLIENT_ADDRESS.octets() {
-            port.send(&arp_reply(&frame));
+        if let Some(reply) = arp_reply(&frame) {
+            port.send(&reply);
         }
         segments.extend(Tcp::parse(&frame));
         port.recycle(frame);
     }
     segments
-}
-
-fn arp_reply(request: &[u8]) -> Vec<u8> {
-    let mut reply = request.to_vec();
-    reply[..6].copy_from_slice(&request[6..12]);
-    reply[6..12].copy_from_slice(&CLIENT_MAC);
-    reply[21] = 2;
-    reply[22..28].copy_from_slice(&CLIENT_MAC);
-    reply[28..32].copy_from_slice(&CLIENT_ADDRESS.octets());
-    reply[32..38].copy_from_slice(&request[6..12]);
-    reply[38..42].copy_from_slice(&STACK_ADDRESS.octets());
-    reply
 }
 
 fn begin(world: &mut World, link: &Link) -> (ConnectionId, Tcp) {

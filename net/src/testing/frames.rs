@@ -109,6 +109,23 @@ fn address(bytes: &[u8]) -> Ipv4Addr {
     Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3])
 }
 
+/// Returns the client's answer to a frame that asks by ARP for its address; `None` for all others.
+pub fn arp_reply(frame: &[u8]) -> Option<Vec<u8>> {
+    let is_request = frame.len() >= 42 && frame[12..14] == [8, 6] && frame[21] == 1;
+    if !is_request || frame[38..42] != CLIENT_ADDRESS.octets() {
+        return None;
+    }
+    let mut reply = frame.to_vec();
+    reply[..6].copy_from_slice(&frame[6..12]);
+    reply[6..12].copy_from_slice(&CLIENT_MAC);
+    reply[21] = 2;
+    reply[22..28].copy_from_slice(&CLIENT_MAC);
+    reply[28..32].copy_from_slice(&CLIENT_ADDRESS.octets());
+    reply[32..38].copy_from_slice(&frame[6..12]);
+    reply[38..42].copy_from_slice(&STACK_ADDRESS.octets());
+    Some(reply)
+}
+
 /// Fills in the checksum of a TCP segment.
 pub fn seal_tcp(tcp: &mut [u8], from: Ipv4Addr, to: Ipv4Addr) {
     tcp[16..18].copy_from_slice(&[0, 0]);

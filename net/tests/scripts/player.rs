@@ -4,7 +4,8 @@ use crate::script::{Line, Segment, Step, parse};
 use crate::wire::forget_what_is_not_expected;
 use kernel::Instant;
 use net::stack::{CloseReason, ConnectionId, Event, ListenerId, StackConfig};
-use net::testing::{CLIENT_ADDRESS, CLIENT_MAC, ClientPort, Link, STACK_ADDRESS, World};
+use net::testing::frames::arp_reply;
+use net::testing::{CLIENT_ADDRESS, ClientPort, Link, World};
 use std::collections::VecDeque;
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -120,7 +121,9 @@ impl Player {
             let is_busy = self.world.turn();
             while let Some(frame) = self.port.receive() {
                 if frame[12..14] == [8, 6] {
-                    self.answer_arp(&frame);
+                    if let Some(reply) = arp_reply(&frame) {
+                        self.port.send(&reply);
+                    }
                 } else if let Some(segment) = self.read(&frame) {
                     if std::env::var_os("SLUICE_SCRIPT").is_some() {
                         println!("{:?} {segment:?}", self.world.now);
@@ -265,20 +268,5 @@ impl Player {
         let event = Event::Closed(self.connection(), reason);
         let events = self.world.take_events();
         assert!(events.contains(&event), "{}: {events:?}", self.line);
-    }
-
-    fn answer_arp(&self, request: &[u8]) {
-        if request[21] != 1 || request[38..42] != CLIENT_ADDRESS.octets() {
-            return;
-        }
-        let mut reply = request.to_vec();
-        reply[..6].copy_from_slice(&request[6..12]);
-        reply[6..12].copy_from_slice(&CLIENT_MAC);
-        reply[21] = 2;
-        reply[22..28].copy_from_slice(&CLIENT_MAC);
-        reply[28..32].copy_from_slice(&CLIENT_ADDRESS.octets());
-        reply[32..38].copy_from_slice(&request[6..12]);
-        reply[38..42].copy_from_slice(&STACK_ADDRESS.octets());
-        self.port.send(&reply);
     }
 }
