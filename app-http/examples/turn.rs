@@ -78,6 +78,7 @@ fn core(wire: &OneFrame, connections: usize) -> Serving {
         chunks: 64,
         buffers: 4,
         buffer_bytes: 8192,
+        timers: 16,
     });
     let config = ServerConfig {
         unix_seconds_at_boot: 1_800_000_000,

@@ -253,7 +253,7 @@ impl Admin {
             Answer::Page(page) => (page.0, None),
             Answer::Metrics => (METRICS_HEAD, Some(Cursor::default())),
         };
-        let mut pieces = IoVec::from_iter([IoSlice::Static(bytes)]);
+        let mut pieces = IoVec::from_iter([IoSlice::from_static(bytes)]);
         self.write(channel, place, &mut pieces, cursor);
     }
 
@@ -274,7 +274,7 @@ impl Admin {
         let is_done = cursor.write(&self.config.metrics, |lines| {
             lines.len() <= buffer.spare() && buffer.append(lines) == lines.len()
         });
-        let mut pieces = IoVec::from_iter([IoSlice::Buffer(buffer)]);
+        let mut pieces = IoVec::from_iter([buffer]);
         self.write(channel, place, &mut pieces, (!is_done).then_some(cursor));
     }
 

@@ -4,13 +4,12 @@
 //! reference from the site. Upstream: [`request`](crate::request). Downstream: `Channel::writev`.
 
 use crate::limits::MAX_WRITE_BYTES;
-use crate::multipart::{Multipart, MultipartId, Multiparts};
+use crate::multipart::{MultipartId, Multiparts};
 use crate::range::ByteRange;
 use crate::refusal::OVERLOADED;
 use crate::request::{ConnectionLine, Content, Response};
-use core::fmt::Write;
 use kernel::Instant;
-use megapipe::channel::{Buffer, IoSlice, IoVec};
+use megapipe::channel::{Buffer, IoSlice, IoVec, Versions};
 use site::Variant;
 use site::date::{DATE_BYTES, http_date};
 
@@ -18,7 +17,19 @@ const OK: &[u8; 17] = b"HTTP/1.1 200 OK\r\n";
 const NOT_MODIFIED: &[u8; 27] = b"HTTP/1.1 304 Not Modified\r\n";
 const NAME: &[u8; 6] = b"Date: ";
 const DATE_LINE_BYTES: usize = NAME.len() + DATE_BYTES + 2;
-const _: () = assert!(NOT_MODIFIED.len() + DATE_LINE_BYTES <= IoSlice::INLINE_BYTES);
+const OK_BYTES: usize = OK.len() + DATE_LINE_BYTES;
+const LINES_BYTES: usize = OK_BYTES + NOT_MODIFIED.len() + DATE_LINE_BYTES;
+
+/// Dates that may be on their way at once, so seconds that the slowest answer may take; while more
+/// are, the date that is shown is not the latest.
+const DATES: usize = 128;
+
+/// Texts put together for single ranges that may be on their way at once; further ones are answered
+/// with 503.
+const TEXTS: usize = 256;
+
+/// Bytes of each: three numbers, of 15 digits at most for what fits into memory, and a field name.
+const TEXT_BYTES: usize = 72;
 
 /// Pieces that the longest response takes before what is left for further writes.
 const MOST_PIECES: usize = 8;
@@ -26,14 +37,14 @@ const _: () = assert!(MOST_PIECES <= megapipe::limits::WRITE_PIECES);
 
 /// The Date line of every response, written once a second (RFC 9110 §6.6.1), behind the status
 /// lines that most responses have.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct DateLine {
     /// Unix time at boot, in seconds.
     unix_seconds_at_boot: u64,
     /// The second after boot that the lines show.
     second: u64,
-    ok: [u8; OK.len() + DATE_LINE_BYTES],
-    not_modified: [u8; NOT_MODIFIED.len() + DATE_LINE_BYTES],
+    /// Behind 200, then behind 304.
+    lines: Versions,
 }
 
 impl DateLine {
@@ -42,8 +53,7 @@ impl DateLine {
         let mut date = DateLine {
             unix_seconds_at_boot,
             second: 0,
-            ok: [0; _],
-            not_modified: [0; _],
+            lines: Versions::new(DATES, LINES_BYTES),
         };
         date.write();
         date
@@ -67,13 +77,26 @@ impl DateLine {
 
     fn write(&mut self) {
         let date = http_date(self.unix_seconds());
-        write_lines(OK, &date, &mut self.ok);
-        write_lines(NOT_MODIFIED, &date, &mut self.not_modified);
+        self.lines.renew(|lines| {
+            let (ok, not_modified) = lines.split_at_mut(OK_BYTES);
+            write_lines(OK, &date, ok);
+            write_lines(NOT_MODIFIED, &date, not_modified);
+        });
     }
 
     /// Returns the line with its line end.
-    pub fn line(&self) -> &[u8] {
-        &self.ok[OK.len()..]
+    fn line(&self) -> IoSlice {
+        self.lines.piece(OK.len()..OK_BYTES)
+    }
+
+    #[inline(always)]
+    fn ok(&self) -> IoSlice {
+        self.lines.piece(0..OK_BYTES)
+    }
+
+    #[inline(always)]
+    fn not_modified(&self) -> IoSlice {
+        self.lines.piece(OK_BYTES..LINES_BYTES)
     }
 }
 
@@ -85,12 +108,24 @@ fn write_lines(status_line: &[u8], date: &[u8; DATE_BYTES], lines: &mut [u8]) {
 }
 
 /// Where an engine keeps what the pieces of one write cannot hold.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Room {
     /// A buffer for what has to be put together.
     pub spare: Option<Buffer>,
+    /// Short texts.
+    texts: Versions,
     /// Answers with several ranges.
     pub multiparts: Multiparts,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Room {
+            spare: None,
+            texts: Versions::new(TEXTS, TEXT_BYTES),
+            multiparts: Multiparts::default(),
+        }
+    }
 }
 
 /// What became of a response.
@@ -117,9 +152,9 @@ pub fn push_usual(
     if pieces.len() + 2 > pieces.capacity() {
         return None;
     }
-    add(pieces, copy(&date.ok));
+    add(pieces, date.ok());
     let (now, later) = rest.split_at(rest.len().min(MAX_WRITE_BYTES));
-    add(pieces, IoSlice::Static(now));
+    add(pieces, IoSlice::from_static(now));
     Some(later)
 }
 
@@ -163,37 +198,64 @@ fn push_unusual(
             behind,
         } => {
             let Some(buffer) = put_together(&mut room.spare, before, inserted) else {
-                push_start(response, OVERLOADED.status_line, date, pieces);
-                return push_body(OVERLOADED.rest, pieces);
+                return push_overloaded(response, date, pieces);
             };
             push_start(response, status_line, date, pieces);
-            add(pieces, IoSlice::Buffer(buffer));
+            add(pieces, buffer.into());
             push_body(behind, pieces)
         }
         Content::Part(variant, range) => {
+            let (first, last) = (range.first, range.end - 1);
+            let (bytes, length) = (range.bytes(), variant.body().len());
+            let text = room.texts.format(format_args!(
+                "{bytes}\r\nContent-Range: bytes {first}-{last}/{length}\r\n"
+            ));
+            let Some(text) = text else {
+                return push_overloaded(response, date, pieces);
+            };
             push_start(response, PARTIAL, date, pieces);
-            push_part(variant, *range, pieces)
+            push_part(variant, *range, text, pieces)
         }
         Content::Parts(variant, ranges) => {
-            let parts = Multipart::new(*variant, (*ranges).clone());
+            // There is room: it was asked for before the answer was made.
+            let Some(parts) = room.multiparts.begin(*variant, (*ranges).clone()) else {
+                return push_overloaded(response, date, pieces);
+            };
             push_start(response, PARTIAL, date, pieces);
             parts.push_fields(pieces);
-            // There is room: it was asked for before the answer was made.
             room.multiparts
                 .insert(parts)
                 .map_or(Pushed::Whole, Pushed::Parts)
         }
         Content::Unsatisfiable(variant) => {
-            push_start(response, UNSATISFIABLE, date, pieces);
             let bytes = variant.body().len();
-            add(
-                pieces,
-                inline(format_args!("Content-Range: bytes */{bytes}\r\n")),
-            );
-            add(pieces, IoSlice::Static(UNSATISFIABLE_REST));
+            let text = room
+                .texts
+                .format(format_args!("Content-Range: bytes */{bytes}\r\n"));
+            let Some(text) = text else {
+                return push_overloaded(response, date, pieces);
+            };
+            push_start(response, UNSATISFIABLE, date, pieces);
+            add(pieces, text);
+            add(pieces, IoSlice::from_static(UNSATISFIABLE_REST));
             Pushed::Whole
         }
     }
+}
+
+/// Adds the answer of a core that has no memory to put another one together.
+fn push_overloaded(
+    response: &Response<'static, '_>,
+    date: &DateLine,
+    pieces: &mut IoVec,
+) -> Pushed {
+    let status = OVERLOADED.status_line;
+    let response = Response {
+        status: 503,
+        ..response.clone()
+    };
+    push_start(&response, status, date, pieces);
+    push_body(OVERLOADED.rest, pieces)
 }
 
 const PARTIAL: &[u8] = b"HTTP/1.1 206 Partial Content\r\n";
@@ -215,17 +277,19 @@ fn push_start(
     pieces: &mut IoVec,
 ) {
     match response.status {
-        200 => add(pieces, copy(&date.ok)),
-        304 => add(pieces, copy(&date.not_modified)),
+        200 => add(pieces, date.ok()),
+        304 => add(pieces, date.not_modified()),
         _ => {
-            add(pieces, IoSlice::Static(status_line));
-            add(pieces, copy(date.line()));
+            add(pieces, IoSlice::from_static(status_line));
+            add(pieces, date.line());
         }
     }
     match response.connection {
         ConnectionLine::Absent => {}
-        ConnectionLine::KeepAlive => add(pieces, IoSlice::Static(b"Connection: keep-alive\r\n")),
-        ConnectionLine::Close => add(pieces, IoSlice::Static(b"Connection: close\r\n")),
+        ConnectionLine::KeepAlive => {
+            add(pieces, IoSlice::from_static(b"Connection: keep-alive\r\n"))
+        }
+        ConnectionLine::Close => add(pieces, IoSlice::from_static(b"Connection: close\r\n")),
     }
 }
 
@@ -233,7 +297,7 @@ fn push_start(
 #[inline(always)]
 pub(crate) fn push_body(rest: &'static [u8], pieces: &mut IoVec) -> Pushed {
     let (now, later) = rest.split_at(rest.len().min(MAX_WRITE_BYTES));
-    add(pieces, IoSlice::Static(now));
+    add(pieces, IoSlice::from_static(now));
     match later {
         [] => Pushed::Whole,
         _ => Pushed::Body(later),
@@ -241,20 +305,20 @@ pub(crate) fn push_body(rest: &'static [u8], pieces: &mut IoVec) -> Pushed {
 }
 
 /// Adds what follows Connection in an answer with one range.
-fn push_part(variant: &Variant<'static>, range: ByteRange, pieces: &mut IoVec) -> Pushed {
+fn push_part(
+    variant: &Variant<'static>,
+    range: ByteRange,
+    numbers: IoSlice,
+    pieces: &mut IoVec,
+) -> Pushed {
     let body = variant.body();
     let (first, end) = (range.first as usize, range.end as usize);
     add(
         pieces,
-        IoSlice::Static(b"Server: sluice\r\nContent-Length: "),
+        IoSlice::from_static(b"Server: sluice\r\nContent-Length: "),
     );
-    add(
-        pieces,
-        inline(format_args!("{}\r\nContent-Range: bytes ", range.bytes())),
-    );
-    let (last, length) = (range.end - 1, body.len());
-    add(pieces, inline(format_args!("{first}-{last}/{length}\r\n")));
-    add(pieces, IoSlice::Static(variant.fields_from_type()));
+    add(pieces, numbers);
+    add(pieces, IoSlice::from_static(variant.fields_from_type()));
     push_body(body.get(first..end).unwrap_or_default(), pieces)
 }
 
@@ -270,18 +334,4 @@ fn put_together(spare: &mut Option<Buffer>, first: &[u8], second: &[u8]) -> Opti
 pub(crate) fn add(pieces: &mut IoVec, piece: IoSlice) {
     let is_added = pieces.push(piece).is_ok();
     debug_assert!(is_added);
-}
-
-#[inline(always)]
-fn copy(bytes: &[u8]) -> IoSlice {
-    // They fit, by the assertion at the top.
-    IoSlice::Inline(heapless::Vec::from_slice(bytes).unwrap_or_default())
-}
-
-/// Formats a short piece. A range's three numbers have 15 digits at most, for what fits into memory.
-pub(crate) fn inline(text: core::fmt::Arguments<'_>) -> IoSlice {
-    let mut bytes = heapless::Vec::new();
-    let is_whole = bytes.write_fmt(text).is_ok();
-    debug_assert!(is_whole);
-    IoSlice::Inline(bytes)
 }

@@ -250,8 +250,11 @@ impl Server {
             Completion::Disconnect { cookie, .. } => {
                 self.end(channel, Slot::from_word(cookie.0));
             }
-            // This server never asks for another mask.
-            Completion::MaskChanged { .. } => {}
+            // This server asks for none of these.
+            Completion::MaskChanged { .. }
+            | Completion::Acknowledged { .. }
+            | Completion::Connect { .. }
+            | Completion::Timer { .. } => {}
             Completion::ListenFailed { error, .. } => {
                 log::error!("port {}: cannot listen: {error:?}", self.config.port);
                 self.listening = Listening::Refused;

@@ -2,7 +2,7 @@
 
 use alloc::{vec, vec::Vec};
 use megapipe::completion::Completion::{self, Accept, Disconnect, Read, Write};
-use megapipe::{Channel, Cookie, Handle, IoSlice, IoVec};
+use megapipe::{Channel, Cookie, Handle, IoVec};
 
 /// The connections of one core, by cookie.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Echo {
             }
             (Read { result: Ok(0), .. }, Some(conn)) => channel.disconnect(conn),
             (Read { buffer, .. }, Some(conn)) => {
-                let mut pieces = IoVec::from_iter(buffer.map(IoSlice::Buffer));
+                let mut pieces = IoVec::from_iter(buffer);
                 channel.writev(conn, &mut pieces)
             }
             (Write { .. }, Some(conn)) => channel.read(conn),

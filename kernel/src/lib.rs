@@ -8,7 +8,7 @@
 //! Upstream: the boot protocol and the devices. Downstream: `net`, and
 //! through it everything else. `kernel` calls nothing above it.
 //!
-//! Reading order: [`limits`], [`time`], [`cores`], [`processor`], [`mod@uncleared`]; between
+//! Reading order: [`limits`], [`time`], [`cores`], [`processor`], [`mod@uncleared`], [`lent`]; between
 //! cores: [`sync`], [`spsc`], [`wake`]; then what boot works with:
 //! [`physical_memory`], [`start_info`], [`frames`], [`page_tables`], [`acpi`], [`wall_clock`]; then
 //! `machine` itself (in the image), and [`virtio`].
@@ -24,6 +24,7 @@ pub mod acpi;
 mod block_moves;
 pub mod cores;
 pub mod frames;
+pub mod lent;
 pub mod limits;
 #[cfg(all(feature = "machine", not(test)))]
 pub mod machine;
@@ -42,6 +43,7 @@ pub mod wake;
 pub mod wall_clock;
 
 pub use cores::{CoreId, CoreMask};
+pub use lent::LentBytes;
 pub use processor::Processor;
 pub use time::Instant;
 pub use uncleared::uncleared;

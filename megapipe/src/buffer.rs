@@ -2,25 +2,26 @@
 //!
 //! A read hands out a chunk of the stack's own receive memory, without a copy; the channel has a
 //! few larger buffers beside it, for what does not fit one chunk. The application gives a
-//! [`Buffer`] back by dropping it, or by sending it as a piece of a write. Free lists are behind
-//! an `Rc`: one core, no atomics. Invariant: a buffer returns to where it came from, once.
+//! [`Buffer`] back by dropping it, or by sending it as a piece of a write. Invariant: a buffer returns to where it came from, once.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
-use alloc::vec::Vec;
-use core::cell::RefCell;
 use core::fmt;
-use net::chunk::Chunk;
+use net::chunk::{Chunk, ChunkList};
 
 /// Bytes in memory that returns to its owner when the buffer is dropped. Filled from the front.
 pub struct Buffer {
     /// `None` only inside `drop`.
     chunk: Option<Box<Chunk>>,
-    home: Rc<FreeList>,
+    home: Rc<ChunkList>,
 }
 
-/// Buffers of one owner that are free. The last one back is the first one out: it is in the cache.
-type FreeList = RefCell<Vec<Box<Chunk>>>;
+impl AsRef<[u8]> for Buffer {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        self.filled()
+    }
+}
 
 impl Buffer {
     /// Returns the bytes filled so far.
@@ -52,28 +53,13 @@ impl Buffer {
     pub fn append(&mut self, data: &[u8]) -> usize {
         self.chunk.as_mut().map_or(0, |chunk| chunk.append(data))
     }
-
-    /// Moves the filled bytes to the front and lends the room behind them.
-    pub(crate) fn room(&mut self) -> &mut [u8] {
-        match &mut self.chunk {
-            Some(chunk) => chunk.room(),
-            None => &mut [],
-        }
-    }
-
-    /// Counts the first `count` bytes of [`room`](Self::room) (at most all) as filled.
-    pub(crate) fn advance(&mut self, count: usize) {
-        if let Some(chunk) = &mut self.chunk {
-            chunk.advance(count);
-        }
-    }
 }
 
 impl Drop for Buffer {
     #[inline]
     fn drop(&mut self) {
         if let Some(chunk) = self.chunk.take() {
-            self.home.borrow_mut().push(chunk);
+            self.home.put(chunk);
         }
     }
 }
@@ -85,53 +71,79 @@ impl fmt::Debug for Buffer {
     }
 }
 
-/// Where the buffers of one channel return to.
-pub(crate) struct Home {
-    /// The channel's own buffers that are free.
-    own: Rc<FreeList>,
-    /// The stack's chunks, on their way back to it.
-    provided: Rc<FreeList>,
+/// Whose chunk it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The channel's.
+    Channel,
+    /// The stack's.
+    Stack,
 }
 
-impl Home {
-    /// Makes `count` buffers of `bytes` bytes each, and room for `provided` chunks of the stack.
-    pub(crate) fn new(count: usize, bytes: usize, provided: usize) -> Self {
-        let mut own = Vec::with_capacity(count);
-        own.extend(Chunk::several(count, bytes));
-        Home {
-            own: Rc::new(RefCell::new(own)),
-            provided: Rc::new(RefCell::new(Vec::with_capacity(provided))),
+/// Where the buffers of one channel return to.
+pub(crate) struct Buffers {
+    /// The channel's own buffers that are free.
+    own: Rc<ChunkList>,
+    /// The stack's chunks, on their way back to it.
+    provided: Rc<ChunkList>,
+}
+
+impl Buffers {
+    /// Makes `count` buffers of `bytes` bytes each.
+    pub(crate) fn new(count: usize, bytes: usize) -> Self {
+        let own = Rc::new(ChunkList::default());
+        Chunk::several(count, bytes).for_each(|chunk| own.put(chunk));
+        Buffers {
+            own,
+            provided: Rc::default(),
         }
     }
 
     /// Takes an empty buffer of the channel's own, `None` when all are out.
     pub(crate) fn take(&self) -> Option<Buffer> {
-        let mut chunk = self.own.borrow_mut().pop()?;
+        let mut chunk = self.own.take()?;
         chunk.clear();
-        Some(Buffer {
-            chunk: Some(chunk),
-            home: Rc::clone(&self.own),
-        })
+        Some(self.lend(chunk, Owner::Channel))
     }
 
-    /// Makes a buffer of a chunk of the stack.
+    /// Makes a buffer of a chunk.
     #[inline]
-    pub(crate) fn provide(&self, chunk: Box<Chunk>) -> Buffer {
+    pub(crate) fn lend(&self, chunk: Box<Chunk>, owner: Owner) -> Buffer {
+        let home = match owner {
+            Owner::Channel => &self.own,
+            Owner::Stack => &self.provided,
+        };
         Buffer {
             chunk: Some(chunk),
-            home: Rc::clone(&self.provided),
+            home: Rc::clone(home),
         }
+    }
+
+    /// Makes a chunk of a buffer again.
+    ///
+    /// # Errors
+    /// Gives the buffer back when it is another channel's.
+    pub(crate) fn unlend(&self, mut buffer: Buffer) -> Result<(Box<Chunk>, Owner), Buffer> {
+        let owner = if Rc::ptr_eq(&buffer.home, &self.own) {
+            Owner::Channel
+        } else if Rc::ptr_eq(&buffer.home, &self.provided) {
+            Owner::Stack
+        } else {
+            return Err(buffer);
+        };
+        let chunk = buffer.chunk.take();
+        chunk.map(|chunk| (chunk, owner)).ok_or(buffer)
     }
 
     /// Takes a chunk that is to go back to the stack.
     #[inline]
     pub(crate) fn returned(&self) -> Option<Box<Chunk>> {
-        self.provided.borrow_mut().pop()
+        self.provided.take()
     }
 
     /// Returns how many of the channel's own buffers are free.
     pub(crate) fn free(&self) -> usize {
-        self.own.borrow().len()
+        self.own.count()
     }
 }
 
@@ -141,7 +153,7 @@ mod tests {
 
     #[test]
     fn buffers_return_empty_to_where_they_came_from() {
-        let home = Home::new(2, 8, 1);
+        let home = Buffers::new(2, 8);
         let mut first = home.take().unwrap();
         assert_eq!(first.append(b"hello"), 5);
         let second = home.take().unwrap();
@@ -152,14 +164,14 @@ mod tests {
         drop(second);
         assert_eq!(home.free(), 2);
         let chunk = Chunk::several(1, 4).next().unwrap();
-        drop(home.provide(chunk));
+        drop(home.lend(chunk, Owner::Stack));
         assert_eq!(home.free(), 2);
         assert!(home.returned().is_some() && home.returned().is_none());
     }
 
     #[test]
     fn a_buffer_outlives_its_channel() {
-        let home = Home::new(1, 4, 0);
+        let home = Buffers::new(1, 4);
         let mut buffer = home.take().unwrap();
         drop(home);
         assert_eq!(buffer.append(b"abc"), 3);

@@ -9,20 +9,27 @@
 //! for all); nothing is told of a handle that was unregistered.
 
 pub use crate::buffer::Buffer;
-pub use crate::completion::{Completion, Cookie, IoError, Refused, SubmitError};
+pub use crate::completion::{Completion, ConnectFailure, Cookie, IoError, Refused, SubmitError};
 pub use crate::counters::ChannelCounters;
-pub use crate::lwsocket::{Handle, ListenHandle, Lwsocket};
+pub use crate::lwsocket::{ConnectHandle, Handle, ListenHandle, Lwsocket, TimerHandle};
+pub use crate::versions::{Version, Versions};
 pub use crate::writes::{IoSlice, IoVec};
 
-use crate::buffer::Home;
-use crate::handle_table::{HandleTable, Operation, Phase, Sending, Slot};
+use crate::accepting::AcceptedSocket;
+use crate::buffer::Buffers;
+use crate::connects::ConnectTable;
+use crate::handle_table::{HandleTable, NO_CONNECTION, Operation, Phase, Sending, Slot};
 use crate::limits;
-use crate::listener::{AcceptedSocket, Listener};
+use crate::listener::Listener;
 use crate::lwsocket::Orphans;
+use crate::reading::go_on_reading;
+use crate::receipts::Receipts;
 use crate::ring::Ring;
 use crate::submissions::{Command, Submissions};
+use crate::timed::TimerTable;
 use crate::writes::WriteTable;
 use alloc::rc::Rc;
+use core::num::NonZeroU32;
 use core::time::Duration;
 use kernel::Instant;
 
@@ -39,6 +46,8 @@ pub struct ChannelConfig {
     pub buffers: usize,
     /// Bytes of each of these.
     pub buffer_bytes: usize,
+    /// Timers that can be set at once.
+    pub timers: usize,
 }
 
 /// What is in use of a channel at a moment; all zero but the buffers when it is idle.
@@ -48,14 +57,14 @@ pub struct ChannelUse {
     pub lwsockets: usize,
     /// Registered handles.
     pub handles: usize,
-    /// Writes under way.
+    /// Writes under way, or done and not told.
     pub writes: usize,
     /// Buffers of the channel's own that are free.
     pub free_buffers: usize,
 }
 
 /// An entry of the completion ring.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ready {
     /// The handle at this index has results. Each index is in the ring at most once.
     Handle(u32),
@@ -63,6 +72,46 @@ pub(crate) enum Ready {
     Accept,
     /// There is something to tell of the listener at this index. Each is in the ring at most once.
     Listener(u8),
+    /// A connect is done. Each is in the ring at most once.
+    Connect(u16),
+    /// A timer is due. Each is in the ring at most once.
+    Timer(u32),
+}
+
+/// An entry of the completion ring in four bytes: a kind, which is not 0, below an index.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadyWord(NonZeroU32);
+
+/// Indices fit beside the kind.
+const _: () = assert!(net::limits::CONNECTIONS_MAX <= 1 << 29);
+
+impl From<Ready> for ReadyWord {
+    #[inline]
+    fn from(ready: Ready) -> Self {
+        let (kind, index) = match ready {
+            Ready::Handle(index) => (1, index),
+            Ready::Accept => (2, 0),
+            Ready::Listener(index) => (3, index.into()),
+            Ready::Connect(index) => (4, index.into()),
+            Ready::Timer(index) => (5, index),
+        };
+        ReadyWord(NonZeroU32::MIN.saturating_add(index << 3 | (kind - 1)))
+    }
+}
+
+impl From<ReadyWord> for Ready {
+    #[inline]
+    fn from(word: ReadyWord) -> Self {
+        let bits = word.0.get() - 1;
+        let index = bits >> 3;
+        match bits & 7 {
+            0 => Ready::Handle(index),
+            1 => Ready::Accept,
+            2 => Ready::Listener(index as u8),
+            3 => Ready::Connect(index as u16),
+            _ => Ready::Timer(index),
+        }
+    }
 }
 
 /// A channel: the submission ring, the completion ring, and the handles between them.
@@ -79,12 +128,15 @@ pub struct Channel {
     pub(crate) table: HandleTable,
     pub(crate) writes: WriteTable,
     pub(crate) commands: Submissions,
-    pub(crate) ready: Ring<Ready>,
+    pub(crate) ready: Ring<ReadyWord>,
     pub(crate) accepts: Ring<AcceptedSocket>,
     /// Connections wait in the stack because the accept ring was full.
     pub(crate) is_accept_blocked: bool,
     pub(crate) listeners: heapless::Vec<Listener, { limits::LISTENERS }>,
-    pub(crate) home: Home,
+    pub(crate) connects: ConnectTable,
+    pub(crate) timers: TimerTable,
+    pub(crate) receipts: Receipts,
+    pub(crate) buffers: Buffers,
     pub(crate) orphans: Rc<Orphans>,
     pub(crate) counters: ChannelCounters,
     pub(crate) handles: usize,
@@ -106,11 +158,20 @@ impl Channel {
             table: HandleTable::new(handles),
             writes: WriteTable::new(handles),
             commands: Submissions::new(config.batch),
-            ready: Ring::new(handles + limits::ACCEPTS_WAITING + limits::LISTENERS),
+            ready: Ring::new(
+                handles
+                    + limits::ACCEPTS_WAITING
+                    + limits::LISTENERS
+                    + limits::CONNECTS
+                    + config.timers,
+            ),
             accepts: Ring::new(limits::ACCEPTS_WAITING),
             is_accept_blocked: false,
             listeners: heapless::Vec::new(),
-            home: Home::new(config.buffers, config.buffer_bytes, config.chunks),
+            connects: ConnectTable::new(),
+            timers: TimerTable::new(config.timers),
+            receipts: Receipts::new(),
+            buffers: Buffers::new(config.buffers, config.buffer_bytes),
             orphans: Orphans::new(handles),
             counters: ChannelCounters::default(),
             handles,
@@ -126,12 +187,16 @@ impl Channel {
     pub fn register(&mut self, socket: Lwsocket, cookie: Cookie) -> Handle {
         let connection = socket.connection();
         let is_own = socket.is_of(&self.orphans);
+        let channel = self.table.tag();
         let slot = self
             .table
             .of(connection)
             .filter(|slot| is_own && slot.phase == Phase::Accepted);
         let Some(slot) = slot else {
-            return Handle(connection);
+            return Handle {
+                connection: NO_CONNECTION,
+                channel,
+            };
         };
         slot.phase = Phase::Registered;
         slot.cookie = cookie;
@@ -139,7 +204,7 @@ impl Channel {
         if slot.closed.is_some() {
             announce(slot, &mut self.ready);
         }
-        socket.into_handle()
+        socket.into_handle(channel)
     }
 
     /// Forgets the handle, cancels what is under way on it, and frees the lwsocket; the connection
@@ -150,105 +215,17 @@ impl Channel {
     /// [`SubmitError::UnknownHandle`], [`SubmitError::RingFull`].
     pub fn unregister(&mut self, handle: Handle) -> Result<(), SubmitError> {
         let slot = registered(&mut self.table, &mut self.counters, handle)?;
-        self.commands.push(Command::Release(handle.0))?;
-        if slot.write == Operation::UnderWay {
-            self.writes.remove(slot.pieces);
+        self.commands.push(Command::Release(handle.connection))?;
+        if slot.write != Operation::Idle {
+            self.writes.remove(slot.place);
+        }
+        if let Some(chunk) = slot.chunk.take() {
+            drop(self.buffers.lend(chunk, slot.chunk_owner));
         }
         self.counters.unregistered += 1;
         self.counters.completions_cancelled += slot.ready_count() as u64;
-        slot.begin(handle.0);
+        slot.begin(handle.connection);
         Ok(())
-    }
-
-    /// Reads what comes next (`mp_read`): the completion brings a buffer of the stack's, in which
-    /// the bytes lie already.
-    ///
-    /// # Errors
-    /// [`SubmitError`].
-    pub fn read(&mut self, handle: Handle) -> Result<(), SubmitError> {
-        self.begin_read(handle)?;
-        Ok(())
-    }
-
-    /// Reads into the spare room of `buffer`, behind what it holds already (`mp_read`).
-    ///
-    /// # Errors
-    /// [`SubmitError`], with the buffer.
-    pub fn read_into(&mut self, handle: Handle, buffer: Buffer) -> Result<(), Refused<Buffer>> {
-        let begun = if buffer.spare() == 0 {
-            Err(SubmitError::Empty)
-        } else {
-            self.begin_read(handle)
-        };
-        match begun {
-            Ok(slot) => {
-                slot.buffer = Some(buffer);
-                Ok(())
-            }
-            Err(error) => Err(Refused {
-                error,
-                payload: buffer,
-            }),
-        }
-    }
-
-    /// Checks a read and submits it.
-    #[inline]
-    fn begin_read(&mut self, handle: Handle) -> Result<&mut Slot, SubmitError> {
-        let slot = registered(&mut self.table, &mut self.counters, handle)?;
-        if slot.closed.is_some() {
-            return Err(SubmitError::BrokenPipe);
-        }
-        if slot.read != Operation::Idle {
-            return Err(SubmitError::Busy);
-        }
-        self.commands.push(Command::Read(handle))?;
-        slot.read = Operation::UnderWay;
-        Ok(slot)
-    }
-
-    /// Writes the pieces in order (`mp_write`, `mp_writev`) and takes them out of `pieces`.
-    /// Completes when all is in the send queue, not when it is acknowledged. Nothing is copied: the
-    /// pieces are sent from where they are, and dropped when they are acknowledged.
-    ///
-    /// # Errors
-    /// [`SubmitError`]; then the pieces stay where they are, unless they hold no bytes.
-    pub fn writev(&mut self, handle: Handle, pieces: &mut IoVec) -> Result<(), SubmitError> {
-        self.writev_with(handle, |place| core::mem::swap(place, pieces))
-    }
-
-    /// Writes like [`writev`](Self::writev) the pieces that `build` puts into an empty list: where
-    /// the write keeps them, so that they are not moved again.
-    ///
-    /// # Errors
-    /// [`SubmitError`]; `build` was not called unless it is [`SubmitError::Empty`], which says that
-    /// it made no bytes.
-    #[inline]
-    pub fn writev_with<R>(
-        &mut self,
-        handle: Handle,
-        build: impl FnOnce(&mut IoVec) -> R,
-    ) -> Result<R, SubmitError> {
-        let slot = registered(&mut self.table, &mut self.counters, handle)?;
-        if slot.sending != Sending::Open || slot.closed.is_some() {
-            return Err(SubmitError::BrokenPipe);
-        }
-        if slot.write != Operation::Idle {
-            return Err(SubmitError::Busy);
-        }
-        self.commands.check_room()?;
-        // There is a place per handle, and this handle has none: the table cannot be full.
-        let (id, pieces) = self.writes.begin().ok_or(SubmitError::RingFull)?;
-        let built = build(pieces);
-        if pieces.iter().all(|piece| piece.bytes().is_empty()) {
-            self.writes.remove(id);
-            return Err(SubmitError::Empty);
-        }
-        self.commands.push(Command::Write(handle))?;
-        slot.pieces = id;
-        slot.written = 0;
-        slot.write = Operation::UnderWay;
-        Ok(built)
     }
 
     /// Finishes sending after what is under way (`mp_disconnect`); reads go on until the peer
@@ -261,14 +238,14 @@ impl Channel {
         if slot.sending != Sending::Open || slot.closed.is_some() {
             return Err(SubmitError::BrokenPipe);
         }
-        self.commands.push(Command::Disconnect(handle))?;
+        self.commands.push(Command::Disconnect(handle.connection))?;
         slot.sending = Sending::Finishing;
         Ok(())
     }
 
     /// Takes an empty buffer of the channel's own, `None` when all are out.
     pub fn buffer(&mut self) -> Option<Buffer> {
-        self.home.take()
+        self.buffers.take()
     }
 
     /// Asks for the commands so far to be flushed now: the next [`dispatch`](Self::dispatch) says
@@ -286,13 +263,20 @@ impl Channel {
     pub fn dispatch(&mut self, timeout: Option<Duration>) -> Option<Completion> {
         if !self.commands.is_flush_wanted && !self.commands.is_batch_full() {
             while let Some(&ready) = self.ready.front() {
-                let completion = match ready {
-                    Ready::Handle(index) => self.next_of_handle(index as usize),
-                    other => self.next_of_listeners(other),
-                };
-                if let Some(completion) = completion {
-                    self.counters.completions += 1;
-                    return Some(completion);
+                match ready.into() {
+                    Ready::Handle(index) => {
+                        if self.has_completion(index as usize) {
+                            self.counters.completions += 1;
+                            return self.next_of_handle(index as usize);
+                        }
+                    }
+                    other => {
+                        let completion = self.next_of_others(other);
+                        if completion.is_some() {
+                            self.counters.completions += 1;
+                            return completion;
+                        }
+                    }
                 }
             }
         }
@@ -300,16 +284,68 @@ impl Channel {
         None
     }
 
-    /// Takes a completion of the handle at the front, which leaves the ring with its last one.
+    /// Returns whether the handle at the front has anything to tell; if not, it leaves the ring.
+    #[inline]
+    fn has_completion(&mut self, index: usize) -> bool {
+        let Some(slot) = self.table.at(index) else {
+            return false;
+        };
+        let has = slot.phase == Phase::Registered && slot.is_ready();
+        if !has {
+            slot.is_queued = false;
+            self.ready.pop();
+        }
+        has
+    }
+
+    /// Takes a completion of the handle at the front, which leaves the ring with its last one. Each
+    /// is made where it is returned to: it is not small.
     #[inline]
     fn next_of_handle(&mut self, index: usize) -> Option<Completion> {
         let slot = self.table.at(index)?;
-        let completion = slot.take_completion();
-        slot.is_queued = completion.is_some() && slot.is_ready();
-        if !slot.is_queued {
-            self.ready.pop();
+        let cookie = slot.cookie;
+        if slot.has_read_to_tell() {
+            let result = slot.take_read();
+            let buffers = &self.buffers;
+            let owner = slot.chunk_owner;
+            let buffer = slot.chunk.take().map(|chunk| buffers.lend(chunk, owner));
+            if slot.is_multishot {
+                go_on_reading(slot, result, &mut self.commands);
+            }
+            leave_if_done(slot, &mut self.ready);
+            return Some(Completion::Read {
+                cookie,
+                buffer,
+                result,
+            });
         }
+        if slot.has_write_to_tell() {
+            let result = slot.take_write(self.writes.pieces(slot.place).bytes());
+            self.writes.remove(slot.place);
+            leave_if_done(slot, &mut self.ready);
+            return Some(Completion::Write { cookie, result });
+        }
+        self.next_rare_of_handle(index)
+    }
+
+    #[cold]
+    fn next_rare_of_handle(&mut self, index: usize) -> Option<Completion> {
+        let slot = self.table.at(index)?;
+        let completion = slot.take_rare();
+        leave_if_done(slot, &mut self.ready);
         completion
+    }
+
+    /// Takes the completion at the front of the ring, which is not of a handle.
+    #[inline(never)]
+    fn next_of_others(&mut self, ready: Ready) -> Option<Completion> {
+        match ready {
+            Ready::Handle(_) => None,
+            Ready::Accept => self.next_accept(),
+            Ready::Listener(index) => self.next_of_listener(index),
+            Ready::Connect(index) => self.next_of_connect(index),
+            Ready::Timer(index) => self.next_of_timer(index),
+        }
     }
 
     /// Returns the counters, and what is in use at this moment.
@@ -320,6 +356,9 @@ impl Channel {
             handles_now: self.counters.registered - self.counters.unregistered,
             writes_now: self.writes.len() as u64,
             accepts_waiting_now: self.accepts.len() as u64,
+            connects_now: self.connects.in_use() as u64,
+            timers_now: self.timers.in_use() as u64,
+            receipts_now: self.receipts.count() as u64,
             ..self.counters
         }
     }
@@ -331,23 +370,33 @@ impl Channel {
             lwsockets,
             handles,
             writes: self.writes.len(),
-            free_buffers: self.home.free(),
+            free_buffers: self.buffers.free(),
         }
     }
 }
 
-/// Puts a registered handle into the completion ring, unless it is there.
+/// Takes the handle at the front out of the completion ring, if it has nothing more to tell.
 #[inline]
-pub(crate) fn announce(slot: &mut Slot, ready: &mut Ring<Ready>) {
+fn leave_if_done(slot: &mut Slot, ready: &mut Ring<ReadyWord>) {
+    if !slot.is_ready() {
+        slot.is_queued = false;
+        ready.pop();
+    }
+}
+
+/// Puts a registered handle into the completion ring, unless it is there or has nothing to tell.
+#[inline]
+pub(crate) fn announce(slot: &mut Slot, ready: &mut Ring<ReadyWord>) {
     if !slot.is_queued && slot.phase == Phase::Registered {
         let index = slot.connection.index() as u32;
-        slot.is_queued = ready.push(Ready::Handle(index)).is_ok();
+        let is_queued = ready.push(Ready::Handle(index).into()).is_ok();
+        slot.is_queued = is_queued;
     }
 }
 
 /// Returns the slot of a registered handle, counting stale ones.
 #[inline]
-fn registered<'table>(
+pub(crate) fn registered<'table>(
     table: &'table mut HandleTable,
     counters: &mut ChannelCounters,
     handle: Handle,

@@ -5,10 +5,12 @@
 
 use crate::writes::IoSlice;
 use alloc::boxed::Box;
-use kernel::CoreMask;
+use core::net::SocketAddrV4;
+use kernel::{CoreMask, Instant};
 use net::chunk::Chunk;
 use net::stack::{
-    Accepted, ConnectionError, ConnectionId, Event, ListenError, ListenerId, Loan, ReceiveError,
+    Accepted, ConnectError, ConnectionError, ConnectionId, Event, ListenError, ListenerId, Loan,
+    ReceiveError,
 };
 use net::{Nic, Stack};
 
@@ -24,6 +26,8 @@ pub(crate) trait Connections {
     fn change_mask(&mut self, listener: ListenerId, cores: CoreMask) -> Result<(), ListenError>;
     fn close_listener(&mut self, listener: ListenerId) -> Result<(), ListenError>;
     fn accept(&mut self, listener: ListenerId) -> Option<Accepted>;
+    fn connect(&mut self, remote: SocketAddrV4, now: Instant)
+    -> Result<ConnectionId, ConnectError>;
     fn take(&mut self, connection: ConnectionId) -> Result<Option<Box<Chunk>>, ReceiveError>;
     fn give_back(&mut self, chunk: Box<Chunk>);
     fn receive(
@@ -32,6 +36,7 @@ pub(crate) trait Connections {
         buf: &mut [u8],
     ) -> Result<Option<usize>, ConnectionError>;
     fn is_readable(&mut self, connection: ConnectionId) -> bool;
+    fn unread_bytes(&mut self, connection: ConnectionId) -> usize;
     fn lend(
         &mut self,
         connection: ConnectionId,
@@ -67,6 +72,14 @@ impl<N: Nic> Connections for Stack<N, IoSlice> {
         Stack::accept(self, listener)
     }
 
+    fn connect(
+        &mut self,
+        remote: SocketAddrV4,
+        now: Instant,
+    ) -> Result<ConnectionId, ConnectError> {
+        Stack::connect(self, remote, now)
+    }
+
     #[inline]
     fn take(&mut self, connection: ConnectionId) -> Result<Option<Box<Chunk>>, ReceiveError> {
         Stack::take(self, connection)
@@ -88,6 +101,10 @@ impl<N: Nic> Connections for Stack<N, IoSlice> {
     #[inline]
     fn is_readable(&mut self, connection: ConnectionId) -> bool {
         Stack::is_readable(self, connection)
+    }
+
+    fn unread_bytes(&mut self, connection: ConnectionId) -> usize {
+        Stack::unread_bytes(self, connection)
     }
 
     #[inline]

@@ -78,7 +78,7 @@ impl<N: Nic, A: Application> Core<N, A> {
     pub fn turn(&mut self, now: Instant) -> Turn {
         let frames = self.stack.handle_frames(now);
         self.stack.handle_timers(now);
-        let events = self.channel.collect(&mut self.stack);
+        let events = self.channel.collect(now, &mut self.stack);
         let mut rounds = 0;
         while rounds < limits::ROUNDS_PER_TURN && self.channel.wants_application(now) {
             self.channel.begin_run(now);
@@ -130,18 +130,23 @@ impl<N: Nic, A: Application> Core<N, A> {
             idle.saturating_add(1)
         };
         if *idle > policy.spin_turns {
-            self.sleep(processor, observer.deadline());
+            self.sleep(processor, observer.deadline(), now);
             *idle = policy.spin_turns;
         }
     }
 
     /// Sleeps until something happens, or until the earliest deadline.
-    fn sleep<P: Processor>(&mut self, processor: &P, observer_deadline: Option<Instant>) {
+    fn sleep<P: Processor>(
+        &mut self,
+        processor: &P,
+        observer_deadline: Option<Instant>,
+        now: Instant,
+    ) {
         processor.clear_wake();
         let has_frames = self.stack.arm();
         // What the last transmit may have led to (a connection given up, say).
-        let events = self.channel.collect(&mut self.stack);
-        if !has_frames && events == 0 {
+        let events = self.channel.collect(now, &mut self.stack);
+        if !has_frames && events == 0 && !self.channel.wants_application(now) {
             let deadlines = [
                 self.stack.next_deadline(),
                 self.channel.deadline(),

@@ -42,6 +42,14 @@ pub struct ChannelCounters {
     pub unregistered: u64,
     /// Listeners that the stack refused.
     pub listens_failed: u64,
+    /// Connects that led to a connection.
+    pub connected: u64,
+    /// Connects that came to nothing.
+    pub connects_failed: u64,
+    /// Timers told.
+    pub timers_told: u64,
+    /// Receipts told.
+    pub receipts_told: u64,
     /// Flushes by the number of their commands, in classes: how much batching there is.
     pub flush_sizes: [u64; BATCH_CLASSES],
     /// Runs of the application by the number of completions handed out in it, in classes.
@@ -52,6 +60,12 @@ pub struct ChannelCounters {
     pub writes_now: u64,
     /// Accepted connections that wait to be handed out.
     pub accepts_waiting_now: u64,
+    /// Connects asked for and not told.
+    pub connects_now: u64,
+    /// Timers set, or due and not told.
+    pub timers_now: u64,
+    /// Receipts given out and not told.
+    pub receipts_now: u64,
 }
 
 const FLUSH_NAMES: [&str; BATCH_CLASSES] = [
@@ -107,9 +121,16 @@ impl ChannelCounters {
             ("registered", self.registered),
             ("unregistered", self.unregistered),
             ("listens_failed", self.listens_failed),
+            ("connected", self.connected),
+            ("connects_failed", self.connects_failed),
+            ("timers_told", self.timers_told),
+            ("receipts_told", self.receipts_told),
             ("handles_now", self.handles_now),
             ("writes_now", self.writes_now),
             ("accepts_waiting_now", self.accepts_waiting_now),
+            ("connects_now", self.connects_now),
+            ("timers_now", self.timers_now),
+            ("receipts_now", self.receipts_now),
         ]
         .into_iter()
         .chain(FLUSH_NAMES.into_iter().zip(self.flush_sizes))

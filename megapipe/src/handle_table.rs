@@ -1,18 +1,20 @@
 //! The handle table: what the channel knows of each connection.
 //!
-//! One slot per connection of the stack, at the same index. A slot is at most
-//! [`IDLE_HANDLE_BYTES`](crate::limits::IDLE_HANDLE_BYTES) large, whatever is under way on it; only
-//! the pieces of a write live elsewhere. Results wait in the slot until they are dispatched.
+//! One slot per connection of the stack, at the same index. A slot with its places in the channel's
+//! lists takes at most [`IDLE_HANDLE_BYTES`](crate::limits::IDLE_HANDLE_BYTES), whatever is under
+//! way on it; only the pieces of a write live elsewhere. Results wait in the slot until they are
+//! dispatched.
 //!
 //! Invariants: at most one read and one write per slot; an id whose generation is not the slot's
 //! reaches nothing; `Disconnect` is the last thing told of a connection.
 
-use crate::buffer::Buffer;
+use crate::buffer::Owner;
 use crate::completion::{Completion, Cookie, IoError, SubmitError};
 use crate::limits;
-use crate::lwsocket::Handle;
+use crate::lwsocket::{ChannelTag, Handle};
 use crate::writes::WriteId;
 use alloc::boxed::Box;
+use net::chunk::Chunk;
 use net::stack::{CloseReason, ConnectionId};
 
 /// Whose a slot is.
@@ -21,6 +23,8 @@ pub(crate) enum Phase {
     /// Nobody's, or the accept queue's.
     #[default]
     Free,
+    /// A connect's, which its cookie names.
+    Connecting,
     /// A lwsocket's.
     Accepted,
     /// A handle's.
@@ -90,44 +94,51 @@ pub(crate) struct Slot {
     pub(crate) connection: ConnectionId,
     pub(crate) cookie: Cookie,
     /// The buffer of a read: of `read_into` while it is under way, of any read when it is done.
-    pub(crate) buffer: Option<Buffer>,
-    /// Bytes of the write so far, or of the write that is done.
-    pub(crate) written: usize,
+    pub(crate) chunk: Option<Box<Chunk>>,
     /// Bytes of the read that is done.
     pub(crate) read_bytes: u32,
-    /// The pieces of the write that is under way.
-    pub(crate) pieces: WriteId,
+    /// The place of the write, from its submission until it is told.
+    pub(crate) place: WriteId,
+    /// Receipts that have come back and are to be told.
+    pub(crate) receipts: u16,
     pub(crate) phase: Phase,
+    /// Whose `chunk` is.
+    pub(crate) chunk_owner: Owner,
     pub(crate) read: Operation,
     pub(crate) write: Operation,
     pub(crate) sending: Sending,
     /// How the connection ended.
     pub(crate) closed: Option<CloseReason>,
     /// `Disconnect` was told.
-    pub(crate) is_told: bool,
+    is_told: bool,
     /// The write was done before the read that is ready too.
-    pub(crate) is_write_first: bool,
+    is_write_first: bool,
     /// There may be something to receive.
     pub(crate) is_readable: bool,
     /// The slot is in the ready ring; says nothing about who has it.
     pub(crate) is_queued: bool,
+    /// The read goes on after each completion.
+    pub(crate) is_multishot: bool,
+    /// The connection is over, but what has come is to be read before that is told.
+    pub(crate) is_draining: bool,
 }
 
-const _: () = assert!(size_of::<Slot>() <= limits::IDLE_HANDLE_BYTES);
+const _: () = assert!(size_of::<Slot>() + limits::HANDLE_LISTS_BYTES <= limits::IDLE_HANDLE_BYTES);
 
 /// The connection of a slot that has had none.
-const NO_CONNECTION: ConnectionId = ConnectionId::new(u32::MAX, u32::MAX);
+pub(crate) const NO_CONNECTION: ConnectionId = ConnectionId::new(u32::MAX, u32::MAX);
 
 impl Slot {
     fn new(connection: ConnectionId) -> Self {
         Slot {
             connection,
             cookie: Cookie::default(),
-            buffer: None,
-            written: 0,
+            chunk: None,
             read_bytes: 0,
-            pieces: WriteId::default(),
+            place: WriteId::default(),
+            receipts: 0,
             phase: Phase::Free,
+            chunk_owner: Owner::Stack,
             read: Operation::Idle,
             write: Operation::Idle,
             sending: Sending::Open,
@@ -136,6 +147,8 @@ impl Slot {
             is_write_first: false,
             is_readable: false,
             is_queued: false,
+            is_multishot: false,
+            is_draining: false,
         }
     }
 
@@ -147,21 +160,28 @@ impl Slot {
         };
     }
 
+    /// Whether its end is to be told, once everything else has been.
+    #[inline]
+    fn has_end_to_tell(&self) -> bool {
+        self.closed.is_some() && !self.is_told && !self.is_draining
+    }
+
     /// Returns whether a completion is ready.
     #[inline]
     pub(crate) fn is_ready(&self) -> bool {
-        self.read.is_ready() || self.write.is_ready() || (self.closed.is_some() && !self.is_told)
+        self.read.is_ready() || self.write.is_ready() || self.receipts > 0 || self.has_end_to_tell()
     }
 
     /// Returns how many completions are ready.
     pub(crate) fn ready_count(&self) -> usize {
-        let disconnect = self.closed.is_some() && !self.is_told;
         usize::from(self.read.is_ready())
             + usize::from(self.write.is_ready())
-            + usize::from(disconnect)
+            + usize::from(self.receipts > 0)
+            + usize::from(self.has_end_to_tell())
     }
 
     /// Ends the read that is under way.
+    #[inline]
     pub(crate) fn finish_read(&mut self, result: Result<usize, IoError>) {
         self.is_write_first = self.write.is_ready();
         self.read = match result {
@@ -174,6 +194,7 @@ impl Slot {
     }
 
     /// Ends the write that is under way.
+    #[inline]
     pub(crate) fn finish_write(&mut self, result: Result<(), IoError>) {
         self.is_write_first = !self.read.is_ready();
         self.write = match result {
@@ -182,28 +203,42 @@ impl Slot {
         };
     }
 
-    /// Takes the next completion of a registered handle.
+    /// Whether a read is what is to be told next.
     #[inline]
-    pub(crate) fn take_completion(&mut self) -> Option<Completion> {
-        if self.phase != Phase::Registered {
+    pub(crate) fn has_read_to_tell(&self) -> bool {
+        self.read.is_ready() && !self.is_write_first
+    }
+
+    /// Takes the result of the read that is ready; its buffer is to be taken too.
+    #[inline]
+    pub(crate) fn take_read(&mut self) -> Result<usize, IoError> {
+        self.read.take(self.read_bytes as usize)
+    }
+
+    /// Whether a write is to be told, if no read is.
+    #[inline]
+    pub(crate) fn has_write_to_tell(&self) -> bool {
+        self.write.is_ready()
+    }
+
+    /// Takes the write that is ready, of so many bytes.
+    #[inline]
+    pub(crate) fn take_write(&mut self, bytes: usize) -> Result<usize, IoError> {
+        self.is_write_first = false;
+        self.write.take(bytes)
+    }
+
+    /// Takes what is to be told when neither read nor write is.
+    pub(crate) fn take_rare(&mut self) -> Option<Completion> {
+        let cookie = self.cookie;
+        if self.receipts > 0 {
+            let receipts = usize::from(core::mem::take(&mut self.receipts));
+            return Some(Completion::Acknowledged { cookie, receipts });
+        }
+        if !self.has_end_to_tell() {
             return None;
         }
-        let cookie = self.cookie;
-        if self.read.is_ready() && !self.is_write_first {
-            let result = self.read.take(self.read_bytes as usize);
-            let buffer = self.buffer.take();
-            return Some(Completion::Read {
-                cookie,
-                buffer,
-                result,
-            });
-        }
-        if self.write.is_ready() {
-            self.is_write_first = false;
-            let result = self.write.take(self.written);
-            return Some(Completion::Write { cookie, result });
-        }
-        let reason = self.closed.filter(|_| !self.is_told)?;
+        let reason = self.closed?;
         self.is_told = true;
         Some(Completion::Disconnect { cookie, reason })
     }
@@ -212,6 +247,7 @@ impl Slot {
 /// The slots of all connections.
 pub(crate) struct HandleTable {
     slots: Box<[Slot]>,
+    tag: ChannelTag,
 }
 
 impl HandleTable {
@@ -219,7 +255,14 @@ impl HandleTable {
     pub(crate) fn new(handles: usize) -> Self {
         HandleTable {
             slots: (0..handles).map(|_| Slot::new(NO_CONNECTION)).collect(),
+            tag: ChannelTag::next(),
         }
+    }
+
+    /// Returns what the handles of this channel are known by.
+    #[inline]
+    pub(crate) fn tag(&self) -> ChannelTag {
+        self.tag
     }
 
     /// Returns the slot at an index, whoever has it.
@@ -238,11 +281,12 @@ impl HandleTable {
     /// Returns the slot of a registered handle.
     ///
     /// # Errors
-    /// [`SubmitError::UnknownHandle`] when it is stale.
+    /// [`SubmitError::UnknownHandle`] when it is stale, or of another channel.
     #[inline]
     pub(crate) fn registered(&mut self, handle: Handle) -> Result<&mut Slot, SubmitError> {
-        self.of(handle.0)
-            .filter(|slot| slot.phase == Phase::Registered)
+        let is_own = handle.channel == self.tag;
+        self.of(handle.connection)
+            .filter(|slot| is_own && slot.phase == Phase::Registered)
             .ok_or(SubmitError::UnknownHandle)
     }
 

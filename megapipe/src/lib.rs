@@ -29,9 +29,7 @@
 //! The paper's ping-pong server:
 //!
 //! ```
-//! use kernel::{CoreMask, Instant};
-//! use megapipe::channel::{Completion, Cookie, Handle, IoSlice, IoVec};
-//! use megapipe::{Application, Channel};
+//! use megapipe::{Application, Channel, Completion, Cookie, CoreMask, Handle, Instant};
 //!
 //! const LISTENER: Cookie = Cookie(u64::MAX);
 //!
@@ -51,36 +49,34 @@
 //!     fn serve(&mut self, channel: &mut Channel) -> Result<(), megapipe::SubmitError> {
 //!         if !self.is_listening {
 //!             let listener = channel.listen(7, LISTENER, CoreMask::first(1))?;
-//!             channel.accept(listener, u32::MAX)?;
+//!             channel.accept_multishot(listener)?;
 //!             self.is_listening = true;
 //!         }
 //!         while let Some(completion) = channel.dispatch(None) {
-//!             match completion {
-//!                 Completion::Accept { socket, .. } => {
+//!             let handle = self.handles.get(completion.cookie().0 as usize).copied().flatten();
+//!             match (completion, handle) {
+//!                 (Completion::Accept { socket, .. }, _) => {
 //!                     let index = socket.index();
 //!                     let handle = channel.register(socket, Cookie(index as u64));
 //!                     self.handles[index] = Some(handle);
-//!                     channel.read(handle)?;
+//!                     // A command is refused when the connection is over: `Disconnect` says so.
+//!                     let _ = channel.read(handle);
 //!                 }
-//!                 Completion::Read { cookie, buffer: Some(bytes), .. } => {
-//!                     if let Some(handle) = self.handles[cookie.0 as usize] {
-//!                         let mut pieces = IoVec::from_iter([IoSlice::Buffer(bytes)]);
-//!                         let _ = channel.writev(handle, &mut pieces);
-//!                     }
+//!                 (Completion::Read { buffer: Some(bytes), .. }, Some(handle)) => {
+//!                     let _ = channel.write(handle, bytes);
 //!                 }
-//!                 Completion::Write { cookie, result: Ok(_) } => {
-//!                     if let Some(handle) = self.handles[cookie.0 as usize] {
-//!                         let _ = channel.read(handle);
-//!                     }
+//!                 (Completion::Write { .. }, Some(handle)) => {
+//!                     let _ = channel.read(handle);
 //!                 }
-//!                 Completion::Read { cookie, .. } | Completion::Disconnect { cookie, .. } => {
-//!                     if let Some(handle) = self.handles[cookie.0 as usize].take() {
-//!                         channel.unregister(handle)?;
-//!                     }
+//!                 // The peer has finished sending: so does this side.
+//!                 (Completion::Read { result: Ok(0), .. }, Some(handle)) => {
+//!                     let _ = channel.disconnect(handle);
 //!                 }
-//!                 Completion::Write { .. }
-//!                 | Completion::MaskChanged { .. }
-//!                 | Completion::ListenFailed { .. } => {}
+//!                 (Completion::Disconnect { cookie, .. }, Some(handle)) => {
+//!                     self.handles[cookie.0 as usize] = None;
+//!                     channel.unregister(handle)?;
+//!                 }
+//!                 _ => {}
 //!             }
 //!         }
 //!         Ok(())
@@ -88,10 +84,46 @@
 //! }
 //! ```
 //!
+//! # The paper's calls
+//!
+//! | paper (table 1) | here | what is different, and why |
+//! |---|---|---|
+//! | `mp_create` | [`Channel::create`] | takes all the memory it will ever use; the appliance makes one per core |
+//! | `mp_destroy` | drop | a channel is a value |
+//! | `mp_register`, of a listening socket | [`Channel::listen`] | socket, bind and listen in one: there is no other kind of socket |
+//! | `mp_register`, of a connection | [`Channel::register`] | takes the [`Lwsocket`] by value, so that it is registered once; cannot fail |
+//! | `cpu_mask` | [`CoreMask`] | disjoint masks of a port are enforced by the stack: [`Completion::ListenFailed`] says `CoreTaken` |
+//! | `mp_unregister` | [`Channel::unregister`], [`Channel::unregister_listener`] | cancels what is pending; also finishes the connection in the background |
+//! | `mp_accept`, `count` | [`Channel::accept`], [`Channel::accept_multishot`] | [`Completion::Accept`] brings one connection each, with the number still pending; `is_lwsocket` is always true |
+//! | `mp_read` | [`Channel::read`], [`Channel::read_into`], [`Channel::read_multishot`] | the buffer is the stack's own, so nothing is copied; or one that the channel lends |
+//! | `mp_write`, `mp_writev` | [`Channel::write`], [`Channel::writev`], [`Channel::writev_with`] | lends instead of copying; complete when the send queue has it, of any size; [`Channel::receipt`] tells when it is acknowledged |
+//! | `mp_disconnect` | [`Channel::disconnect`] | also waits for the write under way; [`Completion::Disconnect`] comes when both sides have finished |
+//! | `mp_dispatch`, `timeout` | [`Channel::dispatch`] | `None` means: back to the core, which waits at most `timeout` and calls again; an application never blocks |
+//! | flush | [`Channel::flush`] | also at the threshold ([`ChannelConfig::batch`], 32), and when nothing is pending |
+//! | convert | – | there are no descriptors to convert a lwsocket to |
+//! | – | [`Channel::connect`], [`Channel::timer`], [`Channel::change_mask`], `cancel_*` | left open by the paper |
+//!
+//! One command of a kind is under way on a handle at a time: a second read or write is refused with
+//! [`SubmitError::Busy`], and so the order of bytes is never in doubt. The results of the paper are
+//! [`IoError`] (reset, timed out, broken pipe), `Ok(0)` for a peer that has finished, and
+//! [`ConnectFailure::OutOfMemory`]; a read or write never runs out of memory, because all of it is
+//! taken at start-up, and what has none to go to is refused when it is submitted. What is wrong with
+//! a call is told at once by [`SubmitError`]; nothing panics.
+//!
+//! A channel stays on its core:
+//!
+//! ```compile_fail,E0277
+//! fn must_be_send<T: Send>() {}
+//! must_be_send::<megapipe::Channel>();
+//! ```
+//!
+//! `docs/megapipe.md` is a guide to writing an appliance, and a map from the paper to the files.
+//!
 //! Upstream: `net`, one stack per core. Downstream: the application (`app-http`). megapipe never
 //! sees a frame, and the application never sees a connection of the stack.
 //!
-//! Reading order: [`core`], [`channel`], [`completion`], [`lwsocket`], [`writes`], then `exchange`
+//! Reading order: [`core`], [`channel`], [`completion`], [`lwsocket`], [`buffer`], [`writes`] with
+//! [`versions`], then the calls (`listener`, `accepting`, `connects`, `reading`, `writing`, `timed`), `exchange`
 //! and `handle_table`, which are the inside; [`appliance`] boots all of it.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -101,11 +133,13 @@ extern crate std;
 
 extern crate alloc;
 
+mod accepting;
 pub mod appliance;
 pub mod buffer;
 pub mod channel;
 pub mod completion;
 mod connections;
+mod connects;
 pub mod core;
 pub mod counters;
 mod exchange;
@@ -114,18 +148,24 @@ pub mod idle;
 pub mod limits;
 mod listener;
 pub mod lwsocket;
+mod reading;
+mod receipts;
 mod ring;
 mod submissions;
 #[cfg(test)]
 mod tests;
+mod timed;
+pub mod versions;
 pub mod writes;
+mod writing;
 
 pub use crate::core::{Application, Core, CoreCounters, Turn};
 pub use buffer::Buffer;
 pub use channel::{Channel, ChannelConfig};
-pub use completion::{Completion, Cookie, IoError, Refused, SubmitError};
+pub use completion::{Completion, ConnectFailure, Cookie, IoError, Refused, SubmitError};
 pub use counters::ChannelCounters;
 pub use idle::{Every, IdlePolicy, Observer};
 pub use kernel::{CoreId, CoreMask, Instant};
-pub use lwsocket::{Handle, ListenHandle, Lwsocket};
+pub use lwsocket::{ConnectHandle, Handle, ListenHandle, Lwsocket, TimerHandle};
+pub use versions::Versions;
 pub use writes::{IoSlice, IoVec};

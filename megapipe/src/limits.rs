@@ -1,7 +1,7 @@
 //! Bounds of the channel, with units and the arithmetic between them.
 //!
 //! What is sized by [`ChannelConfig`](crate::channel::ChannelConfig) rather than here: handles and
-//! their ready ring (`handles` places: a handle is in it at most once), writes under way
+//! their ready ring (`handles` places: a handle is in it at most once), timers (`timers`), writes under way
 //! (`handles`: one per handle), the submission ring (`batch` +
 //! [`Channel::COMMANDS_PER_COMPLETION`](crate::Channel::COMMANDS_PER_COMPLETION)), buffers
 //! (`buffers`).
@@ -22,8 +22,11 @@ pub const ACCEPTS_WAITING: usize = 128;
 /// Pieces of one `writev`.
 pub const WRITE_PIECES: usize = 8;
 
-/// Bytes of an inline piece.
-pub const INLINE_BYTES: usize = 64;
+/// Connects of a channel that were asked for and not told.
+pub const CONNECTS: usize = 256;
+
+/// Receipts of a channel that were given out and not told.
+pub const RECEIPTS: usize = 256;
 
 /// Commands that are sure to fit while one completion is being handled.
 pub const COMMANDS_PER_COMPLETION: usize = 4;
@@ -32,10 +35,15 @@ pub const COMMANDS_PER_COMPLETION: usize = 4;
 /// always has one more request waiting cannot keep the core from its transmit queue.
 pub const ROUNDS_PER_TURN: usize = 16;
 
-/// Bytes of one handle while nothing is under way on it.
+/// Bytes of one handle while nothing is under way on it: its slot, and its place in each of the
+/// lists that have one for every handle.
 pub const IDLE_HANDLE_BYTES: usize = 64;
+
+/// Bytes of these lists for each handle: the completion ring, whose places are a power of two, the
+/// lwsockets that were dropped, the free places of writes.
+pub(crate) const HANDLE_LISTS_BYTES: usize = 2 * 4 + 4 + 4;
 
 const _: () = assert!(LISTENERS <= u8::MAX as usize);
 const _: () = assert!(ACCEPTS_WAITING >= DEFAULT_BATCH_COMMANDS);
-const _: () = assert!(INLINE_BYTES <= u8::MAX as usize);
+const _: () = assert!(CONNECTS <= u16::MAX as usize && RECEIPTS <= u16::MAX as usize);
 const _: () = assert!(ROUNDS_PER_TURN > 0);

@@ -1,18 +1,13 @@
-//! Listeners of a channel and the connections they have accepted: the calls `listen`, `accept`,
-//! `change_mask` and `unregister_listener`, and what comes of them on the stack's side.
+//! Listeners of a channel: the calls `listen`, `change_mask` and `unregister_listener`, and what
+//! comes of them on the stack's side. What they accept is in `accepting`.
 //!
-//! Credit that the application gave with `accept` is spent on connections of the stack's accept
-//! queue. Accepted ones wait in a bounded ring for dispatch; when it is full, the rest waits in the
-//! stack, where the backlog bounds it. A place of the table is used again when its listener is
+//! Upstream: the stack. Downstream: the completion ring. A place of the table is used again when its listener is
 //! unregistered; its generation makes the old handle a stale one.
 
 use crate::channel::{Channel, Completion, Cookie, ListenHandle, Ready, SubmitError};
 use crate::connections::Connections;
-use crate::handle_table::Phase;
 use crate::limits;
-use crate::lwsocket::Lwsocket;
 use crate::submissions::Command;
-use core::net::SocketAddr;
 use kernel::CoreMask;
 use net::stack::{ListenError, ListenerId};
 
@@ -37,11 +32,11 @@ pub(crate) enum Listening {
 pub(crate) struct Listener {
     port: u16,
     cores: CoreMask,
-    cookie: Cookie,
-    generation: u32,
-    /// Connections that the application has asked for and not got.
-    credit: u32,
-    state: Listening,
+    pub(crate) cookie: Cookie,
+    pub(crate) generation: u32,
+    /// Connections that the application has asked for and not got, or `ENDLESS`.
+    pub(crate) credit: u32,
+    pub(crate) state: Listening,
     mask: MaskChange,
     /// In the completion ring.
     is_queued: bool,
@@ -55,14 +50,6 @@ enum MaskChange {
     Asked(CoreMask),
     /// To be told.
     Done(Result<(), ListenError>),
-}
-
-/// An accepted connection on its way to the application.
-pub(crate) struct AcceptedSocket {
-    listener: ListenHandle,
-    socket: Lwsocket,
-    peer: SocketAddr,
-    pending: usize,
 }
 
 impl Listener {
@@ -139,6 +126,7 @@ impl Channel {
         let handle = ListenHandle {
             index: index as u8,
             generation: listener.generation,
+            channel: self.table.tag(),
         };
         match self.listeners.get_mut(index) {
             Some(place) => *place = listener,
@@ -148,22 +136,6 @@ impl Channel {
                 .map_err(|_| SubmitError::TooManyListeners)?,
         }
         Ok(handle)
-    }
-
-    /// Asks for `count` connections (`mp_accept`); adds to what was asked before. As many
-    /// completions come, one per connection.
-    ///
-    /// # Errors
-    /// [`SubmitError::Empty`] for 0, [`SubmitError::RingFull`], [`SubmitError::UnknownHandle`].
-    pub fn accept(&mut self, listener: ListenHandle, count: u32) -> Result<(), SubmitError> {
-        if count == 0 {
-            return Err(SubmitError::Empty);
-        }
-        self.live(listener)?;
-        self.commands.push(Command::Accept(listener.index))?;
-        let entry = self.live(listener)?;
-        entry.credit = entry.credit.saturating_add(count);
-        Ok(())
     }
 
     /// Changes the cores whose new connections the listener gets; connections that have begun stay
@@ -210,47 +182,20 @@ impl Channel {
     }
 
     /// Returns the listener of a handle, counting stale ones.
-    fn live(&mut self, handle: ListenHandle) -> Result<&mut Listener, SubmitError> {
+    pub(crate) fn live(&mut self, handle: ListenHandle) -> Result<&mut Listener, SubmitError> {
+        let is_own = handle.channel == self.table.tag();
         let place = self.listeners.get_mut(usize::from(handle.index));
-        let live = place.filter(|place| place.is_live() && place.generation == handle.generation);
+        let live = place
+            .filter(|place| is_own && place.is_live() && place.generation == handle.generation);
         if live.is_none() {
             self.counters.commands_refused_stale += 1;
         }
         live.ok_or(SubmitError::UnknownHandle)
     }
 
-    /// Takes the completion at the front of the ring, which is not of a handle.
-    #[inline(never)]
-    pub(crate) fn next_of_listeners(&mut self, ready: Ready) -> Option<Completion> {
-        match ready {
-            Ready::Handle(_) => None,
-            Ready::Accept => self.next_accept(),
-            Ready::Listener(index) => self.next_of_listener(index),
-        }
-    }
-
-    /// Takes the accept completion at the front of the ring; one of a listener that is gone goes
-    /// with it, and its connection is given back at the next flush.
-    fn next_accept(&mut self) -> Option<Completion> {
-        self.ready.pop();
-        let accepted = self.accepts.pop()?;
-        let place = self.listeners.get(usize::from(accepted.listener.index));
-        let is_its = |place: &&Listener| place.generation == accepted.listener.generation;
-        let Some(listener) = place.filter(is_its) else {
-            self.counters.completions_cancelled += 1;
-            return None;
-        };
-        Some(Completion::Accept {
-            cookie: listener.cookie,
-            socket: accepted.socket,
-            peer: accepted.peer,
-            pending: accepted.pending,
-        })
-    }
-
     /// Takes what is to be told of the listener at the front of the ring, which leaves it with the
     /// last.
-    fn next_of_listener(&mut self, index: u8) -> Option<Completion> {
+    pub(crate) fn next_of_listener(&mut self, index: u8) -> Option<Completion> {
         let listener = self.listeners.get_mut(usize::from(index))?;
         let news = listener.has_news().then(|| listener.take_news()).flatten();
         listener.is_queued = listener.has_news();
@@ -326,61 +271,7 @@ impl Channel {
         if let Some(listener) = self.listeners.get_mut(usize::from(index))
             && !listener.is_queued
         {
-            listener.is_queued = self.ready.push(Ready::Listener(index)).is_ok();
-        }
-    }
-
-    /// Spends a listener's credit while connections wait and the accept ring has room.
-    pub(crate) fn take_connections(&mut self, index: u8, stack: &mut impl Connections) {
-        let Some(listener) = self.listeners.get_mut(usize::from(index)) else {
-            return;
-        };
-        let Listening::Open(id) = listener.state else {
-            return;
-        };
-        while listener.credit > 0 {
-            if self.accepts.is_full() {
-                self.is_accept_blocked = true;
-                return;
-            }
-            let Some(accepted) = stack.accept(id) else {
-                return;
-            };
-            let Some(slot) = self.table.at(accepted.connection.index()) else {
-                // More connections than handles: a wrong configuration, not a leak.
-                let _ = stack.release(accepted.connection);
-                continue;
-            };
-            // It may have ended while it was waiting in the stack's accept queue.
-            let is_same = slot.connection == accepted.connection;
-            let closed = slot.closed.filter(|_| is_same);
-            slot.begin(accepted.connection);
-            slot.phase = Phase::Accepted;
-            slot.closed = closed;
-            slot.is_readable = true;
-            listener.credit -= 1;
-            self.counters.accepted += 1;
-            let socket = AcceptedSocket {
-                listener: ListenHandle {
-                    index,
-                    generation: listener.generation,
-                },
-                socket: Lwsocket::new(accepted.connection, &self.orphans),
-                peer: accepted.peer,
-                pending: accepted.pending,
-            };
-            // Room was seen above, and the completion ring has as much for them.
-            let _ = self.accepts.push(socket);
-            let _ = self.ready.push(Ready::Accept);
-        }
-    }
-
-    /// Takes the connections that had to wait in the stack because the accept ring was full.
-    pub(crate) fn refill_accepts(&mut self, stack: &mut impl Connections) {
-        if core::mem::take(&mut self.is_accept_blocked) {
-            for index in 0..self.listeners.len() as u8 {
-                self.take_connections(index, stack);
-            }
+            listener.is_queued = self.ready.push(Ready::Listener(index).into()).is_ok();
         }
     }
 }

@@ -1,14 +1,16 @@
-//! Lightweight sockets and handles: the two names of a connection inside one channel.
+//! Lightweight sockets and handles: the two names of a connection inside one channel, and the handles
+//! of listeners, timers and connects.
 //!
 //! A lwsocket is what `accept` yields; registering it makes it a handle. Both are an index and a
 //! generation, straight to the connection's place in the handle table: no file object, no
-//! lowest-free rule, no table shared between cores. Upstream: the channel. Downstream: the
-//! application.
+//! lowest-free rule, no table shared between cores. A stale handle and one of another channel are
+//! refused. Upstream: the channel. Downstream: the application.
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::fmt;
+use core::sync::atomic::{AtomicU32, Ordering};
 use net::stack::ConnectionId;
 
 /// A lightweight socket: an accepted connection that is not registered yet.
@@ -48,16 +50,20 @@ impl Lwsocket {
     }
 
     /// Ends the socket's own care for its connection.
-    pub(crate) fn into_handle(mut self) -> Handle {
+    pub(crate) fn into_handle(mut self, channel: ChannelTag) -> Handle {
         self.orphans = None;
-        Handle(self.connection)
+        Handle {
+            connection: self.connection,
+            channel,
+        }
     }
 }
 
 impl Drop for Lwsocket {
     fn drop(&mut self) {
         if let Some(orphans) = &self.orphans {
-            orphans.ids.borrow_mut().push(self.connection);
+            let place = self.connection.index() as u32;
+            orphans.places.borrow_mut().push(place);
         }
     }
 }
@@ -70,33 +76,51 @@ impl fmt::Debug for Lwsocket {
 
 /// Connections whose lwsocket was dropped unregistered, until the next flush.
 pub(crate) struct Orphans {
-    ids: RefCell<Vec<ConnectionId>>,
+    /// By their place: a place has at most one lwsocket, and is not used again before.
+    places: RefCell<Vec<u32>>,
 }
 
 impl Orphans {
-    /// Takes room for `handles` ids: a connection has at most one lwsocket.
+    /// Takes room for `handles` of them.
     pub(crate) fn new(handles: usize) -> Rc<Self> {
         Rc::new(Orphans {
-            ids: RefCell::new(Vec::with_capacity(handles)),
+            places: RefCell::new(Vec::with_capacity(handles)),
         })
     }
 
     /// Takes one of them.
-    pub(crate) fn pop(&self) -> Option<ConnectionId> {
-        self.ids.borrow_mut().pop()
+    #[inline]
+    pub(crate) fn pop(&self) -> Option<u32> {
+        self.places.borrow_mut().pop()
+    }
+}
+
+/// What tells the handles of one channel from those of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ChannelTag(u32);
+
+impl ChannelTag {
+    /// Returns one that no other channel has.
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        ChannelTag(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
 /// A registered lwsocket: index and generation inside one channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Handle(pub(crate) ConnectionId);
+pub struct Handle {
+    pub(crate) connection: ConnectionId,
+    pub(crate) channel: ChannelTag,
+}
 
 impl Handle {
     /// Returns the place in the channel, below
     /// [`ChannelConfig::handles`](crate::channel::ChannelConfig::handles). Used again after
     /// `unregister`, by another handle.
+    #[inline]
     pub fn index(self) -> usize {
-        self.0.index()
+        self.connection.index()
     }
 }
 
@@ -105,4 +129,21 @@ impl Handle {
 pub struct ListenHandle {
     pub(crate) index: u8,
     pub(crate) generation: u32,
+    pub(crate) channel: ChannelTag,
+}
+
+/// A timer that was set: index and generation inside one channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TimerHandle {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+    pub(crate) channel: ChannelTag,
+}
+
+/// A connect under way: index and generation inside one channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectHandle {
+    pub(crate) index: u16,
+    pub(crate) generation: u32,
+    pub(crate) channel: ChannelTag,
 }

@@ -6,7 +6,6 @@
 
 use crate::completion::SubmitError;
 use crate::limits;
-use crate::lwsocket::Handle;
 use crate::ring::Ring;
 use net::stack::ConnectionId;
 
@@ -18,9 +17,10 @@ pub(crate) enum Command {
     Accept(u8),
     ChangeMask(u8),
     Unlisten(u8),
-    Read(Handle),
-    Write(Handle),
-    Disconnect(Handle),
+    Connect(u16),
+    Read(ConnectionId),
+    Write(ConnectionId),
+    Disconnect(ConnectionId),
     /// Gives a connection back whose handle is gone already.
     Release(ConnectionId),
 }

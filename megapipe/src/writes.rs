@@ -8,91 +8,193 @@
 
 use crate::buffer::Buffer;
 use crate::limits;
+use alloc::rc::Rc;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
+use kernel::LentBytes;
 use net::Lent;
 
-/// One piece of a write. Channel and stack hold it until the peer has acknowledged its last byte.
-#[derive(Debug)]
-pub enum IoSlice {
-    /// Memory that outlives everything, such as the packed site: sent by reference.
-    Static(&'static [u8]),
-    /// A buffer, which returns to its owner when the peer has acknowledged it.
-    Buffer(Buffer),
-    /// A few bytes carried in the command itself.
-    Inline(heapless::Vec<u8, { IoSlice::INLINE_BYTES }>),
-}
+/// One piece of a write: bytes, with whoever is to get them back. Channel and stack hold it until
+/// the peer has acknowledged its last byte, or the connection broke.
+///
+/// A [`Buffer`], an `Rc<[u8]>` and an `Arc<[u8]>` become one with `into()`. Nothing is copied into a
+/// piece: it moves as five words, and the stack sends from where the bytes are.
+#[derive(Debug, Default)]
+pub struct IoSlice(LentBytes);
 
 impl IoSlice {
-    /// Largest `Inline` piece, in bytes.
-    pub const INLINE_BYTES: usize = limits::INLINE_BYTES;
+    /// Lends memory that outlives everything, such as the packed site.
+    #[inline]
+    pub const fn from_static(bytes: &'static [u8]) -> Self {
+        IoSlice(LentBytes::from_static(bytes))
+    }
+
+    /// Lends a part of what an owner of two words or less keeps in place, such as an `Rc` or an
+    /// `Arc`; it is dropped afterwards. `None` when it does not have that part.
+    ///
+    /// # Panics
+    /// When the bytes lie in the owner itself.
+    #[inline]
+    pub fn from_part<O: AsRef<[u8]> + 'static>(owner: O, part: Range<usize>) -> Option<Self> {
+        LentBytes::from_part(owner, part).map(IoSlice)
+    }
+
+    pub(crate) fn from_lent(lent: LentBytes) -> Self {
+        IoSlice(lent)
+    }
 
     /// Returns the bytes of the piece.
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
-        match self {
-            IoSlice::Static(bytes) => bytes,
-            IoSlice::Buffer(buffer) => buffer.filled(),
-            IoSlice::Inline(bytes) => bytes,
-        }
+        self.0.bytes()
     }
 }
 
-impl Default for IoSlice {
-    /// No bytes.
-    fn default() -> Self {
-        IoSlice::Static(&[])
+impl From<&'static [u8]> for IoSlice {
+    #[inline]
+    fn from(bytes: &'static [u8]) -> Self {
+        IoSlice::from_static(bytes)
+    }
+}
+
+impl From<Buffer> for IoSlice {
+    #[inline]
+    fn from(buffer: Buffer) -> Self {
+        IoSlice(LentBytes::from_owner(buffer))
+    }
+}
+
+impl From<Rc<[u8]>> for IoSlice {
+    fn from(memory: Rc<[u8]>) -> Self {
+        IoSlice(LentBytes::from_owner(memory))
+    }
+}
+
+impl From<Arc<[u8]>> for IoSlice {
+    fn from(memory: Arc<[u8]>) -> Self {
+        IoSlice(LentBytes::from_owner(memory))
     }
 }
 
 impl Lent for IoSlice {
     #[inline]
     fn bytes(&self) -> &[u8] {
-        IoSlice::bytes(self)
+        self.0.bytes()
     }
 
     #[inline]
     fn lasting(&self) -> Option<&'static [u8]> {
-        match self {
-            IoSlice::Static(bytes) => Some(bytes),
-            IoSlice::Buffer(_) | IoSlice::Inline(_) => None,
-        }
+        self.0.lasting()
     }
 }
 
 /// The pieces of one `writev`, sent in order.
-pub type IoVec = heapless::Vec<IoSlice, { limits::WRITE_PIECES }>;
+#[derive(Debug, Default)]
+pub struct IoVec {
+    /// Those from `taken` to `len` are there; the others have no bytes.
+    pieces: [IoSlice; limits::WRITE_PIECES],
+    len: usize,
+    taken: usize,
+    bytes: usize,
+}
+
+impl IoVec {
+    /// Makes an empty list.
+    pub const fn new() -> Self {
+        IoVec {
+            pieces: [const { IoSlice::from_static(&[]) }; limits::WRITE_PIECES],
+            len: 0,
+            taken: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Appends a piece.
+    ///
+    /// # Errors
+    /// Gives the piece back when there are [`WRITE_PIECES`](limits::WRITE_PIECES).
+    #[inline]
+    pub fn push(&mut self, piece: impl Into<IoSlice>) -> Result<(), IoSlice> {
+        let piece = piece.into();
+        let Some(place) = self.pieces.get_mut(self.len) else {
+            return Err(piece);
+        };
+        self.bytes += piece.bytes().len();
+        *place = piece;
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Returns how many pieces there are.
+    #[inline]
+    pub const fn len(&self) -> usize {
+        self.len - self.taken
+    }
+
+    /// Returns how many pieces there can be.
+    #[inline]
+    pub const fn capacity(&self) -> usize {
+        limits::WRITE_PIECES
+    }
+
+    /// Returns whether there is no piece.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.len == self.taken
+    }
+
+    /// Returns the bytes of all pieces.
+    #[inline]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Looks at the pieces in order.
+    pub fn iter(&self) -> core::slice::Iter<'_, IoSlice> {
+        self.pieces[self.taken..self.len].iter()
+    }
+
+    /// Drops all pieces.
+    #[inline]
+    pub fn clear(&mut self) {
+        while self.take_first().is_some() {}
+        (self.len, self.taken, self.bytes) = (0, 0, 0);
+    }
+
+    /// Takes the first piece out; its bytes stay counted, and its place is not used again before
+    /// [`clear`](Self::clear).
+    #[inline]
+    pub(crate) fn take_first(&mut self) -> Option<IoSlice> {
+        if self.taken == self.len {
+            return None;
+        }
+        let piece = self.pieces.get_mut(self.taken)?;
+        self.taken += 1;
+        Some(core::mem::take(piece))
+    }
+}
+
+impl<P: Into<IoSlice>> FromIterator<P> for IoVec {
+    /// # Panics
+    /// When there are more pieces than a write can have.
+    fn from_iter<I: IntoIterator<Item = P>>(pieces: I) -> Self {
+        let mut list = IoVec::new();
+        for piece in pieces {
+            assert!(list.push(piece).is_ok(), "too many pieces for one write");
+        }
+        list
+    }
+}
 
 /// A place in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct WriteId(u32);
 
-/// One write and how far it has come.
-#[derive(Default)]
-pub(crate) struct Write {
-    pieces: IoVec,
-    /// Pieces that the send queue has taken.
-    done_pieces: usize,
-}
-
-impl Write {
-    /// Takes the next piece out.
-    #[inline]
-    pub(crate) fn next(&mut self) -> Option<IoSlice> {
-        let piece = self.pieces.get_mut(self.done_pieces)?;
-        self.done_pieces += 1;
-        Some(core::mem::take(piece))
-    }
-
-    /// Returns whether the send queue has taken everything.
-    #[inline]
-    pub(crate) fn is_done(&self) -> bool {
-        self.done_pieces == self.pieces.len()
-    }
-}
-
 /// The writes under way.
 pub(crate) struct WriteTable {
-    /// Made when they are first used.
-    places: Vec<Write>,
+    /// Made when they are first used. The pieces that the send queue has not taken.
+    places: Vec<IoVec>,
     count: usize,
     free: Vec<WriteId>,
 }
@@ -114,24 +216,24 @@ impl WriteTable {
         let id = match self.free.pop() {
             Some(id) => id,
             None if self.places.len() < self.count => {
-                self.places.push(Write::default());
+                self.places.push(IoVec::new());
                 WriteId(self.places.len() as u32 - 1)
             }
             None => return None,
         };
-        let write = &mut self.places[id.0 as usize];
-        write.done_pieces = 0;
-        Some((id, &mut write.pieces))
+        Some((id, &mut self.places[id.0 as usize]))
     }
 
-    /// Lends a write.
-    pub(crate) fn write(&mut self, id: WriteId) -> &mut Write {
+    /// Lends the pieces of a write.
+    #[inline]
+    pub(crate) fn pieces(&mut self, id: WriteId) -> &mut IoVec {
         &mut self.places[id.0 as usize]
     }
 
-    /// Ends a write; its buffers return to the pool.
+    /// Ends a write; its pieces go back to their owners.
+    #[inline]
     pub(crate) fn remove(&mut self, id: WriteId) {
-        self.places[id.0 as usize].pieces.clear();
+        self.places[id.0 as usize].clear();
         self.free.push(id);
     }
 
@@ -143,16 +245,15 @@ impl WriteTable {
 
 #[cfg(test)]
 mod tests {
-    use super::{IoSlice, IoVec, WriteId, WriteTable};
+    use super::{IoSlice, IoVec, WriteId, WriteTable, limits};
     use std::vec::Vec;
 
     fn pieces() -> IoVec {
-        let inline = heapless::Vec::from_slice(b"date").unwrap();
         IoVec::from_iter([
-            IoSlice::Static(b"head"),
-            IoSlice::Static(b""),
-            IoSlice::Inline(inline),
-            IoSlice::Static(b"body"),
+            IoSlice::from_static(b"head"),
+            IoSlice::from_static(b""),
+            IoSlice::from_static(b"date"),
+            IoSlice::from_static(b"body"),
         ])
     }
 
@@ -167,10 +268,10 @@ mod tests {
         let mut table = WriteTable::new(1);
         let id = begin(&mut table);
         let mut taken = Vec::new();
-        while let Some(piece) = table.write(id).next() {
+        while let Some(piece) = table.pieces(id).take_first() {
             taken.extend_from_slice(piece.bytes());
-            assert_eq!(table.write(id).is_done(), taken == b"headdatebody");
         }
+        assert_eq!(table.pieces(id).bytes(), 12, "of the whole write");
         assert_eq!(taken, b"headdatebody");
     }
 
@@ -183,5 +284,17 @@ mod tests {
         assert_eq!(table.len(), 0);
         let (again, pieces) = table.begin().unwrap();
         assert_eq!((again, pieces.len()), (id, 0));
+    }
+
+    #[test]
+    fn a_piece_too_many_is_given_back() {
+        let mut pieces = IoVec::new();
+        for count in 1..=pieces.capacity() {
+            assert!(pieces.push(&b"ab"[..]).is_ok());
+            assert_eq!((pieces.len(), pieces.bytes()), (count, 2 * count));
+        }
+        let refused = pieces.push(&b"too many"[..]).unwrap_err();
+        assert_eq!(refused.bytes(), b"too many");
+        assert_eq!(pieces.bytes(), 2 * limits::WRITE_PIECES);
     }
 }

@@ -9,6 +9,7 @@ use crate::limits::out_of_order_chunks;
 use crate::tcp::Seq;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::fmt;
 use kernel::uncleared;
 
@@ -21,6 +22,48 @@ pub struct Chunk {
     pub(crate) sequence: Seq,
     /// The next chunk of the list that this one hangs in.
     pub(crate) next: Option<Box<Chunk>>,
+}
+
+/// A list of chunks through the chunks themselves, shared on one core without atomics. The last one
+/// in is the first one out: it is in the cache.
+#[derive(Default)]
+pub struct ChunkList(Cell<Option<Box<Chunk>>>);
+
+impl ChunkList {
+    /// Puts a chunk in.
+    #[inline]
+    pub fn put(&self, mut chunk: Box<Chunk>) {
+        chunk.next = self.0.take();
+        self.0.set(Some(chunk));
+    }
+
+    /// Takes a chunk out.
+    #[inline]
+    pub fn take(&self) -> Option<Box<Chunk>> {
+        let mut chunk = self.0.take()?;
+        self.0.set(chunk.next.take());
+        Some(chunk)
+    }
+
+    /// Counts the chunks, one by one.
+    pub fn count(&self) -> usize {
+        let first = self.0.take();
+        let mut count = 0;
+        let mut next = first.as_ref();
+        while let Some(chunk) = next {
+            count += 1;
+            next = chunk.next.as_ref();
+        }
+        self.0.set(first);
+        count
+    }
+}
+
+impl Drop for ChunkList {
+    /// One by one: a long list would take a long stack.
+    fn drop(&mut self) {
+        while self.take().is_some() {}
+    }
 }
 
 impl Chunk {

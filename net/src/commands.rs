@@ -78,6 +78,12 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             .is_ok_and(|(_, slot)| slot.tcb.is_readable())
     }
 
+    /// Returns the bytes that were received and can still be read, also when the connection is over.
+    pub fn unread_bytes(&mut self, connection: ConnectionId) -> usize {
+        self.owned(connection)
+            .map_or(0, |(_, slot)| slot.tcb.unread_bytes())
+    }
+
     /// Lends pieces to a connection, which sends them in order and drops each when its last byte
     /// is acknowledged. `next` is asked for pieces while there is room for one, until it has no
     /// more. Returns the bytes lent, and whether room was left: if not, [`Event::Writable`]

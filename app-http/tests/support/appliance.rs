@@ -79,6 +79,7 @@ impl Appliance {
             chunks: CHUNKS,
             buffers: BUFFERS,
             buffer_bytes: BUFFER_BYTES,
+            timers: 4,
         });
         let mut appliance = Appliance {
             core: Core::new(stack, channel, server),

@@ -83,6 +83,7 @@ fn buffer() -> Option<Buffer> {
         chunks: 1,
         buffers: 1,
         buffer_bytes: 8192,
+        timers: 4,
     });
     channel.buffer()
 }

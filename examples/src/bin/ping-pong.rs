@@ -8,7 +8,7 @@ extern crate alloc;
 use alloc::{vec, vec::Vec};
 use megapipe::appliance::{Appliance, Machine, Service, or_fatal};
 use megapipe::{Application, Channel, CoreMask, Handle, Instant, ListenHandle};
-use megapipe::{Completion::*, Cookie, IoSlice, IoVec};
+use megapipe::{Completion::*, Cookie, IoVec};
 
 megapipe::appliance::entry!(boot);
 
@@ -43,7 +43,7 @@ impl Application for PingPong {
                 }
                 (Read { result: Ok(0), .. }, Some(conn)) => channel.disconnect(conn),
                 (Read { buffer, .. }, Some(conn)) => {
-                    let mut pieces = IoVec::from_iter(buffer.map(IoSlice::Buffer));
+                    let mut pieces = IoVec::from_iter(buffer);
                     channel.writev(conn, &mut pieces)
                 }
                 (Write { .. }, Some(conn)) => channel.read(conn),

@@ -53,6 +53,9 @@ impl Service {
     }
 }
 
+/// Timers of a channel beside one for each connection.
+const TIMERS_BESIDE: usize = 64;
+
 /// Where an application runs, and with how much.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
@@ -66,6 +69,8 @@ pub struct Place {
     pub chunks: usize,
     /// Buffers of the channel's own.
     pub buffers: usize,
+    /// Timers that can be set at once: one for each connection, and some.
+    pub timers: usize,
     /// Unix time when the monotonic clock was zero, in seconds.
     pub unix_seconds_at_boot: u64,
     /// Random bytes of this core's own, for what nobody outside may guess.
@@ -154,6 +159,7 @@ impl Appliance {
                 chunks: place.chunks,
                 buffers: place.buffers,
                 buffer_bytes,
+                timers: place.timers,
             });
             let application = build(place, &mut channel);
             let mut core = Core::new(seated.stack, channel, application);
@@ -262,6 +268,7 @@ impl Parts {
                 connections: self.plan.connections,
                 chunks: self.plan.chunks,
                 buffers: self.plan.buffers,
+                timers: self.plan.connections + TIMERS_BESIDE,
                 unix_seconds_at_boot: this.unix_seconds() - seconds(now),
             },
             processor: this,

@@ -16,6 +16,7 @@ fn readable(count: usize) -> (Bench, Vec<Handle>) {
         chunks: 64,
         buffers: count,
         buffer_bytes: 8,
+        timers: 16,
     });
     let handles = (0..count as u64)
         .map(|cookie| {
@@ -70,7 +71,7 @@ fn the_commands_of_one_completion_always_fit() {
         bench.run(|channel| {
             while let Some(Completion::Read { cookie, .. }) = channel.dispatch(None) {
                 let handle = handles[cookie.0 as usize];
-                let mut pieces = crate::IoVec::from_iter([crate::IoSlice::Static(b"y")]);
+                let mut pieces = crate::IoVec::from_iter([crate::IoSlice::from_static(b"y")]);
                 let commands: [Result<(), SubmitError>; Channel::COMMANDS_PER_COMPLETION] = [
                     channel.read(handle),
                     channel.writev(handle, &mut pieces),
@@ -140,6 +141,7 @@ fn the_application_runs_at_the_start_and_when_its_timeout_has_passed() {
         chunks: 64,
         buffers: 0,
         buffer_bytes: 0,
+        timers: 16,
     });
     assert!(fresh.wants_application(Instant::ZERO));
     assert!(

@@ -2,10 +2,11 @@
 
 use super::world::Bench;
 use crate::channel::{ChannelUse, Completion, Cookie, IoError, IoSlice, IoVec, SubmitError};
+use kernel::Instant;
 use net::stack::CloseReason;
 
 fn hello() -> IoVec {
-    IoVec::from_iter([IoSlice::Static(b"hello")])
+    IoVec::from_iter([IoSlice::from_static(b"hello")])
 }
 
 const IDLE: ChannelUse = ChannelUse {
@@ -138,12 +139,12 @@ fn what_is_under_way_fails_before_the_disconnect() {
 fn a_connection_that_ends_before_it_is_registered_is_told_once_it_is() {
     for before_accept in [true, false] {
         let mut bench = Bench::small();
-        let id = bench.world.connect().unwrap();
+        let id = bench.world.arrive_new().unwrap();
         if before_accept {
             // The end is known before the connection is taken from the accept queue.
             bench.world.events.clear();
             bench.world.end(id, CloseReason::Reset);
-            bench.channel.collect(&mut bench.world);
+            bench.channel.collect(Instant::ZERO, &mut bench.world);
             bench
                 .world
                 .events
@@ -172,7 +173,7 @@ fn unregister_cancels_what_is_ready_and_what_is_under_way() {
     bench.run(|channel| channel.read(handle)).unwrap();
     let mut buffer = bench.channel.buffer().unwrap();
     buffer.append(b"more than fits");
-    let mut pieces = IoVec::from_iter([IoSlice::Buffer(buffer)]);
+    let mut pieces = IoVec::from_iter([buffer]);
     bench
         .run(|channel| channel.writev(handle, &mut pieces))
         .unwrap();

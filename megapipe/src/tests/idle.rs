@@ -151,6 +151,7 @@ impl Bench {
             chunks: 64,
             buffers: 1,
             buffer_bytes: 64,
+            timers: 16,
         });
         let application = Waiting { runs: 0, timeout };
         Bench {

@@ -1,15 +1,10 @@
 //! Listeners: masks, credit, what waits where, and lwsockets nobody wants.
 
 use super::world::{Bench, LISTENER, World};
-use crate::channel::{Channel, ChannelConfig, Completion, Cookie, ListenHandle, SubmitError};
+use crate::channel::{Channel, ChannelConfig, Completion, Cookie, SubmitError};
 use crate::limits;
 use kernel::{CoreId, CoreMask, Instant};
 use net::stack::ListenError;
-
-const STALE: ListenHandle = ListenHandle {
-    index: 5,
-    generation: 0,
-};
 
 fn config(handles: usize) -> ChannelConfig {
     ChannelConfig {
@@ -18,6 +13,7 @@ fn config(handles: usize) -> ChannelConfig {
         chunks: 64,
         buffers: 1,
         buffer_bytes: 8,
+        timers: 16,
     }
 }
 
@@ -80,10 +76,12 @@ fn accept_credit_adds_up_and_each_connection_is_a_completion() {
         .run(|channel| channel.listen(80, LISTENER, CoreMask::first(1)))
         .unwrap();
     assert_eq!(bench.channel.accept(listener, 0), Err(SubmitError::Empty));
-    let none = bench.channel.accept(STALE, 1);
+    let mut other = Channel::create(config(1));
+    let foreign = other.listen(80, LISTENER, CoreMask::first(1)).unwrap();
+    let none = bench.channel.accept(foreign, 1);
     assert_eq!(none, Err(SubmitError::UnknownHandle));
     for _ in 0..6 {
-        bench.world.connect().unwrap();
+        bench.world.arrive_new().unwrap();
     }
     bench.assert_quiet();
     bench.run(|channel| {
@@ -112,7 +110,7 @@ fn accept_credit_adds_up_and_each_connection_is_a_completion() {
 #[test]
 fn an_lwsocket_that_nobody_registers_is_given_back() {
     let mut bench = Bench::small();
-    let id = bench.world.connect().unwrap();
+    let id = bench.world.arrive_new().unwrap();
     let completion = bench.completion();
     assert_eq!(bench.channel.in_use().lwsockets, 1);
     bench.run(|_| drop(completion));
@@ -125,8 +123,8 @@ fn an_lwsocket_that_nobody_registers_is_given_back() {
 fn an_lwsocket_of_another_channel_is_not_registered() {
     let mut mine = Bench::small();
     let mut other = Bench::small();
-    mine.world.connect().unwrap();
-    let id = other.world.connect().unwrap();
+    mine.world.arrive_new().unwrap();
+    let id = other.world.arrive_new().unwrap();
     let (kept, foreign) = (mine.completion(), other.completion());
     let Completion::Accept { socket, .. } = foreign else {
         panic!("{foreign:?}");
@@ -143,9 +141,9 @@ fn connections_beyond_the_accept_ring_wait_in_the_stack() {
     let count = limits::ACCEPTS_WAITING + 10;
     let mut bench = Bench::new(config(count));
     for _ in 0..count {
-        bench.world.connect().unwrap();
+        bench.world.arrive_new().unwrap();
     }
-    bench.channel.collect(&mut bench.world);
+    bench.channel.collect(Instant::ZERO, &mut bench.world);
     assert_eq!(bench.world.queue.len(), 10);
     let first = bench.completions();
     assert_eq!(first.len(), limits::ACCEPTS_WAITING);
@@ -199,10 +197,10 @@ fn a_listener_that_was_unregistered_is_forgotten_with_what_it_had_accepted() {
     let listen = |channel: &mut Channel| channel.listen(80, LISTENER, CoreMask::first(1));
     let listener = bench.run(listen).unwrap();
     bench.run(|channel| channel.accept(listener, 6)).unwrap();
-    bench.world.connect().unwrap();
+    bench.world.arrive_new().unwrap();
     let first = bench.completion();
-    let second = bench.world.connect().unwrap();
-    bench.channel.collect(&mut bench.world);
+    let second = bench.world.arrive_new().unwrap();
+    bench.channel.collect(Instant::ZERO, &mut bench.world);
     let cancelled = bench.channel.counters().completions_cancelled;
     bench
         .run(|channel| channel.unregister_listener(listener))
@@ -266,4 +264,37 @@ fn a_refused_listener_that_is_unregistered_says_nothing_more() {
     }
     assert_eq!(bench.world.closed_listeners, 0);
     bench.assert_quiet();
+}
+
+#[test]
+fn a_multishot_accept_goes_on_until_it_is_cancelled() {
+    let mut bench = Bench {
+        world: World::new(20),
+        channel: Channel::create(config(20)),
+    };
+    let listener = bench
+        .run(|channel| channel.listen(80, LISTENER, CoreMask::first(1)))
+        .unwrap();
+    assert_eq!(
+        bench.channel.cancel_accept(listener),
+        Err(SubmitError::Empty)
+    );
+    bench
+        .run(|channel| channel.accept_multishot(listener))
+        .unwrap();
+    let mut kept = std::vec::Vec::new();
+    for _ in 0..10 {
+        bench.world.arrive_new().unwrap();
+        kept.push(bench.completion());
+    }
+    bench.world.arrive_new().unwrap();
+    bench.channel.collect(Instant::ZERO, &mut bench.world);
+    assert_eq!(bench.channel.cancel_accept(listener), Ok(()));
+    kept.push(bench.completion());
+    bench.world.arrive_new().unwrap();
+    bench.assert_quiet();
+    assert_eq!(bench.world.queue.len(), 1, "it waits in the stack");
+    bench.run(|channel| channel.accept(listener, 1)).unwrap();
+    kept.push(bench.completion());
+    assert_eq!(bench.channel.in_use().lwsockets, 12);
 }

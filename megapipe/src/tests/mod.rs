@@ -2,9 +2,11 @@
 
 mod batching;
 mod closing;
+mod connecting;
 mod idle;
 mod listening;
 mod random;
 mod reading;
+mod timing;
 mod world;
 mod writing;

@@ -2,6 +2,7 @@
 
 use super::world::Bench;
 use crate::channel::{ChannelConfig, Completion, Cookie, Handle, IoSlice, IoVec, SubmitError};
+use kernel::Instant;
 use net::stack::{CloseReason, ConnectionId};
 use std::collections::BTreeMap;
 use std::vec::Vec;
@@ -61,6 +62,7 @@ impl Model {
             chunks: 64,
             buffers: BUFFERS,
             buffer_bytes: 16,
+            timers: 16,
         });
         bench.world.send_room = 3;
         Model {
@@ -81,7 +83,7 @@ impl Model {
     fn disturb(&mut self) {
         let action = self.random.below(8);
         if action == 0 {
-            self.bench.world.connect();
+            self.bench.world.arrive_new();
             return;
         }
         let Some(cookie) = self.pick() else { return };
@@ -126,12 +128,12 @@ impl Model {
             3..=5 => {
                 let mut pieces = IoVec::new();
                 let half = length / 2;
-                let _ = pieces.push(IoSlice::Static(&OUT[..half]));
+                let _ = pieces.push(IoSlice::from_static(&OUT[..half]));
                 if let Some(mut buffer) = channel.buffer() {
                     buffer.append(b"buffer");
-                    let _ = pieces.push(IoSlice::Buffer(buffer));
+                    let _ = pieces.push(buffer);
                 }
-                let _ = pieces.push(IoSlice::Static(&OUT[half..length]));
+                let _ = pieces.push(IoSlice::from_static(&OUT[half..length]));
                 let bytes: Vec<u8> = pieces.iter().flat_map(IoSlice::bytes).copied().collect();
                 match channel.writev(known.handle, &mut pieces) {
                     Ok(()) => {
@@ -218,7 +220,7 @@ impl Model {
                 assert!(!known.is_over && !known.reading && known.writing.is_none());
                 known.is_over = true;
             }
-            Completion::ListenFailed { .. } | Completion::MaskChanged { .. } => {
+            _ => {
                 panic!("the listener is open, and stays as it is")
             }
         }
@@ -229,7 +231,9 @@ impl Model {
         for _ in 0..self.random.below(6) {
             self.disturb();
         }
-        self.bench.channel.collect(&mut self.bench.world);
+        self.bench
+            .channel
+            .collect(Instant::ZERO, &mut self.bench.world);
         self.bench.channel.begin_run(kernel::Instant::ZERO);
         for _ in 0..self.random.below(6) {
             self.command();

@@ -2,6 +2,7 @@
 
 use super::world::Bench;
 use crate::channel::{Completion, Cookie, SubmitError};
+use kernel::Instant;
 
 fn read_of(completion: Completion) -> (Cookie, std::vec::Vec<u8>, usize) {
     match completion {
@@ -124,4 +125,102 @@ fn the_end_of_what_the_peer_sends_is_a_read_of_nothing() {
             ..
         }
     ));
+}
+
+#[test]
+fn a_multishot_read_goes_on_until_the_peer_has_finished() {
+    let mut bench = Bench::small();
+    let (id, handle) = bench.open(Cookie(7));
+    bench.run(|channel| channel.read_multishot(handle)).unwrap();
+    assert_eq!(bench.channel.read(handle), Err(SubmitError::Busy));
+    for round in 0..10_u8 {
+        bench.assert_quiet();
+        bench.world.arrive(id, &[round; 10]);
+        assert_eq!(read_of(bench.completion()).1, [round; 10]);
+    }
+    // What is larger than a chunk comes in several completions, without another command.
+    bench.world.arrive(id, &[b'x'; 150]);
+    let lengths: std::vec::Vec<usize> = (0..3).map(|_| read_of(bench.completion()).2).collect();
+    assert_eq!(lengths, [64, 64, 22]);
+    bench.world.finish(id);
+    assert_eq!(read_of(bench.completion()).2, 0);
+    bench.assert_quiet();
+    assert_eq!(bench.channel.read(handle), Ok(()), "it is over");
+}
+
+#[test]
+fn a_multishot_read_takes_the_next_chunk_only_when_the_last_was_handed_out() {
+    let mut bench = Bench::small();
+    let (id, handle) = bench.open(Cookie(7));
+    bench.run(|channel| channel.read_multishot(handle)).unwrap();
+    bench.world.arrive(id, &[b'x'; 1000]);
+    for _ in 0..5 {
+        bench.channel.collect(Instant::ZERO, &mut bench.world);
+        assert_eq!(bench.world.chunks_out, 1);
+    }
+    // The application keeps its buffers, and gets them back into the stack by dropping them.
+    let kept: std::vec::Vec<_> = (0..3).map(|_| bench.completion()).collect();
+    assert_eq!(bench.world.chunks_out, 4, "three kept, and one is ready");
+    drop(kept);
+    bench.run(|_| ());
+    assert_eq!(bench.world.chunks_out, 1);
+    assert_eq!(bench.world.peer(id).incoming.len(), 1000 - 4 * 64);
+}
+
+#[test]
+fn a_cancelled_read_gives_its_buffer_back_and_loses_nothing() {
+    let mut bench = Bench::small();
+    let (id, handle) = bench.open(Cookie(7));
+    assert_eq!(
+        bench.channel.cancel_read(handle).unwrap_err(),
+        SubmitError::Empty
+    );
+    let mut buffer = bench.channel.buffer().unwrap();
+    buffer.append(b"part");
+    bench
+        .run(|channel| channel.read_into(handle, buffer))
+        .unwrap();
+    let buffer = bench.channel.cancel_read(handle).unwrap();
+    assert_eq!(buffer.unwrap().filled(), b"part");
+    bench.world.arrive(id, b"kept");
+    bench.assert_quiet();
+    bench.run(|channel| channel.read_multishot(handle)).unwrap();
+    // Ready, and cancelled then: it is told, and is the last.
+    bench.world.arrive(id, b" and more");
+    assert!(bench.channel.cancel_read(handle).unwrap().is_none());
+    assert_eq!(read_of(bench.completion()).1, b"kept");
+    bench.assert_quiet();
+    bench.run(|channel| channel.read(handle)).unwrap();
+    assert_eq!(read_of(bench.completion()).1, b" and more");
+}
+
+#[test]
+fn what_has_come_is_read_before_the_end_is_told() {
+    for is_multishot in [false, true] {
+        let mut bench = Bench::small();
+        let (id, handle) = bench.open(Cookie(7));
+        bench.run(|channel| channel.disconnect(handle)).unwrap();
+        bench
+            .run(|channel| match is_multishot {
+                true => channel.read_multishot(handle),
+                false => channel.read(handle),
+            })
+            .unwrap();
+        // Three chunks and the peer's finish in one go: the connection is over at once.
+        bench.world.peer(id).incoming.extend([b'x'; 150]);
+        bench.world.finish(id);
+        for (round, expected) in [64, 64, 22].into_iter().enumerate() {
+            if round > 0 && !is_multishot {
+                bench.run(|channel| channel.read(handle)).unwrap();
+            }
+            let mut completions = bench.completions();
+            assert_eq!(completions.len(), 1 + usize::from(round == 2));
+            assert_eq!(read_of(completions.remove(0)).2, expected);
+            if let Some(last) = completions.pop() {
+                assert!(matches!(last, Completion::Disconnect { .. }), "{last:?}");
+            }
+        }
+        bench.assert_quiet();
+        assert_eq!(bench.channel.read(handle), Err(SubmitError::BrokenPipe));
+    }
 }

@@ -4,12 +4,12 @@ use crate::channel::{Channel, ChannelConfig, Completion, Cookie, Handle};
 use crate::connections::Connections;
 use crate::writes::IoSlice;
 use alloc::boxed::Box;
-use core::net::SocketAddr;
+use core::net::{SocketAddr, SocketAddrV4};
 use kernel::{CoreMask, Instant};
 use net::chunk::Chunk;
 use net::stack::{
-    Accepted, CloseReason, ConnectionError, ConnectionId, Event, ListenError, ListenerId, Loan,
-    ReceiveError,
+    Accepted, CloseReason, ConnectError, ConnectionError, ConnectionId, Event, ListenError,
+    ListenerId, Loan, ReceiveError,
 };
 use std::collections::VecDeque;
 
@@ -26,6 +26,8 @@ pub(super) struct Peer {
     pub(super) incoming: VecDeque<u8>,
     pub(super) is_finished: bool,
     pub(super) sent: Vec<u8>,
+    /// Pieces that the peer has not acknowledged.
+    pub(super) lent: VecDeque<IoSlice>,
     /// Pieces that the send queue takes.
     pub(super) room: usize,
     pub(super) wants_room: bool,
@@ -42,6 +44,11 @@ pub(super) struct World {
     pub(super) released: Vec<ConnectionId>,
     /// Why to refuse listeners and new masks.
     pub(super) refuse_listen: Option<ListenError>,
+    pub(super) refuse_connect: Option<ConnectError>,
+    /// Pieces are held until the peer acknowledges them.
+    pub(super) holds: bool,
+    /// Connections that this side has begun.
+    pub(super) asked: Vec<(ConnectionId, SocketAddrV4)>,
     /// Masks that listeners were changed to, and how many were ended.
     pub(super) masks: Vec<CoreMask>,
     pub(super) closed_listeners: usize,
@@ -60,6 +67,9 @@ impl World {
             events: VecDeque::new(),
             released: Vec::new(),
             refuse_listen: None,
+            refuse_connect: None,
+            holds: false,
+            asked: Vec::new(),
             masks: Vec::new(),
             closed_listeners: 0,
             send_room: 1 << 20,
@@ -68,7 +78,19 @@ impl World {
     }
 
     /// A peer connects and waits to be accepted.
-    pub(super) fn connect(&mut self) -> Option<ConnectionId> {
+    pub(super) fn arrive_new(&mut self) -> Option<ConnectionId> {
+        let id = self.begin()?;
+        self.queue.push_back(id);
+        self.events.push_back(Event::Incoming(ListenerId::new(0)));
+        Some(id)
+    }
+
+    /// A connection that this side has asked for is open.
+    pub(super) fn open(&mut self, id: ConnectionId) {
+        self.events.push_back(Event::Connected(id));
+    }
+
+    fn begin(&mut self) -> Option<ConnectionId> {
         let index = self.peers.iter().position(Option::is_none)?;
         self.generations[index] += 1;
         let id = ConnectionId::new(index as u32, self.generations[index]);
@@ -77,13 +99,12 @@ impl World {
             incoming: VecDeque::new(),
             is_finished: false,
             sent: Vec::new(),
+            lent: VecDeque::new(),
             room: self.send_room,
             wants_room: false,
             is_shut: false,
             over: None,
         });
-        self.queue.push_back(id);
-        self.events.push_back(Event::Incoming(ListenerId::new(0)));
         Some(id)
     }
 
@@ -110,6 +131,7 @@ impl World {
 
     /// The connection breaks.
     pub(super) fn end(&mut self, id: ConnectionId, reason: CloseReason) {
+        self.peer(id).lent.clear();
         if self.peer(id).over.replace(reason).is_none() {
             self.events.push_back(Event::Closed(id, reason));
         }
@@ -122,6 +144,12 @@ impl World {
         if core::mem::take(&mut peer.wants_room) {
             self.events.push_back(Event::Writable(id));
         }
+    }
+
+    /// The peer acknowledges the first `count` pieces of those that are held.
+    pub(super) fn acknowledge(&mut self, id: ConnectionId, count: usize) {
+        let peer = self.peer(id);
+        peer.lent.drain(..count.min(peer.lent.len()));
     }
 
     fn end_if_both_finished(&mut self, id: ConnectionId) {
@@ -158,6 +186,15 @@ impl Connections for World {
             peer: PEER.parse::<SocketAddr>().unwrap(),
             pending: self.queue.len(),
         })
+    }
+
+    fn connect(&mut self, remote: SocketAddrV4, _: Instant) -> Result<ConnectionId, ConnectError> {
+        if let Some(error) = self.refuse_connect {
+            return Err(error);
+        }
+        let id = self.begin().ok_or(ConnectError::ConnectionsFull)?;
+        self.asked.push((id, remote));
+        Ok(id)
     }
 
     fn take(&mut self, id: ConnectionId) -> Result<Option<Box<Chunk>>, ReceiveError> {
@@ -204,12 +241,18 @@ impl Connections for World {
             .is_some_and(|peer| !peer.incoming.is_empty() || peer.is_finished)
     }
 
+    fn unread_bytes(&mut self, id: ConnectionId) -> usize {
+        self.find(id).map_or(0, |peer| peer.incoming.len())
+    }
+
     fn lend(
         &mut self,
         id: ConnectionId,
         mut next: impl FnMut() -> Option<IoSlice>,
     ) -> Result<Loan, ConnectionError> {
-        let peer = self.find(id).ok_or(ConnectionError::Unknown)?;
+        let slot = self.peers[id.index()].as_mut();
+        let found = slot.filter(|peer| peer.id == id);
+        let peer = found.ok_or(ConnectionError::Unknown)?;
         if peer.is_shut || peer.over.is_some() {
             return Err(ConnectionError::Closed);
         }
@@ -219,6 +262,9 @@ impl Connections for World {
         {
             peer.sent.extend_from_slice(piece.bytes());
             peer.room -= usize::from(!piece.bytes().is_empty());
+            if self.holds {
+                peer.lent.push_back(piece);
+            }
         }
         peer.wants_room |= peer.room == 0;
         Ok(Loan {
@@ -241,8 +287,11 @@ impl Connections for World {
         self.find(id).ok_or(ConnectionError::Unknown)?;
         self.peers[id.index()] = None;
         self.events.retain(|event| match event {
-            Event::Readable(of) | Event::Writable(of) | Event::Closed(of, _) => *of != id,
-            Event::Incoming(_) | Event::Connected(_) => true,
+            Event::Incoming(_) => true,
+            Event::Connected(of)
+            | Event::Readable(of)
+            | Event::Writable(of)
+            | Event::Closed(of, _) => *of != id,
         });
         self.released.push(id);
         Ok(())
@@ -275,6 +324,7 @@ impl Bench {
             chunks: 64,
             buffers: 4,
             buffer_bytes: 64,
+            timers: 16,
         })
     }
 
@@ -288,7 +338,7 @@ impl Bench {
 
     /// Collects events and hands out every completion.
     pub(super) fn completions(&mut self) -> Vec<Completion> {
-        self.channel.collect(&mut self.world);
+        self.channel.collect(Instant::ZERO, &mut self.world);
         self.run(|channel| core::iter::from_fn(|| channel.dispatch(None)).collect())
     }
 
@@ -306,7 +356,7 @@ impl Bench {
 
     /// Connects a peer and registers its lwsocket.
     pub(super) fn open(&mut self, cookie: Cookie) -> (ConnectionId, Handle) {
-        let id = self.world.connect().expect("a free connection");
+        let id = self.world.arrive_new().expect("a free connection");
         match self.completion() {
             Completion::Accept { socket, .. } => (id, self.channel.register(socket, cookie)),
             other => panic!("{other:?}"),

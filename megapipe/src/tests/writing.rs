@@ -2,6 +2,9 @@
 
 use super::world::Bench;
 use crate::channel::{Completion, Cookie, IoSlice, IoVec, SubmitError};
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use net::stack::CloseReason;
 
 static BODY: [u8; 1000] = [b'b'; 1000];
 
@@ -9,10 +12,10 @@ fn pieces(bench: &mut Bench) -> IoVec {
     let mut buffer = bench.channel.buffer().unwrap();
     buffer.append(b"buffer");
     IoVec::from_iter([
-        IoSlice::Static(b"head"),
-        IoSlice::Inline(heapless::Vec::from_slice(b"inline").unwrap()),
-        IoSlice::Buffer(buffer),
-        IoSlice::Static(&BODY),
+        IoSlice::from_static(b"head"),
+        IoSlice::from_static(b"inline"),
+        IoSlice::from(buffer),
+        IoSlice::from_static(&BODY),
     ])
 }
 
@@ -75,7 +78,7 @@ fn a_refused_write_leaves_its_pieces() {
     let (_, handle) = bench.open(Cookie(7));
     let refused = bench.channel.writev(handle, &mut IoVec::new());
     assert_eq!(refused, Err(SubmitError::Empty));
-    let mut nothing = IoVec::from_iter([IoSlice::Static(b"")]);
+    let mut nothing = IoVec::from_iter([IoSlice::from_static(b"")]);
     assert_eq!(
         bench.channel.writev(handle, &mut nothing),
         Err(SubmitError::Empty)
@@ -93,7 +96,7 @@ fn completions_of_a_handle_come_in_the_order_in_which_they_happened() {
     for write_first in [false, true] {
         let mut bench = Bench::small();
         let (id, handle) = bench.open(Cookie(7));
-        let mut write = IoVec::from_iter([IoSlice::Static(b"pong")]);
+        let mut write = IoVec::from_iter([IoSlice::from_static(b"pong")]);
         if write_first {
             bench
                 .run(|channel| channel.writev(handle, &mut write))
@@ -112,4 +115,113 @@ fn completions_of_a_handle_come_in_the_order_in_which_they_happened() {
         let is_write = matches!(completions[0], Completion::Write { .. });
         assert_eq!(is_write, write_first, "{completions:?}");
     }
+}
+
+#[test]
+fn counted_memory_is_given_back_when_the_peer_has_acknowledged_it() {
+    let mut bench = Bench::small();
+    bench.world.holds = true;
+    let (id, handle) = bench.open(Cookie(7));
+    let own: Rc<[u8]> = Rc::from(&b"own memory"[..]);
+    let shared: Arc<[u8]> = Arc::from(&b"shared"[..]);
+    let mut pieces = IoVec::from_iter([
+        IoSlice::from_part(Rc::clone(&own), 0..3).unwrap(),
+        IoSlice::from(Arc::clone(&shared)),
+    ]);
+    bench
+        .run(|channel| channel.writev(handle, &mut pieces))
+        .unwrap();
+    assert_written(bench.completion(), 7, 9);
+    assert_eq!((Rc::strong_count(&own), Arc::strong_count(&shared)), (2, 2));
+    bench.world.acknowledge(id, 1);
+    assert_eq!((Rc::strong_count(&own), Arc::strong_count(&shared)), (1, 2));
+    bench.world.end(id, CloseReason::Reset);
+    assert_eq!(Arc::strong_count(&shared), 1);
+    assert_eq!(bench.world.peer(id).sent, b"ownshared");
+}
+
+/// Returns how many receipts a completion tells.
+fn receipts(completion: Completion) -> usize {
+    match completion {
+        Completion::Acknowledged {
+            cookie: Cookie(7),
+            receipts,
+        } => receipts,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_receipt_tells_when_all_before_it_is_acknowledged() {
+    let mut bench = Bench::small();
+    bench.world.holds = true;
+    let (id, handle) = bench.open(Cookie(7));
+    for _ in 0..2 {
+        bench.run(|channel| {
+            let receipt = channel.receipt(handle).unwrap();
+            let mut pieces = IoVec::from_iter([IoSlice::from_static(b"lent"), receipt]);
+            channel.writev(handle, &mut pieces).unwrap();
+        });
+        assert_written(bench.completion(), 7, 4);
+    }
+    assert_eq!(bench.channel.counters().receipts_now, 2);
+    bench.world.acknowledge(id, 1);
+    bench.assert_quiet();
+    bench.world.acknowledge(id, 1);
+    assert_eq!(receipts(bench.completion()), 1);
+    bench.world.acknowledge(id, 2);
+    assert_eq!(receipts(bench.completion()), 1);
+    assert_eq!(bench.channel.counters().receipts_now, 0);
+}
+
+#[test]
+fn receipts_of_a_connection_that_breaks_come_before_its_disconnect() {
+    let mut bench = Bench::small();
+    bench.world.holds = true;
+    bench.world.send_room = 1;
+    let (id, handle) = bench.open(Cookie(7));
+    bench.run(|channel| {
+        // One is in the send queue, one in the rest of the write that has no room.
+        let pieces = [
+            IoSlice::from_static(b"taken"),
+            channel.receipt(handle).unwrap(),
+            IoSlice::from_static(b"left"),
+            channel.receipt(handle).unwrap(),
+        ];
+        channel
+            .writev(handle, &mut IoVec::from_iter(pieces))
+            .unwrap();
+    });
+    bench.world.end(id, CloseReason::TimedOut);
+    let mut completions = bench.completions();
+    let last = completions.pop().unwrap();
+    assert!(matches!(last, Completion::Disconnect { .. }), "{last:?}");
+    assert_eq!(completions.pop().map(receipts), Some(2));
+    assert!(matches!(
+        completions.pop(),
+        Some(Completion::Write { result: Err(_), .. })
+    ));
+}
+
+#[test]
+fn receipts_are_bounded_and_those_of_a_handle_that_is_gone_are_not_told() {
+    let mut bench = Bench::small();
+    let (_, handle) = bench.open(Cookie(7));
+    let kept: std::vec::Vec<IoSlice> =
+        core::iter::from_fn(|| bench.channel.receipt(handle).ok()).collect();
+    assert_eq!(kept.len(), crate::limits::RECEIPTS);
+    assert_eq!(
+        bench.channel.receipt(handle).unwrap_err(),
+        SubmitError::TooManyReceipts
+    );
+    let only = bench.channel.write(handle, IoSlice::default());
+    assert_eq!(only, Err(SubmitError::Empty));
+    bench.run(|channel| channel.unregister(handle)).unwrap();
+    drop(kept);
+    bench.assert_quiet();
+    assert_eq!(bench.channel.counters().receipts_now, 0);
+    assert_eq!(
+        bench.channel.receipt(handle).unwrap_err(),
+        SubmitError::UnknownHandle
+    );
 }

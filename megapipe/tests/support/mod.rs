@@ -32,6 +32,7 @@ impl<A: Application> Rig<A> {
             chunks: 64,
             buffers: BUFFERS,
             buffer_bytes: 2048,
+            timers: 16,
         });
         let client = Client::new(&link);
         let mut rig = Rig {
@@ -115,7 +116,7 @@ impl PingPong {
                     ..
                 } => {
                     if let Some(handle) = self.handles[cookie.0 as usize] {
-                        let mut pieces = IoVec::from_iter([IoSlice::Buffer(bytes)]);
+                        let mut pieces = IoVec::from_iter([bytes]);
                         let _ = channel.writev(handle, &mut pieces);
                     }
                 }
@@ -134,7 +135,7 @@ impl PingPong {
                 }
                 Completion::Write { .. } => {}
                 Completion::ListenFailed { error, .. } => panic!("{error:?}"),
-                Completion::MaskChanged { .. } => panic!("nobody asked for it"),
+                other => panic!("nobody asked for {other:?}"),
             }
         }
         Ok(())
@@ -181,7 +182,10 @@ impl Sender {
             let _ = channel.disconnect(*handle);
         } else {
             let halves = now.split_at(now.len() / 2);
-            let pieces = [IoSlice::Static(halves.0), IoSlice::Static(halves.1)];
+            let pieces = [
+                IoSlice::from_static(halves.0),
+                IoSlice::from_static(halves.1),
+            ];
             let _ = channel.writev(*handle, &mut IoVec::from_iter(pieces));
         }
     }
@@ -214,7 +218,7 @@ impl Application for Sender {
                 }
                 Completion::Read { .. } => {}
                 Completion::ListenFailed { error, .. } => panic!("{error:?}"),
-                Completion::MaskChanged { .. } => panic!("nobody asked for it"),
+                other => panic!("nobody asked for {other:?}"),
             }
         }
     }

@@ -74,7 +74,8 @@ impl<P: Lent> SendQueue<P> {
         !self.pieces.is_full()
     }
 
-    /// Appends a piece; an empty one is dropped at once.
+    /// Appends a piece. One without bytes is dropped when all before it is acknowledged, so at once
+    /// when there is nothing, or when it lasts for ever.
     ///
     /// # Errors
     /// Gives the piece back when there is no room.
@@ -84,6 +85,8 @@ impl<P: Lent> SendQueue<P> {
         if bytes > 0 {
             self.pieces.push_back(piece)?;
             self.len += bytes;
+        } else if self.len > 0 && piece.lasting().is_none() {
+            self.pieces.push_back(piece)?;
         }
         Ok(())
     }
@@ -240,6 +243,28 @@ mod tests {
         assert_eq!(Rc::strong_count(&piece), 2);
         assert!(queue.acknowledge(100), "at most all");
         assert_eq!((Rc::strong_count(&piece), queue.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_piece_without_bytes_is_dropped_when_all_before_it_is_acknowledged() {
+        let (piece, mark) = (Rc::new(vec![1, 2, 3]), Rc::new(vec![]));
+        let mut queue = SendQueue::new();
+        queue.push(mark.clone()).unwrap();
+        assert_eq!(Rc::strong_count(&mark), 1, "nothing is before it");
+        for part in [&piece, &mark, &piece, &mark] {
+            queue.push(part.clone()).unwrap();
+        }
+        let mut out = [0; 6];
+        queue.copy(0, &mut out);
+        assert_eq!((out, queue.len()), ([1, 2, 3, 1, 2, 3], 6));
+        for (count, marks) in [(2, 3), (1, 2), (2, 2), (1, 1)] {
+            queue.acknowledge(count);
+            assert_eq!(Rc::strong_count(&mark), marks);
+        }
+        queue.push(piece.clone()).unwrap();
+        queue.push(mark.clone()).unwrap();
+        queue.clear();
+        assert_eq!(Rc::strong_count(&mark), 1);
     }
 
     #[test]

@@ -62,6 +62,7 @@ fn boot(machine: Machine) -> ! {
             chunks: place.chunks,
             buffers: place.buffers,
             buffer_bytes: FOOTPRINT.buffer_bytes,
+            timers: place.timers,
         });
         let mut core = Core::new(stack, channel, serving.server(place));
         // Listens: who answers for a flow must not change later.
