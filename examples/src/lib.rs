@@ -4,6 +4,8 @@
 //! - `ping-pong`: the paper's listing; sends back what it receives.
 //! - `moving-shares`: the same, while the cores pass their shares of new connections to each other
 //!   all the time; what is stressed on two cores.
+//! - `proxy`: a TCP load balancer to a list of backends, with health checks ([`proxy`],
+//!   [`backends`]).
 //! - `sockets`: ping-pong over BSD-style sockets, to compare with (`bench/sockets/`).
 //!
 //! The command gives each the word `port=`, and takes the line `sluice: ready` for a promise that
@@ -11,6 +13,11 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
 extern crate alloc;
 
+pub mod backends;
 pub mod echo;
+pub mod proxy;

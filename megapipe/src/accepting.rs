@@ -5,11 +5,12 @@
 //! ones wait in a bounded ring for dispatch; when it is full, the rest waits in the stack, where the
 //! backlog bounds it.
 
-use crate::channel::{Channel, Completion, ListenHandle, Ready, SubmitError};
+use crate::channel::{Channel, Completion, ListenHandle, SubmitError};
 use crate::connections::Connections;
 use crate::handle_table::Phase;
 use crate::listener::{Listener, Listening};
 use crate::lwsocket::Lwsocket;
+use crate::ready::Ready;
 use crate::submissions::Command;
 use core::net::SocketAddr;
 

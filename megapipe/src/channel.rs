@@ -14,6 +14,7 @@ pub use crate::counters::ChannelCounters;
 pub use crate::lwsocket::{ConnectHandle, Handle, ListenHandle, Lwsocket, TimerHandle};
 pub use crate::versions::{Version, Versions};
 pub use crate::writes::{IoSlice, IoVec};
+pub use net::stack::CloseReason;
 
 use crate::accepting::AcceptedSocket;
 use crate::buffer::Buffers;
@@ -23,13 +24,13 @@ use crate::limits;
 use crate::listener::Listener;
 use crate::lwsocket::Orphans;
 use crate::reading::go_on_reading;
+use crate::ready::{Ready, ReadyWord, announce, leave_if_done};
 use crate::receipts::Receipts;
 use crate::ring::Ring;
 use crate::submissions::{Command, Submissions};
 use crate::timed::TimerTable;
 use crate::writes::WriteTable;
 use alloc::rc::Rc;
-use core::num::NonZeroU32;
 use core::time::Duration;
 use kernel::Instant;
 
@@ -61,57 +62,6 @@ pub struct ChannelUse {
     pub writes: usize,
     /// Buffers of the channel's own that are free.
     pub free_buffers: usize,
-}
-
-/// An entry of the completion ring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ready {
-    /// The handle at this index has results. Each index is in the ring at most once.
-    Handle(u32),
-    /// The oldest accepted connection; as many entries as there are of those.
-    Accept,
-    /// There is something to tell of the listener at this index. Each is in the ring at most once.
-    Listener(u8),
-    /// A connect is done. Each is in the ring at most once.
-    Connect(u16),
-    /// A timer is due. Each is in the ring at most once.
-    Timer(u32),
-}
-
-/// An entry of the completion ring in four bytes: a kind, which is not 0, below an index.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ReadyWord(NonZeroU32);
-
-/// Indices fit beside the kind.
-const _: () = assert!(net::limits::CONNECTIONS_MAX <= 1 << 29);
-
-impl From<Ready> for ReadyWord {
-    #[inline]
-    fn from(ready: Ready) -> Self {
-        let (kind, index) = match ready {
-            Ready::Handle(index) => (1, index),
-            Ready::Accept => (2, 0),
-            Ready::Listener(index) => (3, index.into()),
-            Ready::Connect(index) => (4, index.into()),
-            Ready::Timer(index) => (5, index),
-        };
-        ReadyWord(NonZeroU32::MIN.saturating_add(index << 3 | (kind - 1)))
-    }
-}
-
-impl From<ReadyWord> for Ready {
-    #[inline]
-    fn from(word: ReadyWord) -> Self {
-        let bits = word.0.get() - 1;
-        let index = bits >> 3;
-        match bits & 7 {
-            0 => Ready::Handle(index),
-            1 => Ready::Accept,
-            2 => Ready::Listener(index as u8),
-            3 => Ready::Connect(index as u16),
-            _ => Ready::Timer(index),
-        }
-    }
 }
 
 /// A channel: the submission ring, the completion ring, and the handles between them.
@@ -372,25 +322,6 @@ impl Channel {
             writes: self.writes.len(),
             free_buffers: self.buffers.free(),
         }
-    }
-}
-
-/// Takes the handle at the front out of the completion ring, if it has nothing more to tell.
-#[inline]
-fn leave_if_done(slot: &mut Slot, ready: &mut Ring<ReadyWord>) {
-    if !slot.is_ready() {
-        slot.is_queued = false;
-        ready.pop();
-    }
-}
-
-/// Puts a registered handle into the completion ring, unless it is there or has nothing to tell.
-#[inline]
-pub(crate) fn announce(slot: &mut Slot, ready: &mut Ring<ReadyWord>) {
-    if !slot.is_queued && slot.phase == Phase::Registered {
-        let index = slot.connection.index() as u32;
-        let is_queued = ready.push(Ready::Handle(index).into()).is_ok();
-        slot.is_queued = is_queued;
     }
 }
 

@@ -5,12 +5,13 @@
 //! Upstream: the stack's events. Downstream: the completion ring. Invariant: a connection that nobody
 //! was told of is given back.
 
-use crate::channel::{Channel, Ready};
+use crate::channel::Channel;
 use crate::completion::{Completion, ConnectFailure, Cookie, SubmitError};
 use crate::connections::Connections;
 use crate::handle_table::Phase;
 use crate::limits::CONNECTS;
 use crate::lwsocket::{ConnectHandle, Lwsocket};
+use crate::ready::Ready;
 use crate::submissions::Command;
 use alloc::boxed::Box;
 use alloc::vec::Vec;

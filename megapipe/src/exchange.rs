@@ -9,12 +9,13 @@
 //! Invariant: commands are flushed whenever the application has run, so that the submission ring is
 //! empty while events are collected.
 
-use crate::channel::{Channel, announce};
+use crate::channel::Channel;
 use crate::completion::IoError;
 use crate::connections::Connections;
 use crate::counters::count_batch;
 use crate::handle_table::{Operation, Phase};
 use crate::idle::earliest;
+use crate::ready::announce;
 use crate::submissions::Command;
 use kernel::Instant;
 use net::stack::{CloseReason, ConnectionId, Event};

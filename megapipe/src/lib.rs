@@ -149,6 +149,7 @@ pub mod limits;
 mod listener;
 pub mod lwsocket;
 mod reading;
+mod ready;
 mod receipts;
 mod ring;
 mod submissions;

@@ -4,9 +4,10 @@
 //! Upstream: the stack. Downstream: the completion ring. A place of the table is used again when its listener is
 //! unregistered; its generation makes the old handle a stale one.
 
-use crate::channel::{Channel, Completion, Cookie, ListenHandle, Ready, SubmitError};
+use crate::channel::{Channel, Completion, Cookie, ListenHandle, SubmitError};
 use crate::connections::Connections;
 use crate::limits;
+use crate::ready::Ready;
 use crate::submissions::Command;
 use kernel::CoreMask;
 use net::stack::{ListenError, ListenerId};

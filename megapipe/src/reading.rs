@@ -8,12 +8,13 @@
 //! and not the channel.
 
 use crate::buffer::{Buffer, Owner};
-use crate::channel::{Channel, announce, registered};
+use crate::channel::{Channel, registered};
 use crate::completion::{IoError, Refused, SubmitError};
 use crate::connections::Connections;
 use crate::exchange::Attempt;
 use crate::handle_table::{Operation, Slot};
 use crate::lwsocket::Handle;
+use crate::ready::announce;
 use crate::submissions::{Command, Submissions};
 use alloc::boxed::Box;
 use net::chunk::Chunk;

@@ -4,9 +4,10 @@
 //! never told early, and about a millisecond late at most while the core is not busy. Invariant: a
 //! timer is in the completion ring at most once, whoever has its place by then.
 
-use crate::channel::{Channel, Ready};
+use crate::channel::Channel;
 use crate::completion::{Completion, Cookie, SubmitError};
 use crate::lwsocket::TimerHandle;
+use crate::ready::Ready;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;

@@ -4,12 +4,13 @@
 //! and waits while that has no room: so a peer that does not read stops the application. What is
 //! lent comes back when the peer has acknowledged it; a receipt tells when.
 
-use crate::channel::{Channel, announce, registered};
+use crate::channel::{Channel, registered};
 use crate::completion::{IoError, SubmitError};
 use crate::connections::Connections;
 use crate::exchange::Attempt;
 use crate::handle_table::{Operation, Sending};
 use crate::lwsocket::Handle;
+use crate::ready::announce;
 use crate::submissions::Command;
 use crate::writes::{IoSlice, IoVec};
 use net::stack::{ConnectionError, ConnectionId};

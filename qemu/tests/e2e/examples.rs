@@ -11,10 +11,10 @@ use std::time::Duration;
 const COMMAND: &str = env!("CARGO_BIN_EXE_sluice");
 
 /// How long a connection, a read or a write may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A started example, ended when dropped.
-struct Example {
+pub(crate) struct Example {
     command: Child,
     address: SocketAddr,
     lines: Mutex<Lines<BufReader<ChildStdout>>>,
@@ -30,12 +30,12 @@ impl Drop for Example {
 
 impl Example {
     /// Starts an example and checks the line that it is ready by.
-    fn start(name: &str, cores: u32) -> Example {
+    pub(crate) fn start(name: &str, cores: u32) -> Example {
         Example::start_with(name, cores, "log=info")
     }
 
     /// The same with more words for the kernel command line.
-    fn start_with(name: &str, cores: u32, append: &str) -> Example {
+    pub(crate) fn start_with(name: &str, cores: u32, append: &str) -> Example {
         let mut command = Command::new(COMMAND)
             .args(["example", name, "--port", "0", "--accel", "tcg"])
             .args(["--cores", &cores.to_string(), "--append", append])
@@ -61,7 +61,7 @@ impl Example {
     }
 
     /// Returns the next counters that the guest tells of a core, after skipping `skip` of them.
-    fn counters(&self, core: usize, skip: usize) -> Counters {
+    pub(crate) fn counters(&self, core: usize, skip: usize) -> Counters {
         let mut lines = self.lines.lock().unwrap();
         let counters = lines
             .by_ref()
@@ -70,7 +70,7 @@ impl Example {
         counters.nth(skip).expect("the guest ended")
     }
 
-    fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect_timeout(&self.address, PATIENCE).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -80,7 +80,7 @@ impl Example {
 }
 
 /// Sends `message` and asserts that the same comes back.
-fn ping(mut stream: &TcpStream, message: &[u8]) {
+pub(crate) fn ping(mut stream: &TcpStream, message: &[u8]) {
     stream.write_all(message).unwrap();
     let mut answer = vec![0; message.len()];
     stream.read_exact(&mut answer).unwrap();
@@ -92,7 +92,7 @@ fn ping(mut stream: &TcpStream, message: &[u8]) {
 }
 
 /// Returns bytes that differ by connection and place.
-fn message(connection: usize, bytes: usize) -> Vec<u8> {
+pub(crate) fn message(connection: usize, bytes: usize) -> Vec<u8> {
     (0..bytes)
         .map(|place| (place * 31 + connection * 7) as u8)
         .collect()

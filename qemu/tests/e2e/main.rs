@@ -16,4 +16,5 @@ mod guest;
 mod hostile;
 mod load;
 mod namespace;
+mod proxy;
 mod run;
