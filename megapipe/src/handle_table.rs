@@ -110,7 +110,7 @@ pub(crate) struct Slot {
     /// How the connection ended.
     pub(crate) closed: Option<CloseReason>,
     /// `Disconnect` was told.
-    is_told: bool,
+    pub(crate) is_told: bool,
     /// The write was done before the read that is ready too.
     is_write_first: bool,
     /// There may be something to receive.

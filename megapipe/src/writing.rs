@@ -77,9 +77,12 @@ impl Channel {
     /// before it may be used again.
     ///
     /// # Errors
-    /// [`SubmitError::TooManyReceipts`], [`SubmitError::UnknownHandle`].
+    /// [`SubmitError::BrokenPipe`], [`SubmitError::TooManyReceipts`], [`SubmitError::UnknownHandle`].
     pub fn receipt(&mut self, handle: Handle) -> Result<IoSlice, SubmitError> {
-        registered(&mut self.table, &mut self.counters, handle)?;
+        let slot = registered(&mut self.table, &mut self.counters, handle)?;
+        if slot.closed.is_some() {
+            return Err(SubmitError::BrokenPipe);
+        }
         let receipt = self.receipts.give(handle.connection);
         receipt
             .map(IoSlice::from_lent)
@@ -145,7 +148,10 @@ impl Channel {
     #[cold]
     fn tell_dropped_receipts(&mut self) {
         while let Some(connection) = self.receipts.take() {
-            if let Some(slot) = self.table.of(connection) {
+            // Nothing is told after the end, of what the application kept until then.
+            if let Some(slot) = self.table.of(connection)
+                && !slot.is_told
+            {
                 slot.receipts += 1;
                 self.counters.receipts_told += 1;
                 announce(slot, &mut self.ready);

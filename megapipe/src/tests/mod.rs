@@ -6,6 +6,8 @@ mod connecting;
 mod idle;
 mod listening;
 mod random;
+mod random_calls;
+mod random_model;
 mod reading;
 mod timing;
 mod world;
