@@ -7,7 +7,8 @@
 
 use crate::channel::{Channel, Completion, ListenHandle, SubmitError};
 use crate::connections::Connections;
-use crate::handle_table::Phase;
+use crate::handle_table::{Pending, Phase};
+use crate::limits;
 use crate::listener::{Listener, Listening};
 use crate::lwsocket::Lwsocket;
 use crate::ready::Ready;
@@ -68,7 +69,7 @@ impl Channel {
     /// with it, and its connection is given back at the next flush.
     pub(crate) fn next_accept(&mut self) -> Option<Completion> {
         self.ready.pop();
-        let accepted = self.accepts.pop()?;
+        let accepted = self.accepts.pop_front()?;
         let place = self.listeners.get(usize::from(accepted.listener.index));
         let is_its = |place: &&Listener| place.generation == accepted.listener.generation;
         let Some(listener) = place.filter(is_its) else {
@@ -95,7 +96,7 @@ impl Channel {
             return;
         };
         while listener.credit > 0 {
-            if self.accepts.is_full() {
+            if self.accepts.len() == limits::ACCEPTS_WAITING {
                 self.is_accept_blocked = true;
                 return;
             }
@@ -113,6 +114,9 @@ impl Channel {
             slot.begin(accepted.connection);
             slot.phase = Phase::Accepted;
             slot.closed = closed;
+            if closed.is_some() {
+                slot.pending.add(Pending::END);
+            }
             slot.is_readable = true;
             listener.credit -= u32::from(listener.credit != ENDLESS);
             self.counters.accepted += 1;
@@ -127,8 +131,8 @@ impl Channel {
                 pending: accepted.pending,
             };
             // Room was seen above, and the completion ring has as much for them.
-            let _ = self.accepts.push(socket);
-            let _ = self.ready.push(Ready::Accept.into());
+            self.accepts.push_back(socket);
+            self.ready.push(Ready::Accept);
         }
     }
 

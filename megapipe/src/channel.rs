@@ -24,12 +24,12 @@ use crate::limits;
 use crate::listener::Listener;
 use crate::lwsocket::Orphans;
 use crate::reading::go_on_reading;
-use crate::ready::{Ready, ReadyWord, announce, leave_if_done};
+use crate::ready::{Ready, ReadyRing, announce, leave_if_done};
 use crate::receipts::Receipts;
-use crate::ring::Ring;
 use crate::submissions::{Command, Submissions};
 use crate::timed::TimerTable;
 use crate::writes::WriteTable;
+use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use core::time::Duration;
 use kernel::Instant;
@@ -78,8 +78,9 @@ pub struct Channel {
     pub(crate) table: HandleTable,
     pub(crate) writes: WriteTable,
     pub(crate) commands: Submissions,
-    pub(crate) ready: Ring<ReadyWord>,
-    pub(crate) accepts: Ring<AcceptedSocket>,
+    pub(crate) ready: ReadyRing,
+    /// At most `ACCEPTS_WAITING`.
+    pub(crate) accepts: VecDeque<AcceptedSocket>,
     /// Connections wait in the stack because the accept ring was full.
     pub(crate) is_accept_blocked: bool,
     pub(crate) listeners: heapless::Vec<Listener, { limits::LISTENERS }>,
@@ -108,14 +109,14 @@ impl Channel {
             table: HandleTable::new(handles),
             writes: WriteTable::new(handles),
             commands: Submissions::new(config.batch),
-            ready: Ring::new(
+            ready: ReadyRing::new(
                 handles
                     + limits::ACCEPTS_WAITING
                     + limits::LISTENERS
                     + limits::CONNECTS
                     + config.timers,
             ),
-            accepts: Ring::new(limits::ACCEPTS_WAITING),
+            accepts: VecDeque::with_capacity(limits::ACCEPTS_WAITING),
             is_accept_blocked: false,
             listeners: heapless::Vec::new(),
             connects: ConnectTable::new(),
@@ -167,7 +168,7 @@ impl Channel {
         let slot = registered(&mut self.table, &mut self.counters, handle)?;
         self.commands.push(Command::Release(handle.connection))?;
         if slot.write != Operation::Idle {
-            self.writes.remove(slot.place);
+            self.writes.end(slot.place);
         }
         if let Some(chunk) = slot.chunk.take() {
             drop(self.buffers.lend(chunk, slot.chunk_owner));
@@ -212,21 +213,26 @@ impl Channel {
     /// completion is left, and runs it again.
     pub fn dispatch(&mut self, timeout: Option<Duration>) -> Option<Completion> {
         if !self.commands.is_flush_wanted && !self.commands.is_batch_full() {
-            while let Some(&ready) = self.ready.front() {
-                match ready.into() {
-                    Ready::Handle(index) => {
-                        if self.has_completion(index as usize) {
-                            self.counters.completions += 1;
-                            return self.next_of_handle(index as usize);
-                        }
+            while let Some(ready) = self.ready.front() {
+                if let Some(index) = ready.handle() {
+                    let slot = self.table.at(index);
+                    let is_told =
+                        |slot: &&mut Slot| slot.phase == Phase::Registered && slot.is_ready();
+                    if let Some(slot) = slot.filter(is_told) {
+                        self.counters.completions += 1;
+                        let (buffers, commands) = (&self.buffers, &mut self.commands);
+                        return take_completion(
+                            slot,
+                            &mut self.ready,
+                            &mut self.writes,
+                            commands,
+                            buffers,
+                        );
                     }
-                    other => {
-                        let completion = self.next_of_others(other);
-                        if completion.is_some() {
-                            self.counters.completions += 1;
-                            return completion;
-                        }
-                    }
+                    self.leave(index);
+                } else if let completion @ Some(_) = self.next_of_others(ready.into()) {
+                    self.counters.completions += 1;
+                    return completion;
                 }
             }
         }
@@ -234,56 +240,13 @@ impl Channel {
         None
     }
 
-    /// Returns whether the handle at the front has anything to tell; if not, it leaves the ring.
-    #[inline]
-    fn has_completion(&mut self, index: usize) -> bool {
-        let Some(slot) = self.table.at(index) else {
-            return false;
-        };
-        let has = slot.phase == Phase::Registered && slot.is_ready();
-        if !has {
-            slot.is_queued = false;
-            self.ready.pop();
-        }
-        has
-    }
-
-    /// Takes a completion of the handle at the front, which leaves the ring with its last one. Each
-    /// is made where it is returned to: it is not small.
-    #[inline]
-    fn next_of_handle(&mut self, index: usize) -> Option<Completion> {
-        let slot = self.table.at(index)?;
-        let cookie = slot.cookie;
-        if slot.has_read_to_tell() {
-            let result = slot.take_read();
-            let buffers = &self.buffers;
-            let owner = slot.chunk_owner;
-            let buffer = slot.chunk.take().map(|chunk| buffers.lend(chunk, owner));
-            if slot.is_multishot {
-                go_on_reading(slot, result, &mut self.commands);
-            }
-            leave_if_done(slot, &mut self.ready);
-            return Some(Completion::Read {
-                cookie,
-                buffer,
-                result,
-            });
-        }
-        if slot.has_write_to_tell() {
-            let result = slot.take_write(self.writes.pieces(slot.place).bytes());
-            self.writes.remove(slot.place);
-            leave_if_done(slot, &mut self.ready);
-            return Some(Completion::Write { cookie, result });
-        }
-        self.next_rare_of_handle(index)
-    }
-
+    /// Takes a handle at the front that has nothing to tell any more out of the ring.
     #[cold]
-    fn next_rare_of_handle(&mut self, index: usize) -> Option<Completion> {
-        let slot = self.table.at(index)?;
-        let completion = slot.take_rare();
-        leave_if_done(slot, &mut self.ready);
-        completion
+    fn leave(&mut self, index: usize) {
+        if let Some(slot) = self.table.at(index) {
+            slot.is_queued = false;
+        }
+        self.ready.pop();
     }
 
     /// Takes the completion at the front of the ring, which is not of a handle.
@@ -301,7 +264,7 @@ impl Channel {
     /// Returns the counters, and what is in use at this moment.
     pub fn counters(&self) -> ChannelCounters {
         ChannelCounters {
-            commands: self.commands.taken,
+            commands: self.commands.taken(),
             commands_refused_ring_full: self.commands.refused,
             handles_now: self.counters.registered - self.counters.unregistered,
             writes_now: self.writes.len() as u64,
@@ -323,6 +286,46 @@ impl Channel {
             free_buffers: self.buffers.free(),
         }
     }
+}
+
+/// Takes a completion of the handle at the front, which leaves the ring with its last one. Each is
+/// made where it is returned to: it is not small.
+#[inline]
+fn take_completion(
+    slot: &mut Slot,
+    ready: &mut ReadyRing,
+    writes: &mut WriteTable,
+    commands: &mut Submissions,
+    buffers: &Buffers,
+) -> Option<Completion> {
+    let cookie = slot.cookie;
+    if slot.has_read_to_tell() {
+        let result = slot.take_read();
+        let owner = slot.chunk_owner;
+        let buffer = slot.chunk.take().map(|chunk| buffers.lend(chunk, owner));
+        if slot.is_multishot {
+            go_on_reading(slot, result, commands);
+        }
+        leave_if_done(slot, ready);
+        return Some(Completion::Read {
+            cookie,
+            buffer,
+            result,
+        });
+    }
+    if slot.has_write_to_tell() {
+        let result = slot.take_write(writes.end(slot.place));
+        leave_if_done(slot, ready);
+        return Some(Completion::Write { cookie, result });
+    }
+    take_rare_completion(slot, ready)
+}
+
+#[cold]
+fn take_rare_completion(slot: &mut Slot, ready: &mut ReadyRing) -> Option<Completion> {
+    let completion = slot.take_rare();
+    leave_if_done(slot, ready);
+    completion
 }
 
 /// Returns the slot of a registered handle, counting stale ones.

@@ -214,8 +214,8 @@ impl Channel {
         let place = &mut self.connects.places[usize::from(index)];
         place.state = State::Done(result);
         if !place.is_queued {
-            // There is room for each.
-            place.is_queued = self.ready.push(Ready::Connect(index).into()).is_ok();
+            place.is_queued = true;
+            self.ready.push(Ready::Connect(index));
         }
     }
 }

@@ -90,7 +90,9 @@ const DISPATCH_NAMES: [&str; BATCH_CLASSES] = [
 /// Counts a batch in its class; an empty one is none.
 #[inline]
 pub(crate) fn count_batch(sizes: &mut [u64; BATCH_CLASSES], items: u64) {
-    if items > 0 {
+    if items == 1 {
+        sizes[0] += 1;
+    } else if items > 1 {
         let class = (u64::BITS - (items - 1).leading_zeros()) as usize;
         sizes[class.min(BATCH_CLASSES - 1)] += 1;
     }

@@ -13,7 +13,7 @@ use crate::channel::Channel;
 use crate::completion::IoError;
 use crate::connections::Connections;
 use crate::counters::count_batch;
-use crate::handle_table::{Operation, Phase};
+use crate::handle_table::{Operation, Pending, Phase};
 use crate::idle::earliest;
 use crate::ready::announce;
 use crate::submissions::Command;
@@ -77,13 +77,25 @@ impl Channel {
 
     /// Flushes the submission ring: runs every command against the stack.
     pub(crate) fn flush_to(&mut self, stack: &mut impl Connections) {
-        if !self.commands.is_empty() {
+        let dispatched = self.counters.completions - self.dispatched_before;
+        count_batch(&mut self.counters.dispatch_sizes, dispatched);
+        if self.commands.len() > 0 {
             self.counters.flushes += 1;
             self.counters.flushes_at_threshold += u64::from(self.commands.is_batch_full());
             count_batch(&mut self.counters.flush_sizes, self.commands.len() as u64);
+            self.run_commands(stack);
         }
-        let dispatched = self.counters.completions - self.dispatched_before;
-        count_batch(&mut self.counters.dispatch_sizes, dispatched);
+        if self.orphans.has_any() {
+            self.release_orphans(stack);
+        }
+        self.tell_receipts();
+        self.return_chunks(stack);
+        if self.is_accept_blocked {
+            self.refill_accepts(stack);
+        }
+    }
+
+    fn run_commands(&mut self, stack: &mut impl Connections) {
         while let Some(command) = self.commands.pop() {
             match command {
                 Command::Listen(index) => self.open_listener(index, stack),
@@ -105,10 +117,6 @@ impl Channel {
                 Command::Release(connection) => self.release(connection, stack),
             }
         }
-        self.release_orphans(stack);
-        self.tell_receipts();
-        self.return_chunks(stack);
-        self.refill_accepts(stack);
     }
 
     /// Ends what is under way on a connection that is over, and lets its handle know.
@@ -132,6 +140,8 @@ impl Channel {
         slot.closed = Some(reason);
         if reason == CloseReason::Finished && stack.unread_bytes(connection) > 0 {
             slot.is_draining = true;
+        } else {
+            slot.pending.add(Pending::END);
         }
         if slot.read == Operation::UnderWay {
             slot.finish_read(match reason {
@@ -165,6 +175,7 @@ impl Channel {
     }
 
     /// Gives back the connections whose lwsocket was dropped unregistered.
+    #[cold]
     fn release_orphans(&mut self, stack: &mut impl Connections) {
         while let Some(place) = self.orphans.pop() {
             if let Some(slot) = self.table.at(place as usize)

@@ -31,8 +31,8 @@ pub(crate) enum Phase {
     Registered,
 }
 
-/// How far a read or write has come. Flat and ordered, so that "ready" is one comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+/// How far a read or write has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
 pub(crate) enum Operation {
     /// There is none.
@@ -40,7 +40,7 @@ pub(crate) enum Operation {
     Idle,
     /// It waits to be flushed, or for data, room or a buffer.
     UnderWay,
-    /// It has succeeded; to be told. This and what follows is ready.
+    /// It has succeeded; to be told.
     Done,
     /// It has failed with [`IoError::Reset`]; to be told.
     Reset,
@@ -51,11 +51,6 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    #[inline]
-    fn is_ready(self) -> bool {
-        self >= Operation::Done
-    }
-
     fn failed(error: IoError) -> Self {
         match error {
             IoError::Reset => Operation::Reset,
@@ -67,11 +62,22 @@ impl Operation {
     /// Takes the result of one that is ready; `bytes` is what it moved.
     #[inline]
     fn take(&mut self, bytes: usize) -> Result<usize, IoError> {
-        match core::mem::take(self) {
-            Operation::Idle | Operation::UnderWay | Operation::Done => Ok(bytes),
-            Operation::Reset => Err(IoError::Reset),
-            Operation::TimedOut => Err(IoError::TimedOut),
-            Operation::BrokenPipe => Err(IoError::BrokenPipe),
+        let outcome = core::mem::take(self);
+        match outcome == Operation::Done {
+            true => Ok(bytes),
+            false => Err(outcome.error()),
+        }
+    }
+
+    #[cold]
+    fn error(self) -> IoError {
+        match self {
+            Operation::Reset => IoError::Reset,
+            Operation::TimedOut => IoError::TimedOut,
+            // One that is ready is none of the first three.
+            Operation::BrokenPipe | Operation::Idle | Operation::UnderWay | Operation::Done => {
+                IoError::BrokenPipe
+            }
         }
     }
 }
@@ -86,6 +92,43 @@ pub(crate) enum Sending {
     Finishing,
     /// It has.
     Finished,
+}
+
+/// What is to be told of a handle: a bit each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Pending(u8);
+
+impl Pending {
+    pub(crate) const READ: Pending = Pending(1);
+    pub(crate) const WRITE: Pending = Pending(2);
+    pub(crate) const RECEIPTS: Pending = Pending(4);
+    /// The end of the connection, and what came before has been read.
+    pub(crate) const END: Pending = Pending(8);
+    /// Beside both: the write was done before the read.
+    const WRITE_FIRST: Pending = Pending(16);
+
+    #[inline]
+    pub(crate) fn add(&mut self, other: Pending) {
+        self.0 |= other.0;
+    }
+
+    /// Adds a read behind a write that is there.
+    #[inline]
+    fn add_read(&mut self) {
+        const SHIFT: u32 =
+            Pending::WRITE_FIRST.0.trailing_zeros() - Pending::WRITE.0.trailing_zeros();
+        self.0 |= Self::READ.0 | (self.0 & Self::WRITE.0) << SHIFT;
+    }
+
+    #[inline]
+    fn remove(&mut self, other: Pending) {
+        self.0 &= !other.0;
+    }
+
+    #[inline]
+    fn has(self, other: Pending) -> bool {
+        self.0 & other.0 != 0
+    }
 }
 
 /// What the channel knows of one connection.
@@ -109,10 +152,9 @@ pub(crate) struct Slot {
     pub(crate) sending: Sending,
     /// How the connection ended.
     pub(crate) closed: Option<CloseReason>,
+    pub(crate) pending: Pending,
     /// `Disconnect` was told.
     pub(crate) is_told: bool,
-    /// The write was done before the read that is ready too.
-    is_write_first: bool,
     /// There may be something to receive.
     pub(crate) is_readable: bool,
     /// The slot is in the ready ring; says nothing about who has it.
@@ -143,8 +185,8 @@ impl Slot {
             write: Operation::Idle,
             sending: Sending::Open,
             closed: None,
+            pending: Pending::default(),
             is_told: false,
-            is_write_first: false,
             is_readable: false,
             is_queued: false,
             is_multishot: false,
@@ -160,30 +202,27 @@ impl Slot {
         };
     }
 
-    /// Whether its end is to be told, once everything else has been.
+    /// Whether this, the slot at the index of `connection`, is of it and not of another generation.
     #[inline]
-    fn has_end_to_tell(&self) -> bool {
-        self.closed.is_some() && !self.is_told && !self.is_draining
+    fn is_of(&self, connection: ConnectionId) -> bool {
+        self.connection.generation() == connection.generation()
     }
 
     /// Returns whether a completion is ready.
     #[inline]
     pub(crate) fn is_ready(&self) -> bool {
-        self.read.is_ready() || self.write.is_ready() || self.receipts > 0 || self.has_end_to_tell()
+        self.pending != Pending::default()
     }
 
     /// Returns how many completions are ready.
     pub(crate) fn ready_count(&self) -> usize {
-        usize::from(self.read.is_ready())
-            + usize::from(self.write.is_ready())
-            + usize::from(self.receipts > 0)
-            + usize::from(self.has_end_to_tell())
+        (self.pending.0 & (Pending::WRITE_FIRST.0 - 1)).count_ones() as usize
     }
 
     /// Ends the read that is under way.
     #[inline]
     pub(crate) fn finish_read(&mut self, result: Result<usize, IoError>) {
-        self.is_write_first = self.write.is_ready();
+        self.pending.add_read();
         self.read = match result {
             Ok(bytes) => {
                 self.read_bytes = bytes as u32;
@@ -196,7 +235,7 @@ impl Slot {
     /// Ends the write that is under way.
     #[inline]
     pub(crate) fn finish_write(&mut self, result: Result<(), IoError>) {
-        self.is_write_first = !self.read.is_ready();
+        self.pending.add(Pending::WRITE);
         self.write = match result {
             Ok(()) => Operation::Done,
             Err(error) => Operation::failed(error),
@@ -206,38 +245,39 @@ impl Slot {
     /// Whether a read is what is to be told next.
     #[inline]
     pub(crate) fn has_read_to_tell(&self) -> bool {
-        self.read.is_ready() && !self.is_write_first
+        self.pending.0 & (Pending::READ.0 | Pending::WRITE_FIRST.0) == Pending::READ.0
     }
 
     /// Takes the result of the read that is ready; its buffer is to be taken too.
     #[inline]
     pub(crate) fn take_read(&mut self) -> Result<usize, IoError> {
+        self.pending.remove(Pending::READ);
         self.read.take(self.read_bytes as usize)
     }
 
     /// Whether a write is to be told, if no read is.
     #[inline]
     pub(crate) fn has_write_to_tell(&self) -> bool {
-        self.write.is_ready()
+        self.pending.has(Pending::WRITE)
     }
 
     /// Takes the write that is ready, of so many bytes.
     #[inline]
     pub(crate) fn take_write(&mut self, bytes: usize) -> Result<usize, IoError> {
-        self.is_write_first = false;
+        self.pending
+            .remove(Pending(Pending::WRITE.0 | Pending::WRITE_FIRST.0));
         self.write.take(bytes)
     }
 
     /// Takes what is to be told when neither read nor write is.
     pub(crate) fn take_rare(&mut self) -> Option<Completion> {
         let cookie = self.cookie;
-        if self.receipts > 0 {
+        if self.pending.has(Pending::RECEIPTS) {
+            self.pending.remove(Pending::RECEIPTS);
             let receipts = usize::from(core::mem::take(&mut self.receipts));
             return Some(Completion::Acknowledged { cookie, receipts });
         }
-        if !self.has_end_to_tell() {
-            return None;
-        }
+        self.pending.remove(Pending::END);
         let reason = self.closed?;
         self.is_told = true;
         Some(Completion::Disconnect { cookie, reason })
@@ -275,7 +315,7 @@ impl HandleTable {
     #[inline]
     pub(crate) fn of(&mut self, connection: ConnectionId) -> Option<&mut Slot> {
         self.at(connection.index())
-            .filter(|slot| slot.phase != Phase::Free && slot.connection == connection)
+            .filter(|slot| slot.phase != Phase::Free && slot.is_of(connection))
     }
 
     /// Returns the slot of a registered handle.
@@ -285,9 +325,12 @@ impl HandleTable {
     #[inline]
     pub(crate) fn registered(&mut self, handle: Handle) -> Result<&mut Slot, SubmitError> {
         let is_own = handle.channel == self.tag;
-        self.of(handle.connection)
-            .filter(|slot| is_own && slot.phase == Phase::Registered)
-            .ok_or(SubmitError::UnknownHandle)
+        let slot = self.slots.get_mut(handle.connection.index());
+        // A registered slot is one that was accepted.
+        slot.filter(|slot| {
+            is_own && slot.phase == Phase::Registered && slot.is_of(handle.connection)
+        })
+        .ok_or(SubmitError::UnknownHandle)
     }
 
     /// Returns slots by what they are: lwsockets, registered handles.

@@ -151,8 +151,9 @@ pub mod lwsocket;
 mod reading;
 mod ready;
 mod receipts;
-mod ring;
 mod submissions;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod timed;

@@ -272,7 +272,8 @@ impl Channel {
         if let Some(listener) = self.listeners.get_mut(usize::from(index))
             && !listener.is_queued
         {
-            listener.is_queued = self.ready.push(Ready::Listener(index).into()).is_ok();
+            listener.is_queued = true;
+            self.ready.push(Ready::Listener(index));
         }
     }
 }

@@ -8,7 +8,7 @@
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 use net::stack::ConnectionId;
@@ -64,6 +64,7 @@ impl Drop for Lwsocket {
         if let Some(orphans) = &self.orphans {
             let place = self.connection.index() as u32;
             orphans.places.borrow_mut().push(place);
+            orphans.has_any.set(true);
         }
     }
 }
@@ -78,6 +79,8 @@ impl fmt::Debug for Lwsocket {
 pub(crate) struct Orphans {
     /// By their place: a place has at most one lwsocket, and is not used again before.
     places: RefCell<Vec<u32>>,
+    /// Whether there is any: all that a flush looks at.
+    has_any: Cell<bool>,
 }
 
 impl Orphans {
@@ -85,13 +88,21 @@ impl Orphans {
     pub(crate) fn new(handles: usize) -> Rc<Self> {
         Rc::new(Orphans {
             places: RefCell::new(Vec::with_capacity(handles)),
+            has_any: Cell::new(false),
         })
     }
 
-    /// Takes one of them.
+    /// Returns whether there is any.
     #[inline]
+    pub(crate) fn has_any(&self) -> bool {
+        self.has_any.get()
+    }
+
+    /// Takes one of them.
     pub(crate) fn pop(&self) -> Option<u32> {
-        self.places.borrow_mut().pop()
+        let place = self.places.borrow_mut().pop();
+        self.has_any.set(place.is_some());
+        place
     }
 }
 

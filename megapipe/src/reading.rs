@@ -12,7 +12,7 @@ use crate::channel::{Channel, registered};
 use crate::completion::{IoError, Refused, SubmitError};
 use crate::connections::Connections;
 use crate::exchange::Attempt;
-use crate::handle_table::{Operation, Slot};
+use crate::handle_table::{Operation, Pending, Slot};
 use crate::lwsocket::Handle;
 use crate::ready::announce;
 use crate::submissions::{Command, Submissions};
@@ -94,7 +94,12 @@ impl Channel {
         if slot.read != Operation::Idle {
             return Err(SubmitError::Busy);
         }
-        self.commands.push(Command::Read(handle.connection))?;
+        if slot.is_readable {
+            self.commands.push(Command::Read(handle.connection))?;
+        } else {
+            // There is nothing to try before the event that says otherwise.
+            self.counters.reads_waited += 1;
+        }
         slot.read = Operation::UnderWay;
         Ok(slot)
     }
@@ -133,6 +138,7 @@ impl Channel {
     }
 
     /// Tries the read that is under way, if there is one.
+    #[inline(always)]
     pub(crate) fn continue_read(
         &mut self,
         connection: ConnectionId,
@@ -165,6 +171,7 @@ impl Channel {
             slot.is_readable = stack.is_readable(connection);
             if slot.is_draining && stack.unread_bytes(connection) == 0 {
                 slot.is_draining = false;
+                slot.pending.add(Pending::END);
             }
             announce(slot, &mut self.ready);
         } else {

@@ -2,8 +2,7 @@
 //! there. So the ring has a place for everyone, and nothing is ever lost for want of room.
 
 use crate::handle_table::{Phase, Slot};
-use crate::ring::Ring;
-use core::num::NonZeroU32;
+use alloc::boxed::Box;
 
 /// An entry of the completion ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,9 +19,17 @@ pub(crate) enum Ready {
     Timer(u32),
 }
 
-/// An entry of the completion ring in four bytes: a kind, which is not 0, below an index.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ReadyWord(NonZeroU32);
+/// An entry of the completion ring in four bytes: a kind below an index.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ReadyWord(u32);
+
+impl ReadyWord {
+    /// Returns the index of a handle; `None` when it is of something else.
+    #[inline]
+    pub(crate) fn handle(self) -> Option<usize> {
+        (self.0 & 7 == 0).then_some((self.0 >> 3) as usize)
+    }
+}
 
 /// Indices fit beside the kind.
 const _: () = assert!(net::limits::CONNECTIONS_MAX <= 1 << 29);
@@ -31,22 +38,21 @@ impl From<Ready> for ReadyWord {
     #[inline]
     fn from(ready: Ready) -> Self {
         let (kind, index) = match ready {
-            Ready::Handle(index) => (1, index),
-            Ready::Accept => (2, 0),
-            Ready::Listener(index) => (3, index.into()),
-            Ready::Connect(index) => (4, index.into()),
-            Ready::Timer(index) => (5, index),
+            Ready::Handle(index) => (0, index),
+            Ready::Accept => (1, 0),
+            Ready::Listener(index) => (2, index.into()),
+            Ready::Connect(index) => (3, index.into()),
+            Ready::Timer(index) => (4, index),
         };
-        ReadyWord(NonZeroU32::MIN.saturating_add(index << 3 | (kind - 1)))
+        ReadyWord(index << 3 | kind)
     }
 }
 
 impl From<ReadyWord> for Ready {
     #[inline]
     fn from(word: ReadyWord) -> Self {
-        let bits = word.0.get() - 1;
-        let index = bits >> 3;
-        match bits & 7 {
+        let index = word.0 >> 3;
+        match word.0 & 7 {
             0 => Ready::Handle(index),
             1 => Ready::Accept,
             2 => Ready::Listener(index as u8),
@@ -56,9 +62,65 @@ impl From<ReadyWord> for Ready {
     }
 }
 
+/// The completion ring.
+pub(crate) struct ReadyRing {
+    /// A power of two of places, at least `room`.
+    places: Box<[ReadyWord]>,
+    room: u32,
+    /// Entries put in and taken out since the start, wrapping.
+    put: u32,
+    taken: u32,
+}
+
+impl ReadyRing {
+    /// Makes a ring with room for so many entries.
+    pub(crate) fn new(room: usize) -> Self {
+        let places = room.max(1).next_power_of_two();
+        ReadyRing {
+            places: (0..places).map(|_| ReadyWord::default()).collect(),
+            room: room as u32,
+            put: 0,
+            taken: 0,
+        }
+    }
+
+    /// Appends an entry. There is room, because the ring has some for everyone who can have something
+    /// to tell, and each is in it once.
+    #[inline]
+    pub(crate) fn push(&mut self, ready: Ready) {
+        debug_assert!(self.put.wrapping_sub(self.taken) < self.room);
+        let place = self.put as usize & (self.places.len() - 1);
+        self.places[place] = ready.into();
+        self.put = self.put.wrapping_add(1);
+    }
+
+    /// Looks at the oldest entry.
+    #[inline]
+    pub(crate) fn front(&self) -> Option<ReadyWord> {
+        if self.is_empty() {
+            return None;
+        }
+        let place = self.taken as usize & (self.places.len() - 1);
+        Some(self.places[place])
+    }
+
+    /// Removes the oldest entry, which there must be.
+    #[inline]
+    pub(crate) fn pop(&mut self) {
+        debug_assert!(!self.is_empty());
+        self.taken = self.taken.wrapping_add(1);
+    }
+
+    /// Returns whether there is no entry.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.put == self.taken
+    }
+}
+
 /// Takes the handle at the front out of the completion ring, if it has nothing more to tell.
 #[inline]
-pub(crate) fn leave_if_done(slot: &mut Slot, ready: &mut Ring<ReadyWord>) {
+pub(crate) fn leave_if_done(slot: &mut Slot, ready: &mut ReadyRing) {
     if !slot.is_ready() {
         slot.is_queued = false;
         ready.pop();
@@ -67,11 +129,10 @@ pub(crate) fn leave_if_done(slot: &mut Slot, ready: &mut Ring<ReadyWord>) {
 
 /// Puts a registered handle into the completion ring, unless it is there or has nothing to tell.
 #[inline]
-pub(crate) fn announce(slot: &mut Slot, ready: &mut Ring<ReadyWord>) {
+pub(crate) fn announce(slot: &mut Slot, ready: &mut ReadyRing) {
     if !slot.is_queued && slot.phase == Phase::Registered {
-        let index = slot.connection.index() as u32;
-        let is_queued = ready.push(Ready::Handle(index).into()).is_ok();
-        slot.is_queued = is_queued;
+        slot.is_queued = true;
+        ready.push(Ready::Handle(slot.connection.index() as u32));
     }
 }
 
@@ -93,6 +154,23 @@ mod tests {
                 assert_eq!(Ready::from(ReadyWord::from(ready)), ready);
             }
         }
-        assert_eq!(size_of::<Option<ReadyWord>>(), 4);
+        assert_eq!(size_of::<ReadyWord>(), 4);
+    }
+
+    #[test]
+    fn entries_come_out_in_order_also_where_the_counts_wrap() {
+        let mut ring = ReadyRing::new(3);
+        (ring.put, ring.taken) = (u32::MAX - 5, u32::MAX - 5);
+        for round in 0..10 {
+            for index in 0..3 {
+                ring.push(Ready::Handle(round + index));
+            }
+            for index in 0..3 {
+                let front = ring.front().and_then(ReadyWord::handle);
+                assert_eq!(front, Some(round as usize + index as usize));
+                ring.pop();
+            }
+            assert!(ring.front().is_none() && ring.is_empty());
+        }
     }
 }

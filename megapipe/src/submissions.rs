@@ -6,7 +6,7 @@
 
 use crate::completion::SubmitError;
 use crate::limits;
-use crate::ring::Ring;
+use alloc::vec::Vec;
 use net::stack::ConnectionId;
 
 /// A command in the submission ring. What it is to read into or write waits in the handle.
@@ -25,14 +25,18 @@ pub(crate) enum Command {
     Release(ConnectionId),
 }
 
-/// The submission ring and what asks for its flush.
+/// The submission ring and what asks for its flush. It is filled, and then emptied as a whole.
 pub(crate) struct Submissions {
-    ring: Ring<Command>,
+    /// Never more than it has room for.
+    list: Vec<Command>,
+    /// How many of these have been run in this flush.
+    run: usize,
+    room: usize,
     batch: usize,
     /// The application has asked for a flush, or was refused a command for want of room.
     pub(crate) is_flush_wanted: bool,
-    /// Commands taken in.
-    pub(crate) taken: u64,
+    /// Commands taken in before the last flush.
+    taken: u64,
     /// Commands refused because the ring was full.
     pub(crate) refused: u64,
 }
@@ -41,8 +45,11 @@ impl Submissions {
     /// Makes a ring for batches of `batch` commands, at least 1.
     pub(crate) fn new(batch: usize) -> Self {
         let batch = batch.max(1);
+        let room = batch + limits::COMMANDS_PER_COMPLETION;
         Submissions {
-            ring: Ring::new(batch + limits::COMMANDS_PER_COMPLETION),
+            list: Vec::with_capacity(room),
+            run: 0,
+            room,
             batch,
             is_flush_wanted: false,
             taken: 0,
@@ -57,9 +64,7 @@ impl Submissions {
     #[inline]
     pub(crate) fn push(&mut self, command: Command) -> Result<(), SubmitError> {
         self.check_room()?;
-        // There is room.
-        let _ = self.ring.push(command);
-        self.taken += 1;
+        self.list.push(command);
         Ok(())
     }
 
@@ -69,7 +74,7 @@ impl Submissions {
     /// As [`push`](Self::push).
     #[inline]
     pub(crate) fn check_room(&mut self) -> Result<(), SubmitError> {
-        if self.ring.is_full() {
+        if self.list.len() >= self.room {
             self.refused += 1;
             self.is_flush_wanted = true;
             return Err(SubmitError::RingFull);
@@ -77,24 +82,35 @@ impl Submissions {
         Ok(())
     }
 
-    /// Takes the oldest command out.
+    /// Takes the oldest command out; after the last one, there is room for all again.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Command> {
-        self.ring.pop()
+        let command = self.list.get(self.run).copied();
+        match command {
+            Some(_) => self.run += 1,
+            None => {
+                self.taken += self.list.len() as u64;
+                self.list.clear();
+                self.run = 0;
+            }
+        }
+        command
     }
 
     /// Returns the commands in the ring.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.ring.len()
-    }
-
-    /// Returns whether there is no command.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.ring.is_empty()
+        self.list.len()
     }
 
     /// Returns whether a batch has collected.
+    #[inline]
     pub(crate) fn is_batch_full(&self) -> bool {
-        self.ring.len() >= self.batch
+        self.list.len() >= self.batch
+    }
+
+    /// Returns how many commands were ever taken in.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken + self.list.len() as u64
     }
 }

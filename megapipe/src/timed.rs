@@ -134,8 +134,8 @@ impl Channel {
             let place = &mut self.timers.places[index as usize];
             place.state = State::Due;
             if !place.is_queued {
-                // There is room for each.
-                place.is_queued = self.ready.push(Ready::Timer(index).into()).is_ok();
+                place.is_queued = true;
+                self.ready.push(Ready::Timer(index));
             }
         }
         self.timers.look_again();

@@ -230,11 +230,14 @@ impl WriteTable {
         &mut self.places[id.0 as usize]
     }
 
-    /// Ends a write; its pieces go back to their owners.
+    /// Ends a write, and returns its bytes; pieces that are left go back to their owners.
     #[inline]
-    pub(crate) fn remove(&mut self, id: WriteId) {
-        self.places[id.0 as usize].clear();
+    pub(crate) fn end(&mut self, id: WriteId) -> usize {
+        let pieces = &mut self.places[id.0 as usize];
+        let bytes = pieces.bytes();
+        pieces.clear();
         self.free.push(id);
+        bytes
     }
 
     /// Returns the writes under way.
@@ -280,7 +283,7 @@ mod tests {
         let mut table = WriteTable::new(1);
         let id = begin(&mut table);
         assert!(table.begin().is_none() && table.len() == 1);
-        table.remove(id);
+        assert_eq!(table.end(id), 12);
         assert_eq!(table.len(), 0);
         let (again, pieces) = table.begin().unwrap();
         assert_eq!((again, pieces.len()), (id, 0));

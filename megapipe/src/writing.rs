@@ -8,7 +8,7 @@ use crate::channel::{Channel, registered};
 use crate::completion::{IoError, SubmitError};
 use crate::connections::Connections;
 use crate::exchange::Attempt;
-use crate::handle_table::{Operation, Sending};
+use crate::handle_table::{Operation, Pending, Sending};
 use crate::lwsocket::Handle;
 use crate::ready::announce;
 use crate::submissions::Command;
@@ -62,7 +62,7 @@ impl Channel {
         let (id, pieces) = self.writes.begin().ok_or(SubmitError::RingFull)?;
         let built = build(pieces);
         if pieces.bytes() == 0 {
-            self.writes.remove(id);
+            self.writes.end(id);
             return Err(SubmitError::Empty);
         }
         self.commands.push(Command::Write(handle.connection))?;
@@ -153,6 +153,7 @@ impl Channel {
                 && !slot.is_told
             {
                 slot.receipts += 1;
+                slot.pending.add(Pending::RECEIPTS);
                 self.counters.receipts_told += 1;
                 announce(slot, &mut self.ready);
             }

@@ -24,8 +24,15 @@ impl ConnectionId {
         ConnectionId { index, generation }
     }
 
+    /// Returns the generation of the slot.
+    #[inline]
+    pub const fn generation(self) -> u32 {
+        self.generation
+    }
+
     /// Returns the slot, below [`StackConfig::connections`](crate::stack::StackConfig); dense, to
     /// index tables beside the stack's own.
+    #[inline]
     pub fn index(self) -> usize {
         self.index as usize
     }

@@ -1,0 +1,56 @@
+//! The channel's own share of an exchange of 64 bytes each way (a read and a write: two operations),
+//! by the size of the batch and the number of handles. `stack` is what the calls into the stack that
+//! does nothing take, to be subtracted.
+
+mod ping_pong;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use megapipe::testing::IdleStackCore;
+use ping_pong::PingPong;
+
+fn exchanges(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("exchange");
+    for (batch, handles) in [
+        (32, 1),
+        (32, 100),
+        (32, 10_000),
+        (32, 100_000),
+        (1, 1),
+        (1, 10_000),
+    ] {
+        for is_multishot in [false, true] {
+            let how = if is_multishot { "multishot" } else { "read" };
+            let mut core = IdleStackCore::new(handles, batch, PingPong::new(handles, is_multishot));
+            // Messages that come together; with one handle it has one at a time.
+            let together = batch.min(handles);
+            let mut next = 0;
+            group.throughput(Throughput::Elements(together as u64));
+            group.bench_function(
+                BenchmarkId::new(how, format!("batch {batch}, {handles} handles")),
+                |bencher| {
+                    bencher.iter(|| {
+                        for _ in 0..together {
+                            core.arrive(next);
+                            next = (next + 1) % handles;
+                        }
+                        core.turn();
+                    });
+                },
+            );
+        }
+    }
+    let mut core = IdleStackCore::new(32, 32, PingPong::new(32, false));
+    group.throughput(Throughput::Elements(32));
+    group.bench_function("stack", |bencher| {
+        bencher.iter(|| {
+            for connection in 0..32 {
+                core.arrive(connection);
+                core.stack_calls(connection);
+            }
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, exchanges);
+criterion_main!(benches);
