@@ -2,6 +2,7 @@
 //! run by `./run.sh example NAME`.
 //!
 //! - `ping-pong`: the paper's listing; sends back what it receives.
+//! - `counter`: the worked example of `docs/megapipe.md`; counts lines.
 //! - `moving-shares`: the same, while the cores pass their shares of new connections to each other
 //!   all the time; what is stressed on two cores.
 //! - `proxy`: a TCP load balancer to a list of backends, with health checks ([`proxy`],
@@ -21,3 +22,12 @@ extern crate alloc;
 pub mod backends;
 pub mod echo;
 pub mod proxy;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_guide_shows_its_example_as_it_is() {
+        let guide = include_str!("../../docs/megapipe.md");
+        assert!(guide.contains(include_str!("bin/counter.rs")));
+    }
+}

@@ -36,10 +36,10 @@ impl Footprint {
 }
 
 /// What a connection takes beside the application: its control block with the pieces it sends, the
-/// flow, the handle with a write under way, the timer, and TIME_WAIT entries, in bytes, rounded up.
-const CONNECTION_OVERHEAD_BYTES: usize = 2304;
+/// flow, the handle with a write under way, the timers, and TIME_WAIT entries, in bytes, rounded up.
+const CONNECTION_OVERHEAD_BYTES: usize = 1792;
 const _: () = assert!(
-    net::stack::connection_bytes::<IoSlice>() + size_of::<IoVec>() + 512
+    net::stack::connection_bytes::<IoSlice>() + size_of::<IoVec>() + 576
         <= CONNECTION_OVERHEAD_BYTES
 );
 

@@ -231,3 +231,30 @@ fn a_stale_handle_reaches_nothing() {
         }
     ));
 }
+
+#[test]
+fn a_handle_of_another_channel_reaches_nothing() {
+    let (mut mine, mut other) = (Bench::small(), Bench::small());
+    // The same place and generation in both.
+    let (id, own) = mine.open(Cookie(1));
+    let (_, foreign) = other.open(Cookie(1));
+    assert_eq!(own.index(), foreign.index());
+    let unknown = SubmitError::UnknownHandle;
+    let channel = &mut mine.channel;
+    assert_eq!(channel.read(foreign), Err(unknown));
+    assert_eq!(channel.read_multishot(foreign), Err(unknown));
+    assert_eq!(channel.cancel_read(foreign).unwrap_err(), unknown);
+    assert_eq!(channel.writev(foreign, &mut hello()), Err(unknown));
+    assert_eq!(channel.receipt(foreign).unwrap_err(), unknown);
+    assert_eq!(channel.disconnect(foreign), Err(unknown));
+    assert_eq!(channel.unregister(foreign), Err(unknown));
+    // Nor is another channel's buffer taken.
+    let buffer = other.channel.buffer().unwrap();
+    let refused = channel.read_into(own, buffer).unwrap_err();
+    assert_eq!(refused.error, SubmitError::ForeignBuffer);
+    drop(refused);
+    assert_eq!(other.channel.in_use().free_buffers, 4);
+    mine.world.arrive(id, b"for its own");
+    mine.run(|channel| channel.read(own)).unwrap();
+    assert!(matches!(mine.completion(), Completion::Read { .. }));
+}

@@ -181,6 +181,25 @@ fn sum_of(counters: &[Counters], name: &str) -> u64 {
 }
 
 #[test]
+fn counter_counts_the_lines_of_all_clients() {
+    let _turn = guest::turn();
+    let example = Example::start("counter", 1);
+    let mut clients = [example.connect(), example.connect()];
+    for count in 1..=20 {
+        let client = &mut clients[count % 2];
+        client.write_all(b"another\n").unwrap();
+        let expected = format!("{count}\n");
+        let mut answer = vec![0; expected.len()];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, expected.as_bytes());
+    }
+    clients[0].shutdown(Shutdown::Write).unwrap();
+    let mut rest = Vec::new();
+    clients[0].read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty());
+}
+
+#[test]
 fn sockets_send_back_what_they_receive_with_every_step_towards_megapipe() {
     let _turn = guest::turn();
     for words in [
