@@ -168,7 +168,12 @@ impl<P: Lent> Tcb<P> {
             room = self.mss;
         }
         let open = (self.una + self.window).beyond(self.nxt);
-        let mut bytes = left.min(room.min(open).min(link.payload_max_bytes) as usize);
+        let is_cut_by_device = link.payload_max_bytes > u32::from(link.mss_bytes);
+        let most = match is_cut_by_device {
+            true => link.payload_max_bytes,
+            false => self.mss,
+        };
+        let mut bytes = left.min(room.min(open).min(most) as usize);
         if bytes > self.mss as usize {
             // More than a segment only as far as it need not be copied.
             let (copied, tail) = self.send.split(offset, bytes);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use transfer::{Direction, Outcome, transfer};
 
 /// Transfers of each line of the table.
-const SEEDS: u64 = 6;
+const SEEDS: u64 = 4;
 
 /// What a line of the table is about.
 #[derive(Debug, Clone, Copy)]

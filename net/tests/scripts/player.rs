@@ -140,13 +140,10 @@ impl Player {
 
     /// Runs the stack's timers up to `at`, or until it has sent something.
     fn run_to(&mut self, at: Instant, stops: bool) {
-        while !stops || self.sent.is_empty() {
-            let next = self.world.stack.next_deadline();
-            let Some(next) = next.filter(|next| *next <= at) else {
-                self.world.now = at;
-                return self.turn();
-            };
-            self.world.now = next.max(self.world.now + Duration::from_micros(10)).min(at);
+        while self.world.now < at && (!stops || self.sent.is_empty()) {
+            let next = self.world.stack.next_deadline().unwrap_or(at);
+            let soon = self.world.now + Duration::from_micros(10);
+            self.world.now = next.max(soon).min(at);
             self.turn();
         }
     }
