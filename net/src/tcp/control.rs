@@ -85,9 +85,8 @@ pub(crate) struct Tcb<P> {
     /// The peer's window in bytes, and the largest it ever was.
     pub(super) window: u32,
     pub(super) window_max: u32,
-    /// Segment and acknowledgement of the last window update.
+    /// Where the segment began that told the window.
     pub(super) window_seq: Seq,
-    pub(super) window_ack: Seq,
     pub(super) window_shift: u8,
     /// Payload bytes of a full segment.
     pub(super) mss: u32,
@@ -144,7 +143,6 @@ impl<P: Lent> Tcb<P> {
             window: 0,
             window_max: 0,
             window_seq: Seq(0),
-            window_ack: Seq(0),
             window_shift: 0,
             mss: MSS_DEFAULT_BYTES.into(),
             rcv_nxt: Seq(0),

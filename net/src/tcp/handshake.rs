@@ -101,7 +101,7 @@ impl<P: Lent> Tcb<P> {
         // The window of a SYN is never scaled (RFC 7323 §2.2).
         self.window = window.into();
         self.window_max = self.window;
-        (self.window_seq, self.window_ack) = (sequence, self.una);
+        self.window_seq = sequence;
         match options.window_scale {
             Some(shift) => self.window_shift = shift,
             None => self.rcv_shift = 0,
@@ -205,7 +205,6 @@ impl<P: Lent> Tcb<P> {
         self.take_syn(segment.sequence, segment.window, &options, arrived.now);
         if flags.has_ack() {
             self.establish(ack, arrived.now);
-            self.window_ack = ack;
             self.ack = AckOwed::Now;
             News::ESTABLISHED
         } else {

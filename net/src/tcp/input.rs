@@ -195,16 +195,13 @@ impl<P: Lent> Tcb<P> {
     /// acknowledges something new is not, though the peer may have sent it again.
     #[inline]
     fn take_window(&mut self, segment: &Segment, is_newer: bool) {
-        let (sequence, ack) = (segment.sequence, segment.acknowledged);
-        if is_newer
-            || self.window_seq.is_before(sequence)
-            || (self.window_seq == sequence && !ack.is_before(self.window_ack))
-        {
+        // One that acknowledges less than is known counts from there: it was told before.
+        let is_current = segment.acknowledged == self.una;
+        if is_current && (is_newer || !segment.sequence.is_before(self.window_seq)) {
             let was_shut = self.window == 0;
             self.window = u32::from(segment.window) << self.window_shift;
             self.window_max = self.window_max.max(self.window);
-            self.window_seq = sequence;
-            self.window_ack = ack;
+            self.window_seq = segment.sequence;
             let is_probing = matches!(self.retransmission, Retransmission::Persist(_));
             if self.window > 0 && (was_shut || is_probing) {
                 // What is sent now waits for its acknowledgement as long as anything does.

@@ -32,6 +32,9 @@ mod timeout;
 mod transmit;
 mod window;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use control::{State, Tcb, timestamp};
 pub(crate) use dhcp::{DhcpChange, DhcpClient};
 pub(crate) use handshake::Opening;
