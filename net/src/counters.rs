@@ -147,6 +147,10 @@ counters! {
     dhcp_lost,
     /// SYNs that began a connection.
     connections_begun,
+    /// SYNs answered with a cookie, because there was no room for another half-open connection.
+    syn_cookies_sent,
+    /// Connections that began when a cookie came back.
+    syn_cookies_taken,
     /// Connections that this side began.
     connects_begun,
     /// Connections of ours that came to nothing.

@@ -213,10 +213,15 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         if let Some(core) = self.steer(&segment.key, hash, &mut asked) {
             return self.hand_over(core, arrival.frame, asked);
         }
-        if segment.flags.is_opening()
-            && let Some(listener) = self.listeners.at_port(segment.key.local_port)
-        {
-            return self.process_opening((listener, hash), last, arrival, segment);
+        if let Some(listener) = self.listeners.at_port(segment.key.local_port) {
+            if segment.flags.is_opening() {
+                return self.process_opening((listener, hash), last, arrival, segment);
+            }
+            if self.cookies.are_out(arrival.now)
+                && self.process_cookie((listener, hash), arrival, segment)
+            {
+                return;
+            }
         }
         self.output.counters.unknown_segments += 1;
         self.reject(arrival, segment);
@@ -224,7 +229,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
 
     /// Gives a segment to its connection and follows what it changed.
     #[inline]
-    fn process_flow(&mut self, index: u32, arrival: &Arrival<'_>, segment: &Segment) {
+    pub(crate) fn process_flow(&mut self, index: u32, arrival: &Arrival<'_>, segment: &Segment) {
         let (options, payload) = segment.parts(arrival.frame);
         let arrived = Arrived {
             segment,

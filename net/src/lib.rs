@@ -30,6 +30,7 @@ pub mod chunk;
 mod commands;
 pub mod connect;
 mod connection;
+mod cookie;
 pub mod counters;
 mod demux;
 mod egress;

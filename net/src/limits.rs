@@ -65,10 +65,14 @@ pub const NEIGHBOUR_LIFE: Duration = Duration::from_secs(60);
 pub const WINDOW_MAX_BYTES: u32 = 1 << 30;
 
 /// Half-open connections of one core: at most half of its slots, so that a flood of SYNs cannot
-/// take the established ones' memory. A SYN above it is dropped; the peer sends it again.
+/// take the established ones' memory. A SYN above it is answered with a cookie.
 pub const fn half_open(connections: usize) -> usize {
     if connections < 2 { 1 } else { connections / 2 }
 }
+
+/// How long a SYN cookie is good for, at least; at most twice that. Divides the time that its bits
+/// hold: 32 of these.
+pub const COOKIE_LIFE: Duration = Duration::from_secs(64);
 
 /// Connections of one core in TIME_WAIT; the oldest is forgotten when another comes.
 pub const fn time_wait_entries(connections: usize) -> usize {

@@ -157,6 +157,13 @@ impl Listeners {
         place.half_open + place.waiting < place.backlog
     }
 
+    /// Returns whether a connection whose handshake is complete would be accepted soon: those that
+    /// are not complete do not count.
+    pub(crate) fn has_room_behind_handshakes(&self, index: u8) -> bool {
+        let place = &self.places[usize::from(index)];
+        place.waiting < place.backlog
+    }
+
     /// A connection begins its handshake.
     pub(crate) fn begin(&mut self, index: u8) {
         self.places[usize::from(index)].half_open += 1;

@@ -4,6 +4,7 @@
 //! Upstream: [`ingress`](crate::ingress). Downstream: a connection, or an answer at once.
 
 use crate::connection::Role;
+use crate::cookie;
 use crate::counters::DropReason;
 use crate::demux::{Flags, Segment};
 use crate::event::Pending;
@@ -12,13 +13,14 @@ use crate::isn;
 use crate::limits;
 use crate::nic::Nic;
 use crate::stack::Stack;
-use crate::tcp::{Departure, Lent, Opening, Options, Seq};
+use crate::tcp::{Departure, Lent, Opening, OptionBytes, Options, Seq, timestamp, window_shift};
 use crate::time_wait::Remains;
 
 impl<N: Nic, P: Lent> Stack<N, P> {
-    /// Begins a connection of this listener and flow, if there is room for it; else the SYN is
-    /// dropped, and the peer will send it again. `last` is the last number of ours on a connection
-    /// of the flow that has just ended.
+    /// Begins a connection of this listener and flow. Without room for another half-open one the SYN
+    /// is answered with a cookie, without room for a connection it is dropped, and the peer will
+    /// send it again. `last` is the last number of ours on a connection of the flow that has just
+    /// ended.
     pub(crate) fn process_opening(
         &mut self,
         (listener, hash): (u8, u64),
@@ -34,12 +36,35 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         } else {
             DropReason::ConnectionsFull
         };
-        let room = refusal == DropReason::ConnectionsFull;
-        let Some(index) = room.then(|| self.connections.take()).flatten() else {
+        let (options, _) = segment.parts(arrival.frame);
+        let begun = match refusal {
+            DropReason::ConnectionsFull => self.begin((listener, hash), arrival, segment),
+            _ if self.listeners.has_room_behind_handshakes(listener) && last.is_none() => {
+                return self.answer_by_cookie(&Options::parse(options), arrival, segment);
+            }
+            _ => None,
+        };
+        let Some((index, mut opening)) = begun else {
             return self.output.counters.count_drop(refusal);
         };
+        if let Some(last) = last {
+            opening.sequence = isn::beyond(opening.sequence, last);
+        }
+        let slot = self.connections.slot(index);
+        slot.tcb
+            .open_passive(&opening, segment.sequence, segment.window, options);
+        self.mark_dirty(index);
+    }
+
+    /// Takes a slot for a connection of this listener and flow, if there is one.
+    fn begin(
+        &mut self,
+        (listener, hash): (u8, u64),
+        arrival: &Arrival<'_>,
+        segment: &Segment,
+    ) -> Option<(u32, Opening)> {
+        let index = self.connections.take()?;
         let (sequence, timestamp_offset) = self.sequences.begin(&segment.key, arrival.now);
-        let sequence = last.map_or(sequence, |last| isn::beyond(sequence, last));
         let opening = Opening {
             sequence,
             timestamp_offset,
@@ -47,19 +72,96 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             window_bytes: self.window_bytes,
             now: arrival.now,
         };
-        let (options, _) = segment.parts(arrival.frame);
         let slot = self.connections.slot(index);
         slot.key = segment.key;
         slot.hash = hash;
         slot.peer = arrival.sender();
         slot.role = Role::HalfOpen(listener);
-        slot.tcb
-            .open_passive(&opening, segment.sequence, segment.window, options);
         slot.attached = self.flows.insert(hash, segment.key, index);
         self.listeners.begin(listener);
         self.half_open += 1;
         self.output.counters.connections_begun += 1;
-        self.mark_dirty(index);
+        Some((index, opening))
+    }
+
+    /// Answers a SYN and keeps nothing of it.
+    #[cold]
+    fn answer_by_cookie(&mut self, offer: &Options, arrival: &Arrival<'_>, segment: &Segment) {
+        let (key, now) = (&segment.key, arrival.now);
+        let ours = self.cookies.make(key, segment.sequence, offer.mss, now);
+        let (_, offset) = self.sequences.begin(key, now);
+        let timestamps = offer.timestamps.map(|(theirs, _)| {
+            let clock = timestamp(offset, now);
+            (cookie::write_offer(clock, offer), theirs)
+        });
+        let told = timestamps.is_some();
+        let answer = Options {
+            mss: Some(self.output.link().mss_bytes),
+            window_scale: (told && offer.window_scale.is_some())
+                .then_some(window_shift(self.window_bytes)),
+            sack_permitted: told && offer.sack_permitted,
+            timestamps,
+            ..Options::default()
+        };
+        let departure = Departure {
+            window: self.window_bytes.min(0xffff) as u16,
+            options: OptionBytes::of_syn(&answer),
+            ..Departure::bare(Flags::SYN_ACK, ours.0, (segment.sequence + 1).0)
+        };
+        self.output.counters.syn_cookies_sent += 1;
+        self.output
+            .transmit_segment(key, arrival.sender(), &departure, &[], |_| {});
+    }
+
+    /// Begins a connection whose SYN was answered with a cookie, if this segment brings that back;
+    /// false if it does not. Without room it is dropped: what the peer sends on the connection
+    /// brings the cookie back again.
+    #[cold]
+    pub(crate) fn process_cookie(
+        &mut self,
+        (listener, hash): (u8, u64),
+        arrival: &Arrival<'_>,
+        segment: &Segment,
+    ) -> bool {
+        let flags = segment.flags;
+        if !flags.has_ack() || flags.has_syn() || flags.has_rst() {
+            return false;
+        }
+        let (theirs, ours) = (segment.sequence - 1, segment.acknowledged - 1);
+        let (cookies, now) = (&self.cookies, arrival.now);
+        let Some(mss) = cookies.check(&segment.key, theirs, ours, now) else {
+            return false;
+        };
+        if !self.listeners.has_room_behind_handshakes(listener) {
+            self.output.counters.count_drop(DropReason::BacklogFull);
+            return true;
+        }
+        let Some((index, opening)) = self.begin((listener, hash), arrival, segment) else {
+            self.output.counters.count_drop(DropReason::ConnectionsFull);
+            return true;
+        };
+        let (options, _) = segment.parts(arrival.frame);
+        let timestamps = Options::parse(options).timestamps;
+        let (window_scale, sack_permitted) = match timestamps {
+            Some((_, echo)) => cookie::read_offer(echo),
+            None => (None, false),
+        };
+        let offered = Options {
+            mss: Some(mss),
+            window_scale,
+            sack_permitted,
+            timestamps,
+            ..Options::default()
+        };
+        let opening = Opening {
+            sequence: ours.0,
+            ..opening
+        };
+        let slot = self.connections.slot(index);
+        slot.tcb.open_answered(&opening, theirs, &offered);
+        self.output.counters.syn_cookies_taken += 1;
+        self.process_flow(index, arrival, segment);
+        true
     }
 
     /// The handshake is complete.

@@ -15,6 +15,7 @@ pub use crate::listener::{ListenError, ListenerId};
 use crate::address::{Address, AddressConfig, AddressSeen};
 use crate::chunk::ChunkPool;
 use crate::connection::{Connections, Role};
+use crate::cookie::Cookies;
 use crate::counters::Counters;
 use crate::demux::Station;
 use crate::event::Pending;
@@ -115,6 +116,7 @@ pub struct Stack<N: Nic, P = Vec<u8>> {
     pub(crate) dhcp_is_due: bool,
     pub(crate) connections: Connections<P>,
     pub(crate) half_open: usize,
+    pub(crate) cookies: Cookies,
     pub(crate) neighbours: Neighbours,
     /// Connections of ours whose station was asked for when they began, each once.
     pub(crate) unresolved: Vec<u32>,
@@ -164,6 +166,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             dhcp_is_due: false,
             connections: Connections::new(count),
             half_open: 0,
+            cookies: Cookies::new(hasher),
             neighbours: Neighbours::default(),
             unresolved: Vec::with_capacity(count),
             ports_tried: 0,

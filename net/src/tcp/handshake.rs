@@ -82,6 +82,15 @@ impl<P: Lent> Tcb<P> {
         self.take_syn(sequence, window, &Options::parse(options), opening.now);
     }
 
+    /// Opens by a SYN that has been answered before, when nothing was kept of it: the peer's
+    /// acknowledgement is about to be processed.
+    pub(crate) fn open_answered(&mut self, opening: &Opening, theirs: Seq, offered: &Options) {
+        self.reset_to(State::SynReceived, opening);
+        self.take_syn(theirs, 0, offered, opening.now);
+        self.owes_syn = false;
+        (self.nxt, self.max) = (self.una + 1, self.una + 1);
+    }
+
     /// Opens by a SYN of ours (RFC 9293 §3.10.1): SYN-SENT.
     pub(crate) fn open_active(&mut self, opening: &Opening) {
         self.reset_to(State::SynSent, opening);
@@ -217,7 +226,7 @@ impl<P: Lent> Tcb<P> {
 }
 
 /// Returns the least shift by which a window of `bytes` fits 16 bits (RFC 7323 §2.3).
-fn window_shift(bytes: u32) -> u8 {
+pub(crate) fn window_shift(bytes: u32) -> u8 {
     let mut shift = 0;
     while bytes >> shift > 0xffff && shift < 14 {
         shift += 1;

@@ -37,7 +37,7 @@ mod tests;
 
 pub(crate) use control::{State, Tcb, timestamp};
 pub(crate) use dhcp::{DhcpChange, DhcpClient};
-pub(crate) use handshake::Opening;
+pub(crate) use handshake::{Opening, window_shift};
 pub(crate) use input::Arrived;
 pub(crate) use news::News;
 pub(crate) use options::{OptionBytes, Options};
