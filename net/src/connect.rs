@@ -74,6 +74,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             timestamp_offset,
             mss_bytes: self.output.link().mss_bytes,
             window_bytes: self.window_bytes,
+            keep_alive_s: self.keep_alive_s,
             now,
         };
         let slot = self.connections.slot(index);

@@ -97,6 +97,12 @@ pub const HALF_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that owes an acknowledgement and is silent this long is given up (RFC 9293 §3.8.3).
 pub const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// A peer that does not answer the question whether it is still there is asked again after this
+/// long, and given up when it has not answered so often (RFC 9293 §3.8.4; Linux's figures).
+pub const KEEP_ALIVE_RETRY: Duration = Duration::from_secs(75);
+/// See [`KEEP_ALIVE_RETRY`].
+pub const KEEP_ALIVE_PROBES: u8 = 9;
+
 /// An acknowledgement waits this long for data to go with (RFC 9293 §3.8.6.3: below 500 ms).
 pub const ACK_DELAY: Duration = Duration::from_millis(10);
 

@@ -70,6 +70,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             timestamp_offset,
             mss_bytes: self.output.link().mss_bytes,
             window_bytes: self.window_bytes,
+            keep_alive_s: self.keep_alive_s,
             now: arrival.now,
         };
         let slot = self.connections.slot(index);

@@ -49,6 +49,10 @@ pub struct StackConfig {
     pub chunks: usize,
     /// Bytes of each chunk.
     pub chunk_bytes: usize,
+    /// After how long a silent peer is asked whether it is still there, `None` for never (RFC 9293
+    /// §3.8.4); in whole seconds. The first question comes when it was silent for this long at least,
+    /// and twice as long at most.
+    pub keep_alive: Option<Duration>,
     /// Seed of this core's own random numbers; from the machine's entropy.
     pub seed: [u8; 32],
 }
@@ -105,6 +109,7 @@ pub struct Stack<N: Nic, P = Vec<u8>> {
     pub(crate) sequences: SequenceSource,
     pub(crate) chunks: ChunkPool,
     pub(crate) window_bytes: u32,
+    pub(crate) keep_alive_s: u32,
     pub(crate) station: Station,
     /// What was last seen of the fabric's address, and what it was.
     pub(crate) address_seen: AddressSeen,
@@ -159,6 +164,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             sequences: SequenceSource::new(key),
             chunks: ChunkPool::new(config.chunks, config.chunk_bytes, window_bytes),
             window_bytes,
+            keep_alive_s: config.keep_alive.map_or(0, keep_alive_seconds),
             address_seen: AddressSeen::NOTHING,
             address: None,
             announces: false,
@@ -279,4 +285,8 @@ impl<N: Nic, P: Lent> Stack<N, P> {
 
     /// How long a released connection may take to finish before it is reset.
     pub const LINGER: Duration = limits::LINGER;
+}
+
+fn keep_alive_seconds(interval: Duration) -> u32 {
+    u32::try_from(interval.as_secs().max(1)).unwrap_or(u32::MAX)
 }

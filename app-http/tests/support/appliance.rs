@@ -70,6 +70,7 @@ impl Appliance {
             window_bytes: 4096,
             chunks: CHUNKS,
             chunk_bytes: 1024,
+            keep_alive: None,
             seed: [7; 32],
         };
         let stack = net::testing::stack(config, link.nic(0));

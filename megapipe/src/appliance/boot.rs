@@ -254,6 +254,7 @@ impl Parts {
             window_bytes: self.footprint.window_bytes,
             chunks: self.plan.chunks,
             chunk_bytes: self.footprint.chunk_bytes,
+            keep_alive: None,
             seed: self.seed,
         };
         let mut stack = Stack::new(config, self.pair, self.port, now);

@@ -142,6 +142,7 @@ impl Bench {
             window_bytes: 1024,
             chunks: 8,
             chunk_bytes: 1024,
+            keep_alive: None,
             seed: [7; 32],
         };
         let stack = Stack::new(config, Some(nic), port, Instant::ZERO);

@@ -39,6 +39,8 @@ pub(super) enum AckOwed {
     /// It may wait until then for data to go with (RFC 9293 §3.8.6.3).
     By(Instant),
     Now,
+    /// None is owed: one with an old number asks the peer for one (RFC 9293 §3.8.4).
+    Asked,
 }
 
 /// What the retransmission timer waits for; it waits for one thing at a time.
@@ -51,6 +53,8 @@ pub(super) enum Retransmission {
     TailProbe(Instant),
     /// A window (RFC 9293 §3.8.6.1).
     Persist(Instant),
+    /// Nothing; the peer's silence is looked at then (RFC 9293 §3.8.4).
+    KeepAlive(Instant),
 }
 
 /// The timestamps of one connection (RFC 7323).
@@ -105,6 +109,10 @@ pub(crate) struct Tcb<P> {
     /// The peer's FIN has this number, but something before it is missing.
     pub(super) finish_at: Option<Seq>,
     pub(super) receive: ReceiveQueue,
+    /// Seconds of silence after which the peer is asked whether it is there, 0 for never.
+    pub(super) keep_alive_s: u32,
+    /// How often silence was looked at since the last segment.
+    pub(super) silences: u8,
     /// When a segment was last answered only because it was out of place.
     pub(super) challenged: Option<Instant>,
 
@@ -154,6 +162,8 @@ impl<P: Lent> Tcb<P> {
             unacked_bytes: 0,
             finish_at: None,
             receive: ReceiveQueue::new(),
+            keep_alive_s: 0,
+            silences: 0,
             challenged: None,
             timestamps: None,
             has_sack: false,
@@ -221,7 +231,10 @@ impl<P: Lent> Tcb<P> {
     /// timer.
     #[inline]
     pub(crate) fn wants_transmit(&self) -> bool {
-        self.state != State::Established || self.send.len() > 0 || self.ack != AckOwed::None
+        self.state != State::Established
+            || self.send.len() > 0
+            || self.ack != AckOwed::None
+            || (self.keep_alive_s > 0 && self.retransmission == Retransmission::Off)
     }
 
     /// Returns a number that changes when the peer has acknowledged or sent something new.

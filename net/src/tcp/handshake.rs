@@ -31,6 +31,8 @@ pub(crate) struct Opening {
     pub(crate) mss_bytes: u16,
     /// Bytes that may wait unread, and so the largest window.
     pub(crate) window_bytes: u32,
+    /// Seconds of silence after which the peer is asked whether it is there, 0 for never.
+    pub(crate) keep_alive_s: u32,
     pub(crate) now: Instant,
 }
 
@@ -51,6 +53,8 @@ impl<P: Lent> Tcb<P> {
         self.unacked_bytes = 0;
         self.finish_at = None;
         self.challenged = None;
+        self.keep_alive_s = opening.keep_alive_s;
+        self.silences = 0;
         self.scoreboard.clear();
         self.recovery = Recovery::None;
         self.duplicates = 0;

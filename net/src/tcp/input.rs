@@ -33,6 +33,7 @@ impl<P: Lent> Tcb<P> {
             State::Closed => return News::default(),
             _ => {}
         }
+        self.silences = 0;
         if segment.flags == Flags::ACK || segment.flags == Flags::ACK_PSH {
             if !self.take_if_in_place(arrived) {
                 return self.answer_out_of_place(arrived);
@@ -266,7 +267,7 @@ impl<P: Lent> Tcb<P> {
     fn owe_acknowledgement(&mut self, bytes: u32, now: Instant) {
         self.unacked_bytes += bytes;
         self.ack = match self.ack {
-            AckOwed::Now => AckOwed::Now,
+            AckOwed::Now | AckOwed::Asked => AckOwed::Now,
             _ if self.unacked_bytes >= 2 * self.mss => AckOwed::Now,
             AckOwed::By(at) => AckOwed::By(at),
             AckOwed::None => AckOwed::By(now + ACK_DELAY),

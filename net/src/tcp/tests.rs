@@ -85,6 +85,7 @@ impl Trial {
             timestamp_offset: 77,
             mss_bytes: LINK.mss_bytes,
             window_bytes: 1000 + random.below(60_000) as u32,
+            keep_alive_s: random.below(2) as u32,
             now: Instant::ZERO,
         };
         let mut tcb = Tcb::new();

@@ -6,7 +6,8 @@
 use super::control::{AckOwed, Retransmission, State, Tcb};
 use super::send_queue::Lent;
 use crate::event::CloseReason;
-use crate::limits::{HALF_OPEN_TIMEOUT, USER_TIMEOUT};
+use crate::limits::{HALF_OPEN_TIMEOUT, KEEP_ALIVE_PROBES, KEEP_ALIVE_RETRY, USER_TIMEOUT};
+use core::time::Duration;
 use kernel::Instant;
 
 impl<P: Lent> Tcb<P> {
@@ -17,7 +18,8 @@ impl<P: Lent> Tcb<P> {
             Retransmission::Off => None,
             Retransmission::Timeout(at)
             | Retransmission::TailProbe(at)
-            | Retransmission::Persist(at) => Some(at),
+            | Retransmission::Persist(at)
+            | Retransmission::KeepAlive(at) => Some(at),
         };
         match (retransmission, self.ack) {
             (Some(at), AckOwed::By(ack)) => Some(at.min(ack)),
@@ -49,6 +51,7 @@ impl<P: Lent> Tcb<P> {
                 self.retransmission = Retransmission::Off;
                 self.give_up_if_silent(now);
             }
+            Retransmission::KeepAlive(at) if at <= now => self.look_at_silence(now),
             _ => return is_due,
         }
         true
@@ -69,6 +72,26 @@ impl<P: Lent> Tcb<P> {
         }
         self.rtt.back_off();
         self.timed = None;
+    }
+
+    /// Nothing is on its way: asks a peer that has been silent whether it is still there, and gives
+    /// it up when it has not answered often enough (RFC 9293 §3.8.4).
+    fn look_at_silence(&mut self, now: Instant) {
+        self.silences = self.silences.saturating_add(1);
+        let wait = match self.silences {
+            // It may have said something just after the last look.
+            1 => Duration::from_secs(self.keep_alive_s.into()),
+            2.. if self.silences > KEEP_ALIVE_PROBES + 1 => {
+                return self.finish(State::Closed, CloseReason::TimedOut);
+            }
+            _ => {
+                if self.ack == AckOwed::None {
+                    self.ack = AckOwed::Asked;
+                }
+                KEEP_ALIVE_RETRY.min(Duration::from_secs(self.keep_alive_s.into()))
+            }
+        };
+        self.retransmission = Retransmission::KeepAlive(now + wait);
     }
 
     /// Whether the handshake is under way.

@@ -86,8 +86,12 @@ impl<P: Lent> Tcb<P> {
         if part.bytes > 0 || part.has_finish {
             return Some(self.transmit_part(part, pool, now));
         }
-        (self.ack == AckOwed::Now)
-            .then(|| self.depart(self.next_in_order(), Flags::ACK, 0, pool, now))
+        let number = match self.ack {
+            AckOwed::None | AckOwed::By(_) => return None,
+            AckOwed::Now => self.next_in_order(),
+            AckOwed::Asked => self.una - 1,
+        };
+        Some(self.depart(number, Flags::ACK, 0, pool, now))
     }
 
     /// The number of a segment without payload: what the peer takes next when it has taken all, even
@@ -350,15 +354,21 @@ impl<P: Lent> Tcb<P> {
     /// acknowledgement, or a window when the peer's holds bytes back; and sets the timer for it.
     #[inline]
     pub(crate) fn has_transmitted(&mut self, now: Instant) {
-        let is_idle = self.retransmission == Retransmission::Off;
+        let is_off = self.retransmission == Retransmission::Off;
         if self.una != self.max {
-            if is_idle || self.sent_at == now {
+            if is_off || self.sent_at == now {
                 self.arm(now);
             }
-        } else if is_idle && (self.send.len() > 0 || self.is_finishing()) {
+            return;
+        }
+        let is_idle = is_off || matches!(self.retransmission, Retransmission::KeepAlive(_));
+        if is_idle && (self.send.len() > 0 || self.is_finishing()) {
             // The peer's patience with us is not counted, ours begins now.
             self.progress_at = now;
             self.retransmission = Retransmission::Persist(now + self.rtt.timeout().max(ACK_DELAY));
+        } else if is_off && self.keep_alive_s > 0 && self.may_send() {
+            let wait = Duration::from_secs(self.keep_alive_s.into());
+            self.retransmission = Retransmission::KeepAlive(now + wait);
         }
     }
 }

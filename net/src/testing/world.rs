@@ -97,6 +97,7 @@ impl World {
             window_bytes: buffer_bytes as u32,
             chunks: 8 + connections * (2 + buffer_bytes / CHUNK_BYTES),
             chunk_bytes: CHUNK_BYTES,
+            keep_alive: None,
             seed: [7; 32],
         }
     }

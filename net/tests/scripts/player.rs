@@ -1,6 +1,6 @@
 //! Playing a script: the peer by hand, the stack for real.
 
-use crate::script::{Line, Segment, Step, parse};
+use crate::script::{Line, Segment, Step, parse, parse_time};
 use crate::wire::forget_what_is_not_expected;
 use kernel::Instant;
 use net::stack::{CloseReason, ConnectionId, Event, ListenerId, StackConfig};
@@ -85,6 +85,7 @@ fn set(line: &Line, config: &mut StackConfig, mtu: &mut u16, backlog: &mut usize
         "window" => *config = World::config(config.connections, number()),
         "connections" => *config = World::config(number(), config.window_bytes as usize),
         "backlog" => *backlog = number(),
+        "keep-alive" => config.keep_alive = Some(parse_time(&arguments[0])),
         _ => return false,
     }
     true
