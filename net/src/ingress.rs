@@ -199,37 +199,52 @@ impl<N: Nic, P: Lent> Stack<N, P> {
 
     fn process_segment(&mut self, arrival: &Arrival<'_>, segment: &Segment) {
         let hash = self.output.port.hasher().hash(&segment.key);
-        if let Some(index) = self.flows.find(hash, &segment.key) {
-            return self.process_flow(index, arrival, segment);
+        let found = self.flows.find(hash, &segment.key);
+        if let Some(index) = found.or_else(|| self.process_stranger(hash, arrival, segment)) {
+            self.process_flow(index, arrival, segment);
         }
+    }
+
+    /// Handles a segment that this core has no connection for. Returns one that it has begun and that
+    /// the segment is for.
+    #[inline(never)]
+    fn process_stranger(
+        &mut self,
+        hash: u64,
+        arrival: &Arrival<'_>,
+        segment: &Segment,
+    ) -> Option<u32> {
         let mut last = None;
         if let Some(remains) = self.time_wait.find(hash, &segment.key) {
             if self.process_time_wait(remains, arrival, segment) {
-                return;
+                return None;
             }
             last = Some(Seq(remains.next_to_send));
         }
         let mut asked = arrival.crossed.unwrap_or_default();
         if let Some(core) = self.steer(&segment.key, hash, &mut asked) {
-            return self.hand_over(core, arrival.frame, asked);
+            self.hand_over(core, arrival.frame, asked);
+            return None;
         }
         if let Some(listener) = self.listeners.at_port(segment.key.local_port) {
             if segment.flags.is_opening() {
-                return self.process_opening((listener, hash), last, arrival, segment);
+                self.process_opening((listener, hash), last, arrival, segment);
+                return None;
             }
             if self.cookies.are_out(arrival.now)
-                && self.process_cookie((listener, hash), arrival, segment)
+                && let Some(begun) = self.process_cookie((listener, hash), arrival, segment)
             {
-                return;
+                return begun;
             }
         }
         self.output.counters.unknown_segments += 1;
         self.reject(arrival, segment);
+        None
     }
 
     /// Gives a segment to its connection and follows what it changed.
     #[inline]
-    pub(crate) fn process_flow(&mut self, index: u32, arrival: &Arrival<'_>, segment: &Segment) {
+    fn process_flow(&mut self, index: u32, arrival: &Arrival<'_>, segment: &Segment) {
         let (options, payload) = segment.parts(arrival.frame);
         let arrived = Arrived {
             segment,

@@ -115,7 +115,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     }
 
     /// Begins a connection whose SYN was answered with a cookie, if this segment brings that back;
-    /// false if it does not. Without room it is dropped: what the peer sends on the connection
+    /// `None` if it does not. Without room it is dropped: what the peer sends on the connection
     /// brings the cookie back again.
     #[cold]
     pub(crate) fn process_cookie(
@@ -123,23 +123,21 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         (listener, hash): (u8, u64),
         arrival: &Arrival<'_>,
         segment: &Segment,
-    ) -> bool {
+    ) -> Option<Option<u32>> {
         let flags = segment.flags;
         if !flags.has_ack() || flags.has_syn() || flags.has_rst() {
-            return false;
+            return None;
         }
         let (theirs, ours) = (segment.sequence - 1, segment.acknowledged - 1);
         let (cookies, now) = (&self.cookies, arrival.now);
-        let Some(mss) = cookies.check(&segment.key, theirs, ours, now) else {
-            return false;
-        };
+        let mss = cookies.check(&segment.key, theirs, ours, now)?;
         if !self.listeners.has_room_behind_handshakes(listener) {
             self.output.counters.count_drop(DropReason::BacklogFull);
-            return true;
+            return Some(None);
         }
         let Some((index, opening)) = self.begin((listener, hash), arrival, segment) else {
             self.output.counters.count_drop(DropReason::ConnectionsFull);
-            return true;
+            return Some(None);
         };
         let (options, _) = segment.parts(arrival.frame);
         let timestamps = Options::parse(options).timestamps;
@@ -161,8 +159,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         let slot = self.connections.slot(index);
         slot.tcb.open_answered(&opening, theirs, &offered);
         self.output.counters.syn_cookies_taken += 1;
-        self.process_flow(index, arrival, segment);
-        true
+        Some(Some(index))
     }
 
     /// The handshake is complete.

@@ -96,7 +96,7 @@ impl<P: Lent> Tcb<P> {
 
     /// Handles the acknowledgement (RFC 9293 §3.10.7.4, fifth check); false when the segment goes
     /// no further.
-    #[inline]
+    #[inline(always)]
     fn process_acknowledgement(&mut self, arrived: &Arrived<'_>, news: &mut News) -> bool {
         let segment = arrived.segment;
         let ack = segment.acknowledged;

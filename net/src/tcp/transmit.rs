@@ -76,7 +76,7 @@ impl<P: Lent> Tcb<P> {
         }
         if self.ack == AckOwed::Now && self.has_sack && self.receive.has_gap() {
             // What came beyond the gap is told in a segment of its own: data leaves no room for it.
-            return Some(self.depart(self.next_in_order(), Flags::ACK, 0, pool, now));
+            return Some(self.acknowledge_alone(self.next_in_order(), pool, now));
         }
         if let Some(lost) = self.next_retransmission() {
             let bytes = (lost.end - lost.start) as usize;
@@ -91,7 +91,13 @@ impl<P: Lent> Tcb<P> {
             AckOwed::Now => self.next_in_order(),
             AckOwed::Asked => self.una - 1,
         };
-        Some(self.depart(number, Flags::ACK, 0, pool, now))
+        Some(self.acknowledge_alone(number, pool, now))
+    }
+
+    /// Makes an acknowledgement without payload.
+    #[inline(never)]
+    fn acknowledge_alone(&mut self, number: Seq, pool: &ChunkPool, now: Instant) -> Departure {
+        self.depart(number, Flags::ACK, 0, pool, now)
     }
 
     /// The number of a segment without payload: what the peer takes next when it has taken all, even
@@ -113,7 +119,7 @@ impl<P: Lent> Tcb<P> {
         }
         // The peer's SYN is another than the one that we have answered: it is to know.
         let is_challenged = self.state == State::SynReceived && self.ack == AckOwed::Now;
-        is_challenged.then(|| self.depart(self.next_in_order(), Flags::ACK, 0, pool, now))
+        is_challenged.then(|| self.acknowledge_alone(self.next_in_order(), pool, now))
     }
 
     #[cold]
@@ -315,7 +321,7 @@ impl<P: Lent> Tcb<P> {
     }
 
     /// Makes a segment; what is owed to the peer goes with it.
-    #[inline]
+    #[inline(always)]
     fn depart(
         &mut self,
         start: Seq,
