@@ -6,13 +6,14 @@
 
 use super::control::{AckOwed, Retransmission, State, Tcb};
 use super::news::News;
+use super::options::Options;
 use super::recovery::Recovery;
 use super::send_queue::Lent;
-use super::seq::Seq;
 use crate::chunk::ChunkPool;
 use crate::demux::{Flags, Segment};
 use crate::event::CloseReason;
-use crate::limits::ACK_DELAY;
+use crate::limits::{ACK_DELAY, RTO_MAX};
+use core::time::Duration;
 use kernel::Instant;
 
 /// A segment for a connection.
@@ -113,7 +114,7 @@ impl<P: Lent> Tcb<P> {
                 *news = self.answer_out_of_place(arrived);
                 return false;
             }
-            self.acknowledge(ack, arrived.now, news);
+            self.acknowledge(arrived, news);
             is_newer = true;
         } else if (self.una - ack) > self.window_max.max(1 << 16) {
             // RFC 5961 §5.2: too old to be true.
@@ -133,7 +134,8 @@ impl<P: Lent> Tcb<P> {
 
     /// New data, or our FIN, is acknowledged.
     #[inline]
-    fn acknowledge(&mut self, ack: Seq, now: Instant, news: &mut News) {
+    fn acknowledge(&mut self, arrived: &Arrived<'_>, news: &mut News) {
+        let (ack, now) = (arrived.segment.acknowledged, arrived.now);
         let acked = ack - self.una;
         let in_flight = self.in_flight();
         let bytes = (acked as usize).min(self.send.len());
@@ -148,6 +150,8 @@ impl<P: Lent> Tcb<P> {
         {
             self.timed = None;
             self.rtt.sample(now.saturating_since(sent_at));
+        } else if self.rtt.smoothed().is_zero() {
+            self.sample_by_timestamp(arrived);
         }
         self.rtt.progress();
         self.progress_at = now;
@@ -173,6 +177,20 @@ impl<P: Lent> Tcb<P> {
                     news.add(News::OVER);
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// Times a round trip by the timestamp that comes back, when there was none to be timed: all was
+    /// sent twice so far (RFC 7323 §4).
+    #[cold]
+    fn sample_by_timestamp(&mut self, arrived: &Arrived<'_>) {
+        let echo = Options::parse(arrived.options).timestamps;
+        if let Some((ours, (_, echo))) = self.timestamps.zip(echo) {
+            let ms = ours.value(arrived.now).wrapping_sub(echo);
+            let sample = Duration::from_millis(ms.into());
+            if sample <= RTO_MAX {
+                self.rtt.sample(sample.max(Duration::from_millis(1)));
             }
         }
     }

@@ -21,8 +21,10 @@ pub(crate) enum Recovery {
         point: Seq,
         /// After the last byte that was sent again.
         resent: Seq,
-        /// The next segment is sent again whatever the window says.
+        /// The first segment is sent again next, whatever the window says.
         is_first: bool,
+        /// What was sent from here on was sent after the first segment was sent again.
+        since: Seq,
     },
     /// After a timeout, until `point` is acknowledged.
     Timeout { point: Seq },
@@ -65,8 +67,11 @@ impl<P: Lent> Tcb<P> {
     /// Looks whether the acknowledgement that was just taken in shows a loss, and begins to repair
     /// it.
     pub(super) fn detect_loss(&mut self) {
-        if self.recovery != Recovery::None || self.una == self.max {
+        if self.una == self.max {
             return;
+        }
+        if self.recovery != Recovery::None {
+            return self.detect_loss_again();
         }
         let is_lost = if self.has_sack {
             !self.scoreboard.is_empty() && self.lost_below().is_after(self.una)
@@ -78,9 +83,26 @@ impl<P: Lent> Tcb<P> {
                 point: self.max,
                 resent: self.una,
                 is_first: true,
+                since: self.max,
             };
             self.cubic.on_loss(self.mss);
             self.timed = None;
+        }
+    }
+
+    /// Looks in fast recovery whether the first segment, sent again, was lost again: three that were
+    /// sent after it have arrived before it (RFC 8985 §6.2, by order instead of time).
+    #[cold]
+    fn detect_loss_again(&mut self) {
+        let Recovery::Fast { resent, since, .. } = self.recovery else {
+            return;
+        };
+        let later = self.scoreboard.bytes_below(self.max) - self.scoreboard.bytes_below(since);
+        if resent.is_after(self.una)
+            && later > (DUPLICATES - 1) * self.mss
+            && let Recovery::Fast { is_first, .. } = &mut self.recovery
+        {
+            *is_first = true;
         }
     }
 
@@ -101,7 +123,9 @@ impl<P: Lent> Tcb<P> {
                 *resent = self.una;
                 *is_first = true;
             }
-            Recovery::Fast { .. } | Recovery::Timeout { .. } => {}
+            // The next may have been sent again as late as now.
+            Recovery::Fast { since, .. } => *since = self.max,
+            Recovery::Timeout { .. } => {}
         }
         self.duplicates = 0;
     }
@@ -131,7 +155,11 @@ impl<P: Lent> Tcb<P> {
         else {
             return None;
         };
-        let from = resent.max(self.una);
+        let from = if is_first {
+            self.una
+        } else {
+            resent.max(self.una)
+        };
         let hole = if !self.has_sack {
             is_first.then_some(self.una..self.max)
         } else {
@@ -144,11 +172,16 @@ impl<P: Lent> Tcb<P> {
         }
         let end = hole.end.min(hole.start + self.mss);
         if let Recovery::Fast {
-            resent, is_first, ..
+            resent,
+            is_first,
+            since,
+            ..
         } = &mut self.recovery
         {
-            *resent = end;
-            *is_first = false;
+            *resent = end.max(*resent);
+            if core::mem::take(is_first) {
+                *since = self.max;
+            }
         }
         Some(hole.start..end)
     }

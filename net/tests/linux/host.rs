@@ -3,6 +3,7 @@
 use kernel::Instant;
 use net::stack::{ConnectionId, Event};
 use net::testing::{CLIENT_ADDRESS, CLIENT_MAC, Conditions, Link, STACK_ADDRESS, World};
+use rustix::net::sockopt::set_tcp_congestion;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use smoltcp::phy::{self, Device, Medium, RxToken, TunTapInterface, TxToken};
 use std::fs::File;
@@ -125,6 +126,10 @@ fn linux(listener: Option<TcpListener>, to_send: usize, to_receive: usize) {
         Some(listener) => listener.accept().expect("a connection").0,
         None => TcpStream::connect(SocketAddrV4::new(STACK_ADDRESS, 80)).expect("a connection"),
     };
+    // The same congestion control as ours, where there is a choice.
+    if let Err(error) = set_tcp_congestion(&stream, "cubic") {
+        eprintln!("Linux keeps its own congestion control: {error}");
+    }
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
     let mut reader = stream.try_clone().expect("a socket");
     thread::scope(|scope| {
