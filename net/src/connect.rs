@@ -145,15 +145,32 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             slot.peer = mac;
             return true;
         }
-        if let Some(own) = self.station.address {
-            let request = arp::request(self.station.mac, own, target);
-            self.output.counters.arp_requests += 1;
-            self.output.transmit(arp::FRAME_BYTES, |frame| {
-                request.emit(frame);
-                ((), TxMeta::default())
-            });
-        }
+        self.ask(target);
         false
+    }
+
+    /// Asks anew for the station of a connection whose SYN is not answered: perhaps it is another by
+    /// now, or what was learnt was damaged (RFC 1122 §2.3.2.1). The next SYN goes to whoever answers.
+    #[cold]
+    pub(crate) fn resolve_again(&mut self, index: u32, now: Instant) {
+        let slot = self.connections.slot(index);
+        let target = next_hop(self.address, slot.key.remote);
+        if let Some(mac) = self.neighbours.find(target, now) {
+            slot.peer = mac;
+        }
+        self.ask(target);
+    }
+
+    fn ask(&mut self, target: Ipv4Addr) {
+        let Some(own) = self.station.address else {
+            return;
+        };
+        let request = arp::request(self.station.mac, own, target);
+        self.output.counters.arp_requests += 1;
+        self.output.transmit(arp::FRAME_BYTES, |frame| {
+            request.emit(frame);
+            ((), TxMeta::default())
+        });
     }
 
     /// Takes in who is at an address, and lets the connections go on that waited for it.

@@ -127,6 +127,9 @@ impl<N: Nic, P: Lent> Stack<N, P> {
                     continue;
                 }
                 slot = self.connections.slot(index);
+            } else if departure.is_repeated && slot.tcb.state() == State::SynSent {
+                self.resolve_again(index, now);
+                slot = self.connections.slot(index);
             }
             let (tcb, bytes) = (&slot.tcb, departure.payload_bytes);
             let tail = match self.output.gathers(bytes) {

@@ -113,6 +113,43 @@ fn a_refusal_is_told_as_a_reset_and_silence_as_a_timeout() {
 }
 
 #[test]
+fn a_wrong_answer_to_arp_is_mended_when_no_syn_is_answered() {
+    let link = Link::new();
+    let mut world = World::new(&link);
+    world.turn();
+    segments(&link);
+    world.stack.connect(REMOTE, world.now).unwrap();
+    world.turn();
+    let port = link.client_port();
+    let request = port.receive().expect("a request");
+    let mut damaged = arp_reply(&request);
+    damaged[24] ^= 0x80;
+    port.send(&damaged);
+    world.turn();
+    let stations = |link: &Link| -> Vec<[u8; 6]> {
+        let port = link.client_port();
+        let frames: Vec<_> = std::iter::from_fn(|| port.receive()).collect();
+        for frame in frames.iter().filter(|frame| frame[12..14] == [8, 6]) {
+            port.send(&arp_reply(frame));
+        }
+        let segments = frames.iter().filter(|frame| frame[12..14] == [8, 0]);
+        segments
+            .map(|frame| frame[..6].try_into().unwrap())
+            .collect()
+    };
+    let mut asked = stations(&link);
+    assert_ne!(asked[0], CLIENT_MAC);
+    for _ in 0..40 {
+        world.now = world.now + Duration::from_millis(100);
+        link.set_now(world.now);
+        world.turn();
+        asked.extend(stations(&link));
+    }
+    assert_eq!(asked.len(), 3, "at 0, 1 and 3 s");
+    assert_eq!(asked[2], CLIENT_MAC);
+}
+
+#[test]
 fn whoever_does_not_answer_arp_is_asked_again_and_given_up() {
     let link = Link::new();
     let mut world = World::new(&link);

@@ -63,7 +63,18 @@ impl Pair {
     pub fn settle(&mut self) {
         self.link.set_now(self.now);
         (self.server.now, self.client.now) = (self.now, self.now);
-        while self.server.turn() | self.client.turn() {}
+        while self.server.turn() | self.client.turn() || self.has_more() {}
+    }
+
+    /// Whether a stack would not sleep: it has something to tell, or to send.
+    fn has_more(&mut self) -> bool {
+        [&mut self.server, &mut self.client]
+            .into_iter()
+            .any(|world| {
+                let has_more = world.stack.arm();
+                world.stack.disarm();
+                has_more
+            })
     }
 
     /// Does what is to be done now, and moves time to the next thing that happens, at `end` at the
