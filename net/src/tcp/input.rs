@@ -150,7 +150,7 @@ impl<P: Lent> Tcb<P> {
         {
             self.timed = None;
             self.rtt.sample(now.saturating_since(sent_at));
-        } else if self.rtt.smoothed().is_zero() {
+        } else if self.rtt.smoothed().is_zero() && self.rtt.backoffs() == 0 {
             self.sample_by_timestamp(arrived);
         }
         self.rtt.progress();
@@ -182,7 +182,8 @@ impl<P: Lent> Tcb<P> {
     }
 
     /// Times a round trip by the timestamp that comes back, when there was none to be timed: all was
-    /// sent twice so far (RFC 7323 §4).
+    /// sent twice so far (RFC 7323 §4). Not after a timeout: what comes back may be the timestamp of
+    /// the first copy, whose acknowledgement was lost.
     #[cold]
     fn sample_by_timestamp(&mut self, arrived: &Arrived<'_>) {
         let echo = Options::parse(arrived.options).timestamps;
