@@ -1,8 +1,8 @@
 //! What HTTP's own share of a request costs, to be counted in instructions:
 //!
 //! ```text
-//! cargo build --profile image -p app-http --example request
-//! valgrind --tool=callgrind --toggle-collect='*serve_one*' target/image/examples/request h2load 1000
+//! cargo build --profile image -p app-http --example answer
+//! valgrind --tool=callgrind --toggle-collect='*serve_one*' target/image/examples/answer h2load 1000
 //! ```
 //!
 //! The arguments are a client (see [`CLIENTS`]) and a number of requests. The instructions counted,
