@@ -54,6 +54,7 @@ fn system(link: &Link, switches: Switches, cores: usize) -> System<MemoryNic> {
             window_bytes: 16_384,
             chunks: 256,
             chunk_bytes: 2048,
+            keep_alive: None,
             seed: [queue as u8; 32],
         };
         let mut stack = Stack::new(config, Some(link.nic(queue)), port, Instant::ZERO);
