@@ -4,7 +4,7 @@
 use net::fabric::fabric;
 use net::stack::{CloseReason, ConnectError, ConnectionId, Event, Stack};
 use net::testing::frames::{ACK, RST, SYN, Tcp, arp_reply};
-use net::testing::{CLIENT_ADDRESS, Link, MemoryNic, World};
+use net::testing::{CLIENT_ADDRESS, CLIENT_MAC, Link, MemoryNic, World};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -122,15 +122,15 @@ fn a_wrong_answer_to_arp_is_mended_when_no_syn_is_answered() {
     world.turn();
     let port = link.client_port();
     let request = port.receive().expect("a request");
-    let mut damaged = arp_reply(&request);
+    let mut damaged = arp_reply(&request).expect("an answer");
     damaged[24] ^= 0x80;
     port.send(&damaged);
     world.turn();
     let stations = |link: &Link| -> Vec<[u8; 6]> {
         let port = link.client_port();
         let frames: Vec<_> = std::iter::from_fn(|| port.receive()).collect();
-        for frame in frames.iter().filter(|frame| frame[12..14] == [8, 6]) {
-            port.send(&arp_reply(frame));
+        for reply in frames.iter().filter_map(|frame| arp_reply(frame)) {
+            port.send(&reply);
         }
         let segments = frames.iter().filter(|frame| frame[12..14] == [8, 0]);
         segments
