@@ -44,7 +44,11 @@ const CLIENTS: [(&str, &str, &str); 6] = [
          Sec-Fetch-Dest: document\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\
          Accept-Language: en-GB,en;q=0.9\r\n",
     ),
-    ("304", "GET", "Host: 127.0.0.1:8080\r\nIf-None-Match: *\r\n"),
+    (
+        "304",
+        "GET",
+        "Host: 127.0.0.1:8080\r\nIf-None-Match: TAG\r\n",
+    ),
     ("head", "HEAD", "Host: 127.0.0.1:8080\r\n"),
 ];
 
@@ -56,9 +60,16 @@ fn main() {
         .map_or(1000, |text| text.parse().expect("a number"));
     let client = CLIENTS.iter().find(|(client, ..)| *client == name);
     let (_, method, fields) = client.expect("one of the clients");
+    let site = site();
+    let page = site
+        .default_host()
+        .lookup(b"/page-500.html")
+        .expect("a page");
+    let tag = String::from_utf8_lossy(page.identity().etag());
+    let fields = fields.replace("TAG", &tag);
     let request = format!("{method} /page-500.html HTTP/1.1\r\n{fields}\r\n");
     let log = AccessLog::new(None);
-    let mut engine = Engine::new(site(), HeadLimits::default(), 784_111_777, log);
+    let mut engine = Engine::new(site, HeadLimits::default(), 784_111_777, log);
     let mut pieces = IoVec::new();
     for _ in 0..count {
         pieces.clear();

@@ -92,11 +92,10 @@ impl AccessLog {
             fields: usize::MAX,
         };
         if let Parsed::Complete(head) = head::parse(input, &limits) {
-            let value = |field| head.fields.first(field).unwrap_or_default();
             line.request = head.line;
-            line.host = value(Field::Host);
-            line.referer = value(Field::Referer);
-            line.user_agent = value(Field::UserAgent);
+            line.host = head.fields.first(Field::Host).unwrap_or_default();
+            line.referer = head.fields.other(b"referer").unwrap_or_default();
+            line.user_agent = head.fields.other(b"user-agent").unwrap_or_default();
         }
         let mut text = heapless::Vec::<u8, LOG_LINE_BYTES>::new();
         line.write(config.form, &mut text);

@@ -1,6 +1,6 @@
 //! What the cores of an appliance tell each other about stopping: a few atomic words.
 //!
-//! Any core may ask for the end; each sees it when it next looks, which is at least twice a second,
+//! Any core may ask for the end; each sees it when it next looks, which is at least once a second,
 //! stops accepting, and finishes. When all have, the image may power off. No lock, and nothing of it
 //! is on the way of a request but one relaxed load per run of a server.
 

@@ -9,6 +9,10 @@ pub const STATUSES: [u16; 22] = [
     501, 503, 505,
 ];
 
+/// Where 304 is among them.
+pub(crate) const NOT_MODIFIED: usize = 6;
+const _: () = assert!(STATUSES[0] == 200 && STATUSES[NOT_MODIFIED] == 304);
+
 /// Upper bounds of the buckets of the latency histogram, in microseconds; one more has no bound.
 pub const LATENCY_BOUNDS_US: [u64; 10] = [
     50, 100, 250, 500, 1_000, 5_000, 25_000, 100_000, 1_000_000, 10_000_000,

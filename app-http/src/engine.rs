@@ -5,12 +5,14 @@
 //! room to write in, counters and the access log.
 
 use crate::access_log::AccessLog;
-use crate::counters::ServerCounters;
+use crate::counters::{NOT_MODIFIED, ServerCounters};
 use crate::head::{self, Parsed};
 use crate::limits::HeadLimits;
 use crate::multipart::MultipartId;
 use crate::refusal::Refusal;
-use crate::request::{Answer, Context, Next, Scratch, answer, refuse, refuse_bytes, usual_answer};
+use crate::request::{
+    Answer, Context, Next, Scratch, Usual, answer, refuse, refuse_bytes, usual_answer,
+};
 use crate::response::{self, DateLine, Pushed, Room};
 use alloc::boxed::Box;
 use core::net::IpAddr;
@@ -94,55 +96,75 @@ impl Engine {
             next: Next::Request { skip: 0 },
             rest: Rest::None,
         };
-        let mut context = Context {
-            site: &self.site,
-            limits: self.limits,
-            now: self.date.unix_seconds(),
-            is_last: false,
-            has_parts: self.room.multiparts.has_room(),
-        };
         while batch.consumed < input.len() {
-            context.is_last = batch.requests + 1 >= client.requests_left;
             let unread = &input[batch.consumed..];
-            let answer = match head::parse(unread, &context.limits) {
-                Parsed::Complete(head) => {
-                    if !self.log.is_on()
-                        && let Some(rest) = usual_answer(&head, &context)
-                        && let Some(later) = response::push_usual(rest, &self.date, pieces)
-                    {
-                        self.counters.answers[0] += 1;
-                        batch.consumed += head.bytes;
-                        batch.requests += 1;
-                        if later.is_empty() {
-                            continue;
-                        }
-                        batch.rest = Rest::Body(later);
-                        break;
-                    }
-                    answer(&head, &context, &mut self.scratch)
+            let is_last = batch.requests + 1 >= client.requests_left;
+            let parsed = head::parse(unread, &self.limits);
+            if let Parsed::Complete(head) = &parsed
+                && !is_last
+                && !self.log.is_on()
+                && let Some(usual) = usual_answer(head, &self.site)
+                && let Some(later) = response::push_usual(usual, &self.date, pieces)
+            {
+                match usual {
+                    Usual::Page(_) => self.counters.answers[0] += 1,
+                    Usual::NotModified(_) => self.counters.answers[NOT_MODIFIED] += 1,
                 }
-                Parsed::Refused(refusal) => refuse_bytes(refusal, unread),
-                Parsed::Partial => break,
-            };
-            let rest = match response::push(&answer.response, &self.date, pieces, &mut self.room) {
-                Pushed::NoRoom => break,
-                Pushed::Whole => Rest::None,
-                Pushed::Body(rest) => Rest::Body(rest),
-                Pushed::Parts(id) => Rest::Parts(id),
-            };
-            let status = answer.response.status;
-            self.counters.count_answer(status, answer.refusal);
-            if self.log.is_on() {
-                let counters = &mut self.counters;
-                self.log
-                    .record(unread, &answer, &client, context.now, counters);
+                batch.consumed += head.bytes;
+                batch.requests += 1;
+                if later.is_empty() {
+                    continue;
+                }
+                batch.rest = Rest::Body(later);
+                break;
             }
-            batch.add(&answer, rest, input.len());
-            if rest != Rest::None || batch.next != (Next::Request { skip: 0 }) {
+            let is_over = self.answer_unusual(&parsed, is_last, input, client, pieces, &mut batch);
+            if is_over {
                 break;
             }
         }
         batch
+    }
+
+    /// Answers a request that needs more thought, as [`answer_all`](Self::answer_all) does; returns
+    /// whether the batch ends here.
+    #[inline(never)]
+    fn answer_unusual(
+        &mut self,
+        parsed: &Parsed<'_>,
+        is_last: bool,
+        input: &[u8],
+        client: Client,
+        pieces: &mut IoVec,
+        batch: &mut Batch,
+    ) -> bool {
+        let context = Context {
+            site: &self.site,
+            now: self.date.unix_seconds(),
+            is_last,
+            has_parts: self.room.multiparts.has_room(),
+        };
+        let unread = &input[batch.consumed..];
+        let answer = match parsed {
+            Parsed::Complete(head) => answer(head, &context, &mut self.scratch),
+            Parsed::Refused(refusal) => refuse_bytes(*refusal, unread),
+            Parsed::Partial => return true,
+        };
+        let rest = match response::push(&answer.response, &self.date, pieces, &mut self.room) {
+            Pushed::NoRoom => return true,
+            Pushed::Whole => Rest::None,
+            Pushed::Body(rest) => Rest::Body(rest),
+            Pushed::Parts(id) => Rest::Parts(id),
+        };
+        let status = answer.response.status;
+        self.counters.count_answer(status, answer.refusal);
+        if self.log.is_on() {
+            let counters = &mut self.counters;
+            self.log
+                .record(unread, &answer, &client, context.now, counters);
+        }
+        batch.add(&answer, rest, input.len());
+        rest != Rest::None || batch.next != (Next::Request { skip: 0 })
     }
 
     /// Makes the pieces of a refusal that no whole request led to.

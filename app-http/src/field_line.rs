@@ -45,14 +45,17 @@ pub(crate) const FOLD: u64 = u64::from_le_bytes([0x20; 8]);
 
 pub(crate) const HOST: u64 = u64::from_le_bytes(*b"\0\0\0host:");
 
-/// Compares a name of this length with one in lower case.
+/// Compares a name of this length, at most 16, with one in lower case.
 #[inline(always)]
 pub(crate) fn is_name<const BYTES: usize>(name: &[u8], lower_case: &[u8; BYTES]) -> bool {
-    match (ends(name), ends(lower_case)) {
+    if let (Some((first, last)), Some((lower_first, lower_last))) = (ends(name), ends(lower_case)) {
+        return first | FOLD == lower_first && last | FOLD == lower_last;
+    }
+    match (short_ends(name), short_ends(lower_case)) {
         (Some((first, last)), Some((lower_first, lower_last))) => {
-            first | FOLD == lower_first && last | FOLD == lower_last
+            first | FOLD as u32 == lower_first && last | FOLD as u32 == lower_last
         }
-        _ => name.eq_ignore_ascii_case(lower_case),
+        _ => false,
     }
 }
 
@@ -66,6 +69,13 @@ pub(crate) fn is_long_name(name: &[u8], lower_case: &[u8]) -> bool {
 fn ends(name: &[u8]) -> Option<(u64, u64)> {
     let (first, last) = (name.first_chunk()?, name.last_chunk()?);
     Some((u64::from_le_bytes(*first), u64::from_le_bytes(*last)))
+}
+
+/// Returns the first four bytes and the last four, which may overlap.
+#[inline(always)]
+fn short_ends(name: &[u8]) -> Option<(u32, u32)> {
+    let (first, last) = (name.first_chunk()?, name.last_chunk()?);
+    Some((u32::from_le_bytes(*first), u32::from_le_bytes(*last)))
 }
 
 /// Finds the colon behind a name that is not made of letters, digits and hyphens alone.

@@ -27,13 +27,9 @@ pub enum Field {
     Range,
     /// Accept-Encoding.
     AcceptEncoding,
-    /// User-Agent.
-    UserAgent,
-    /// Referer.
-    Referer,
 }
 
-const FIELDS: usize = 10;
+const FIELDS: usize = 8;
 
 impl Field {
     const fn bit(self) -> u16 {
@@ -122,26 +118,24 @@ impl<'a> Fields<'a> {
         if name.is_empty() {
             return Err(Refusal::FieldLine);
         }
-        let place = trim(self.input, colon + 1, end);
+        let value = || trim(self.input, colon + 1, end);
         match name.len() {
-            5 if is_name(name, b"range") => self.keep(Field::Range, place),
-            6 if is_name(name, b"expect") => self.read_expect(place),
-            7 if is_name(name, b"referer") => self.keep(Field::Referer, place),
-            8 if is_name(name, b"if-match") => self.keep(Field::IfMatch, place),
-            8 if is_name(name, b"if-range") => self.keep(Field::IfRange, place),
-            10 if is_name(name, b"user-agent") => self.keep(Field::UserAgent, place),
-            10 if is_name(name, b"connection") => self.read_connection(place),
-            13 if is_name(name, b"if-none-match") => self.keep(Field::IfNoneMatch, place),
-            14 if is_name(name, b"content-length") => return self.read_content_length(place),
-            15 if is_name(name, b"accept-encoding") => self.keep(Field::AcceptEncoding, place),
+            5 if is_name(name, b"range") => self.keep(Field::Range, value()),
+            6 if is_name(name, b"expect") => self.read_expect(value()),
+            8 if is_name(name, b"if-match") => self.keep(Field::IfMatch, value()),
+            8 if is_name(name, b"if-range") => self.keep(Field::IfRange, value()),
+            10 if is_name(name, b"connection") => self.read_connection(value()),
+            13 if is_name(name, b"if-none-match") => self.keep(Field::IfNoneMatch, value()),
+            14 if is_name(name, b"content-length") => return self.read_content_length(value()),
+            15 if is_name(name, b"accept-encoding") => self.keep(Field::AcceptEncoding, value()),
             17 if is_long_name(name, b"if-modified-since") => {
-                self.keep(Field::IfModifiedSince, place)
+                self.keep(Field::IfModifiedSince, value());
             }
             17 if is_long_name(name, b"transfer-encoding") => {
-                return self.read_transfer_encoding(place);
+                return self.read_transfer_encoding(value());
             }
             19 if is_long_name(name, b"if-unmodified-since") => {
-                self.keep(Field::IfUnmodifiedSince, place);
+                self.keep(Field::IfUnmodifiedSince, value());
             }
             _ => {}
         }
@@ -180,11 +174,12 @@ impl<'a> Fields<'a> {
         self.is_chunked | self.has_close | self.content_length.is_some() | self.expects_continue
     }
 
-    /// Returns whether the answer depends on more than target and host: on conditions, ranges,
-    /// content, or expectations.
+    /// Returns whether the answer depends on more than target, host and one If-None-Match: on
+    /// other conditions, ranges, content, or expectations.
     #[inline(always)]
     pub fn is_special(&self) -> bool {
-        self.has_condition_or_range() | self.has_framing_or_close() | self.expects_unknown
+        let is_selecting = self.seen & SELECTING & !Field::IfNoneMatch.bit() != 0;
+        is_selecting | (self.repeated != 0) | self.has_framing_or_close() | self.expects_unknown
     }
 
     /// Returns the value of a field that may be there once; `None` too when it is there twice.
@@ -209,20 +204,19 @@ impl<'a> Fields<'a> {
         name: &'static [u8],
     ) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let is_repeated = self.repeated & field.bit() != 0;
+        let once = self.first(field).filter(|_| !is_repeated);
         let lines = if is_repeated {
             self.bytes(self.lines)
         } else {
             &[]
         };
-        let once = self.first(field).filter(|_| !is_repeated);
-        let repeated = lines.split(|byte| *byte == b'\n').filter_map(move |line| {
-            let colon = line.iter().position(|byte| *byte == b':')?;
-            let value = line[colon + 1..].strip_suffix(b"\r")?;
-            line[..colon]
-                .eq_ignore_ascii_case(name)
-                .then(|| value.trim_ascii())
-        });
-        once.into_iter().chain(repeated)
+        once.into_iter().chain(values(lines, name))
+    }
+
+    /// Returns the value of the first line with this name, in lower case, of a field that is not
+    /// kept.
+    pub fn other(&self, name: &'static [u8]) -> Option<&'a [u8]> {
+        values(self.bytes(self.lines), name).next()
     }
 
     /// Returns the host that is named, without its port; `None` in it when Host is malformed.
@@ -312,6 +306,17 @@ impl<'a> Fields<'a> {
             Err(Refusal::TransferCoding)
         }
     }
+}
+
+/// Finds the values of the field lines with this name.
+fn values<'a>(lines: &'a [u8], name: &'static [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    lines.split(|byte| *byte == b'\n').filter_map(move |line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let value = line[colon + 1..].strip_suffix(b"\r")?;
+        line[..colon]
+            .eq_ignore_ascii_case(name)
+            .then(|| value.trim_ascii())
+    })
 }
 
 /// Returns a number of digits only, `None` also when it does not fit.

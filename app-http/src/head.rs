@@ -219,13 +219,17 @@ struct RequestLine<'a> {
 impl<'a> RequestLine<'a> {
     #[inline(always)]
     fn parse(line: &'a [u8]) -> Result<Self, Refusal> {
-        if let Some(rest) = line.strip_prefix(b"GET ")
-            && let Some((target, version)) = rest.split_last_chunk()
+        let (method, rest) = match line {
+            [b'G', b'E', b'T', b' ', rest @ ..] => (Method::Get, rest),
+            [b'H', b'E', b'A', b'D', b' ', rest @ ..] => (Method::Head, rest),
+            _ => return Self::parse_any(line),
+        };
+        if let Some((target, version)) = rest.split_last_chunk()
             && version == VERSION_1_1
             && target.first() == Some(&b'/')
         {
             return Ok(RequestLine {
-                method: Method::Get,
+                method,
                 target,
                 is_http_1_0: false,
             });

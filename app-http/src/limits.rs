@@ -71,7 +71,7 @@ pub const MIN_BUFFER_BYTES: usize = 2 * 1024;
 
 /// How long a server sleeps at most before it looks whether something has taken too long, or whether
 /// it is to stop.
-pub const CONTROL_PERIOD: Duration = Duration::from_millis(500);
+pub const CONTROL_PERIOD: Duration = Duration::from_secs(1);
 
 /// Connections of the admin port at once.
 pub const ADMIN_CONNECTIONS: usize = 8;

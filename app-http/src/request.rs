@@ -15,7 +15,7 @@ use crate::conditions::{Outcome, Validators};
 use crate::encoding;
 use crate::fields::{Field, Fields};
 use crate::head::{Head, Method};
-use crate::limits::{HeadLimits, MAX_LOCATION_BYTES, MAX_SKIPPED_BYTES, MAX_TARGET_BYTES};
+use crate::limits::{MAX_LOCATION_BYTES, MAX_SKIPPED_BYTES, MAX_TARGET_BYTES};
 use crate::range::{self, Ranges, Selection};
 use crate::refusal::{PRECONDITION_FAILED, PreparedAnswer, Refusal};
 use crate::target::{self, BadTarget};
@@ -26,8 +26,6 @@ use site::{Coding, Host, Page, Site, Variant};
 pub struct Context<'c, 's> {
     /// The pages.
     pub site: &'c Site<'s>,
-    /// What a head may come to.
-    pub limits: HeadLimits,
     /// Unix time in seconds.
     pub now: u64,
     /// The connection is to be closed behind the answer.
@@ -54,19 +52,37 @@ impl Default for Scratch {
     }
 }
 
-/// Returns everything behind status line and Date of the answer, when a request is the usual one: a
-/// GET for a page by its plain path, without conditions, on a connection that stays. What it returns
-/// is what [`answer`] would lead to; it is only shorter to come by.
+/// What most answers are: a status line and Date, and the rest in one piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usual<'s> {
+    /// 200 with the page, or with its head.
+    Page(&'s [u8]),
+    /// 304.
+    NotModified(&'s [u8]),
+}
+
+/// Returns the answer to a usual request: a GET or HEAD for a page by its plain path, for version
+/// 1.1 and without the wish to close, and either without conditions or with the page's own tag in
+/// If-None-Match. What it returns is what [`answer`] would lead to on a connection that stays; it is
+/// only shorter to come by.
 #[inline(always)]
-pub fn usual_answer<'s>(head: &Head<'_>, context: &Context<'_, 's>) -> Option<&'s [u8]> {
-    if head.method != Method::Get || head.is_http_1_0 || context.is_last || head.fields.is_special()
-    {
+pub fn usual_answer<'s>(head: &Head<'_>, site: &Site<'s>) -> Option<Usual<'s>> {
+    let fields = &head.fields;
+    let is_get = head.method == Method::Get;
+    if !(is_get || head.method == Method::Head) || head.is_http_1_0 || fields.is_special() {
         return None;
     }
-    let host = context.site.host(head.fields.host()??);
-    let page = host.lookup(head.target)?;
-    let is_usual = page.has_plain_path() && page.status() == 200 && has_no_choice(&page, head);
-    is_usual.then(|| page.identity().response())
+    let host = site.host(fields.host()??);
+    let has_choice = fields.has(Field::AcceptEncoding);
+    if let Some(tag) = fields.single(Field::IfNoneMatch) {
+        let kept = host.usual_not_modified(head.target, has_choice, tag)?;
+        return Some(Usual::NotModified(kept));
+    }
+    let page = match is_get {
+        true => host.usual_response(head.target, has_choice)?,
+        false => host.usual_head(head.target, has_choice)?,
+    };
+    Some(Usual::Page(page))
 }
 
 /// Finds the answer to a request whose head was read.

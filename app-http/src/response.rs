@@ -7,7 +7,7 @@ use crate::limits::MAX_WRITE_BYTES;
 use crate::multipart::{MultipartId, Multiparts};
 use crate::range::ByteRange;
 use crate::refusal::OVERLOADED;
-use crate::request::{ConnectionLine, Content, Response};
+use crate::request::{ConnectionLine, Content, Response, Usual};
 use kernel::Instant;
 use megapipe::channel::{Buffer, IoSlice, IoVec, Versions};
 use site::Variant;
@@ -141,18 +141,27 @@ pub enum Pushed {
     Parts(MultipartId),
 }
 
-/// Adds the usual response: status 200, a connection that stays, and `rest` in one piece. Returns
-/// what is to be written later, or `None`, and nothing is added, when there is no room.
+/// Adds a usual response. Returns what is to be written later, or `None`, and nothing is added, when
+/// there is no room.
 #[inline(always)]
 pub fn push_usual(
-    rest: &'static [u8],
+    usual: Usual<'static>,
     date: &DateLine,
     pieces: &mut IoVec,
 ) -> Option<&'static [u8]> {
     if pieces.len() + 2 > pieces.capacity() {
         return None;
     }
-    add(pieces, date.ok());
+    let rest = match usual {
+        Usual::Page(rest) => {
+            add(pieces, date.ok());
+            rest
+        }
+        Usual::NotModified(rest) => {
+            add(pieces, date.not_modified());
+            rest
+        }
+    };
     let (now, later) = rest.split_at(rest.len().min(MAX_WRITE_BYTES));
     add(pieces, IoSlice::from_static(now));
     Some(later)

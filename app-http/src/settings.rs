@@ -175,6 +175,7 @@ impl Settings {
     pub(crate) fn time_of(&self, bytes: u64) -> Duration {
         match self.minimum_rate {
             0 => NO_LIMIT,
+            rate if bytes < u64::from(rate) => Duration::ZERO,
             rate => Duration::from_secs(bytes / u64::from(rate)),
         }
     }

@@ -181,12 +181,12 @@ fn a_server_that_stops_closes_what_is_idle_finishes_what_is_not_and_says_so() {
     appliance.client.send(busy, &GET[..10]);
     appliance.run(100);
     control.stop();
-    appliance.run(1_000);
+    appliance.run(2_000);
     assert!(appliance.is_finished(idle) && !appliance.is_finished(busy));
     assert!(!control.is_stopped());
     let answer = appliance.exchange(busy, &GET[10..]);
     assert!(String::from_utf8_lossy(&answer).contains("\r\nConnection: close\r\n"));
-    appliance.run(1_000);
+    appliance.run(2_000);
     assert!(appliance.is_finished(busy) && control.is_stopped());
     assert_eq!(appliance.counter("cut_off_at_stop"), 0);
     // Nobody new gets in.

@@ -75,7 +75,7 @@ fn naive(input: &[u8]) -> Naive {
     ))
 }
 
-const KEPT: [(Field, &str); 10] = [
+const KEPT: [(Field, &str); 8] = [
     (Field::Host, "host"),
     (Field::IfMatch, "if-match"),
     (Field::IfNoneMatch, "if-none-match"),
@@ -84,8 +84,6 @@ const KEPT: [(Field, &str); 10] = [
     (Field::IfRange, "if-range"),
     (Field::Range, "range"),
     (Field::AcceptEncoding, "accept-encoding"),
-    (Field::UserAgent, "user-agent"),
-    (Field::Referer, "referer"),
 ];
 
 /// Compares both on these bytes.

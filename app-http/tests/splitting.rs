@@ -167,6 +167,8 @@ fn field() -> impl Strategy<Value = String> {
         Just("chunked".to_owned()),
         Just("bytes=0-1".to_owned()),
         Just("*".to_owned()),
+        Just(etag(&site(), "/letters.txt")),
+        Just(etag(&site(), "/")),
         Just("gzip".to_owned()),
         "[ -~\t]{0,12}",
     ];

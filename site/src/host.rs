@@ -53,7 +53,7 @@ impl<'s, 'a> Host<'s, 'a> {
 
     /// Finds the page of a path: percent-decoded, without query, starting with `/`. One probe,
     /// and no panic whatever the path is.
-    #[inline]
+    #[inline(always)]
     pub fn lookup(&self, path: &[u8]) -> Option<Page<'a>> {
         let site = self.site;
         let hash = index::hash(self.number, path);
@@ -61,6 +61,46 @@ impl<'s, 'a> Host<'s, 'a> {
         let slot = index::slot(hash, u32::from_le_bytes(*seed), bits(site.slots));
         let page = site.page(u32::from_le_bytes(*site.slots.get(slot)?))?;
         (page.path == path && page.record.host == self.number).then_some(page)
+    }
+
+    /// Returns the response to GET behind the status line ([`Variant::response`]) of the page whose
+    /// plain path is `target`; `None` when there is none, when its status is not 200, or when it has
+    /// codings to choose from and `has_choice`. It is what a look-up leads to for most requests,
+    /// without the page being put together.
+    ///
+    /// [`Variant::response`]: crate::Variant::response
+    #[inline(never)]
+    pub fn usual_response(&self, target: &[u8], has_choice: bool) -> Option<&'a [u8]> {
+        self.usual(target, has_choice)
+            .map(|variant| variant.response())
+    }
+
+    /// Returns the same for HEAD: [`Variant::head`](crate::Variant::head).
+    #[inline(never)]
+    pub fn usual_head(&self, target: &[u8], has_choice: bool) -> Option<&'a [u8]> {
+        self.usual(target, has_choice).map(|variant| variant.head())
+    }
+
+    /// Returns the same for 304, when `tag` is the page's:
+    /// [`Variant::kept_fields`](crate::Variant::kept_fields).
+    #[inline(never)]
+    pub fn usual_not_modified(
+        &self,
+        target: &[u8],
+        has_choice: bool,
+        tag: &[u8],
+    ) -> Option<&'a [u8]> {
+        let variant = self.usual(target, has_choice)?;
+        let is_known = !tag.is_empty() && variant.etag() == tag;
+        is_known.then(|| variant.kept_fields())
+    }
+
+    #[inline(always)]
+    fn usual(&self, target: &[u8], has_choice: bool) -> Option<crate::Variant<'a>> {
+        let page = self.lookup(target)?;
+        let is_single = !has_choice || page.codings().bits() == crate::Coding::Identity.bit();
+        let is_usual = page.has_plain_path() && page.status() == 200 && is_single;
+        is_usual.then(|| page.identity())
     }
 
     /// Finds what answers for a path (percent-decoded, normal, starting with `/`): its page, what
