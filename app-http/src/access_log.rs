@@ -8,7 +8,7 @@
 use crate::counters::ServerCounters;
 use crate::engine::Client;
 use crate::fields::Field;
-use crate::head::{self, Parsed};
+use crate::head;
 use crate::limits::{HeadLimits, LOG_LINE_BYTES};
 use crate::log_line::{Line, LogForm};
 use crate::request::{Answer, Content};
@@ -91,7 +91,7 @@ impl AccessLog {
             head_bytes: usize::from(u16::MAX),
             fields: usize::MAX,
         };
-        if let Parsed::Complete(head) = head::parse(input, &limits) {
+        if let Ok(head) = head::parse(input, &limits) {
             line.request = head.line;
             line.host = head.fields.first(Field::Host).unwrap_or_default();
             line.referer = head.fields.other(b"referer").unwrap_or_default();
@@ -108,7 +108,17 @@ impl AccessLog {
 
     /// Gives lines to `sink`, oldest first, until there are none, it refuses one, or `most` are
     /// given; returns how many it took.
+    #[inline]
     pub fn drain(&mut self, sink: &mut dyn LogSink, most: usize) -> usize {
+        if self.ring.is_empty() {
+            return 0;
+        }
+        self.drain_lines(sink, most)
+    }
+
+    /// Not inlined: the line's room, which is cleared, is only for when there is one.
+    #[inline(never)]
+    fn drain_lines(&mut self, sink: &mut dyn LogSink, most: usize) -> usize {
         let mut line = [0; LOG_LINE_BYTES];
         let mut taken = 0;
         while taken < most
@@ -195,6 +205,10 @@ impl LineRing {
             self.start = (self.start + LENGTH_BYTES + length) % self.bytes.len();
             self.length -= LENGTH_BYTES + length;
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.length == 0
     }
 
     fn first_length(&self) -> Option<usize> {

@@ -7,7 +7,7 @@
 //! and [`control`](crate::control).
 
 use crate::control::Control;
-use crate::head::{self, Method, Parsed};
+use crate::head::{self, Method, Unparsed};
 use crate::limits::{ADMIN_CONNECTIONS, ADMIN_TIMEOUT, HeadLimits};
 use crate::metrics::Metrics;
 use crate::metrics_text::Cursor;
@@ -226,9 +226,9 @@ impl Admin {
     /// Returns the answer to a request, `None` while it is not complete.
     fn answer(&self, input: &[u8]) -> Option<Answer> {
         let head = match head::parse(input, &HeadLimits::default()) {
-            Parsed::Complete(head) => head,
-            Parsed::Partial => return None,
-            Parsed::Refused(_) => return Some(Answer::Page(&BAD_REQUEST)),
+            Ok(head) => head,
+            Err(Unparsed::Partial) => return None,
+            Err(Unparsed::Refused(_)) => return Some(Answer::Page(&BAD_REQUEST)),
         };
         let is_get = matches!(head.method, Method::Get | Method::Head);
         let path = head.target.split(|byte| *byte == b'?').next();

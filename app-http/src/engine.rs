@@ -6,7 +6,7 @@
 
 use crate::access_log::AccessLog;
 use crate::counters::{NOT_MODIFIED, ServerCounters};
-use crate::head::{self, Parsed};
+use crate::head::{self, Head, Unparsed};
 use crate::limits::HeadLimits;
 use crate::multipart::MultipartId;
 use crate::refusal::Refusal;
@@ -100,7 +100,7 @@ impl Engine {
             let unread = &input[batch.consumed..];
             let is_last = batch.requests + 1 >= client.requests_left;
             let parsed = head::parse(unread, &self.limits);
-            if let Parsed::Complete(head) = &parsed
+            if let Ok(head) = &parsed
                 && !is_last
                 && !self.log.is_on()
                 && let Some(usual) = usual_answer(head, &self.site)
@@ -131,7 +131,7 @@ impl Engine {
     #[inline(never)]
     fn answer_unusual(
         &mut self,
-        parsed: &Parsed<'_>,
+        parsed: &Result<Head<'_>, Unparsed>,
         is_last: bool,
         input: &[u8],
         client: Client,
@@ -146,9 +146,9 @@ impl Engine {
         };
         let unread = &input[batch.consumed..];
         let answer = match parsed {
-            Parsed::Complete(head) => answer(head, &context, &mut self.scratch),
-            Parsed::Refused(refusal) => refuse_bytes(*refusal, unread),
-            Parsed::Partial => return true,
+            Ok(head) => answer(head, &context, &mut self.scratch),
+            Err(Unparsed::Refused(refusal)) => refuse_bytes(*refusal, unread),
+            Err(Unparsed::Partial) => return true,
         };
         let rest = match response::push(&answer.response, &self.date, pieces, &mut self.room) {
             Pushed::NoRoom => return true,

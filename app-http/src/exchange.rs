@@ -82,8 +82,7 @@ impl Server {
         let engine = &mut self.engine;
         let written = channel.writev_with(connection.handle, |pieces| {
             let batch = engine.answer_all(buffer.filled(), client, pieces);
-            let bytes: usize = pieces.iter().map(|piece| piece.bytes().len()).sum();
-            (batch, bytes)
+            (batch, pieces.bytes())
         });
         match written {
             Ok((batch, bytes)) => {

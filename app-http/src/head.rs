@@ -18,15 +18,20 @@ use crate::limits::HeadLimits;
 use crate::refusal::Refusal;
 use crate::scan::Controls;
 
-/// What the bytes at the front of a connection are.
-#[derive(Debug)]
-pub enum Parsed<'a> {
+/// Why the bytes at the front of a connection are no head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unparsed {
     /// The head is not complete.
     Partial,
     /// Not a head, or one that is not wanted.
     Refused(Refusal),
-    /// A whole head.
-    Complete(Head<'a>),
+}
+
+impl From<Refusal> for Unparsed {
+    #[inline]
+    fn from(refusal: Refusal) -> Self {
+        Unparsed::Refused(refusal)
+    }
 }
 
 /// A whole head.
@@ -82,40 +87,19 @@ impl Method {
 const VERSION_1_1: &[u8; 9] = b" HTTP/1.1";
 
 /// Takes apart the head at the front of `input`.
+///
+/// # Errors
+/// [`Unparsed`], when there is no whole head.
 #[inline(always)]
-pub fn parse<'a>(input: &'a [u8], limits: &HeadLimits) -> Parsed<'a> {
-    match parse_lines(input, limits) {
-        Ok(head) => Parsed::Complete(head),
-        Err(Stop::Partial) => Parsed::Partial,
-        Err(Stop::Refused(refusal)) => Parsed::Refused(refusal),
-    }
-}
-
-/// Why no whole head was read.
-enum Stop {
-    Partial,
-    Refused(Refusal),
-}
-
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
-        Stop::Refused(refusal)
-    }
-}
-
-#[inline(always)]
-fn parse_lines<'a>(input: &'a [u8], limits: &HeadLimits) -> Result<Head<'a>, Stop> {
+pub fn parse<'a>(input: &'a [u8], limits: &HeadLimits) -> Result<Head<'a>, Unparsed> {
     let start = if matches!(input.first(), Some(b'\r' | b'\n')) {
         skip_empty_lines(input, limits)?
     } else {
         0
     };
-    let mut lines = Lines {
-        input,
-        controls: Controls::new(input, start),
-        head_bytes: limits.head_bytes,
-    };
+    let mut lines = Lines::new(input, start, limits.head_bytes);
     let end = lines.request_line_end(
+        start,
         (start + limits.request_line_bytes).min(limits.head_bytes.saturating_sub(2)),
     )?;
     let line = &input[start..end];
@@ -124,7 +108,7 @@ fn parse_lines<'a>(input: &'a [u8], limits: &HeadLimits) -> Result<Head<'a>, Sto
     let mut at = end + 2;
     let mut left = limits.fields;
     loop {
-        let end = lines.field_line_end()?;
+        let end = lines.field_line_end(at)?;
         if end == at {
             break;
         }
@@ -146,16 +130,16 @@ fn parse_lines<'a>(input: &'a [u8], limits: &HeadLimits) -> Result<Head<'a>, Sto
 /// Steps over empty lines before a request, which some clients send behind content
 /// (RFC 9112 §2.2); they count as bytes of the head.
 #[cold]
-fn skip_empty_lines(input: &[u8], limits: &HeadLimits) -> Result<usize, Stop> {
+fn skip_empty_lines(input: &[u8], limits: &HeadLimits) -> Result<usize, Unparsed> {
     let mut at = 0;
     loop {
         if at + 2 > limits.head_bytes {
-            return Err(Stop::Refused(Refusal::FieldsTooLarge));
+            return Err(Unparsed::Refused(Refusal::FieldsTooLarge));
         }
         match &input[at..] {
             [b'\r', b'\n', ..] => at += 2,
-            [b'\r'] | [] => return Err(Stop::Partial),
-            [b'\r' | b'\n', ..] => return Err(Stop::Refused(Refusal::RequestLine)),
+            [b'\r'] | [] => return Err(Unparsed::Partial),
+            [b'\r' | b'\n', ..] => return Err(Unparsed::Refused(Refusal::RequestLine)),
             _ => return Ok(at),
         }
     }
@@ -163,48 +147,67 @@ fn skip_empty_lines(input: &[u8], limits: &HeadLimits) -> Result<usize, Stop> {
 
 /// The line ends of a head.
 struct Lines<'a> {
+    /// As much as a head may come to.
     input: &'a [u8],
     controls: Controls<'a>,
-    head_bytes: usize,
+    /// There is more, which is not looked at.
+    is_cut: bool,
 }
 
-impl Lines<'_> {
-    /// Finds the end of the request line, which is at `limit` at most.
+impl<'a> Lines<'a> {
     #[inline(always)]
-    fn request_line_end(&mut self, limit: usize) -> Result<usize, Stop> {
-        let found = self.controls.next_place();
-        if found.unwrap_or(self.input.len()) > limit {
-            return Err(Stop::Refused(Refusal::TargetTooLong));
+    fn new(input: &'a [u8], start: usize, head_bytes: usize) -> Self {
+        let is_cut = input.len() >= head_bytes;
+        let input = if is_cut { &input[..head_bytes] } else { input };
+        Lines {
+            input,
+            controls: Controls::new(input, start),
+            is_cut,
         }
-        self.check_line_end(found.ok_or(Stop::Partial)?, Refusal::RequestLine)
     }
 
-    /// Finds the end of the next field line.
+    /// Finds the end of the request line, which is at `limit` at most.
     #[inline(always)]
-    fn field_line_end(&mut self) -> Result<usize, Stop> {
+    fn request_line_end(&mut self, start: usize, limit: usize) -> Result<usize, Unparsed> {
+        match self.controls.first_from(start) {
+            Some(end) if end <= limit => self.check_line_end(end, Refusal::RequestLine),
+            None if self.input.len() <= limit => Err(Unparsed::Partial),
+            _ => Err(Unparsed::Refused(Refusal::TargetTooLong)),
+        }
+    }
+
+    /// Finds the end of the field line that begins at `start`.
+    #[inline(always)]
+    fn field_line_end(&mut self, start: usize) -> Result<usize, Unparsed> {
+        let mut at = start;
         loop {
-            let found = self.controls.next_place();
-            if found.unwrap_or(self.input.len()) + 2 > self.head_bytes {
-                return Err(Stop::Refused(Refusal::FieldsTooLarge));
-            }
-            let end = found.ok_or(Stop::Partial)?;
+            let Some(end) = self.controls.first_from(at) else {
+                return Err(self.end_of_input());
+            };
             if self.input[end] != b'\t' {
                 return self.check_line_end(end, Refusal::FieldLine);
             }
+            at = end + 1;
         }
     }
 
-    /// Checks that CR LF is at `end`, where a control character is, and steps over it.
+    /// Checks that CR LF is at `end`, where a control character is.
     #[inline(always)]
-    fn check_line_end(&mut self, end: usize, otherwise: Refusal) -> Result<usize, Stop> {
-        match self.input.get(end..) {
-            Some([b'\r', b'\n', ..]) => {
-                // The LF.
-                self.controls.next_place();
-                Ok(end)
-            }
-            Some([b'\r']) => Err(Stop::Partial),
-            _ => Err(Stop::Refused(otherwise)),
+    fn check_line_end(&self, end: usize, otherwise: Refusal) -> Result<usize, Unparsed> {
+        match self.input.get(end..end + 2) {
+            Some(b"\r\n") => Ok(end),
+            None if self.input[end] == b'\r' => Err(self.end_of_input()),
+            _ => Err(Unparsed::Refused(otherwise)),
+        }
+    }
+
+    /// Tells why there is no more.
+    #[cold]
+    fn end_of_input(&self) -> Unparsed {
+        if self.is_cut {
+            Unparsed::Refused(Refusal::FieldsTooLarge)
+        } else {
+            Unparsed::Partial
         }
     }
 }

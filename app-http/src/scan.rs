@@ -8,60 +8,100 @@ use wide::u8x16;
 
 const BLOCK_BYTES: usize = 16;
 
-/// The control characters of some bytes, in order: what is below the blank, and DEL.
+/// Bytes that one mask of [`Controls`] tells of.
+const WINDOW_BYTES: usize = 64;
+
+/// The control characters of some bytes: what is below the blank, and DEL.
 pub struct Controls<'a> {
-    rest: &'a [u8],
     bytes: &'a [u8],
-    /// Where the block of `mask` starts.
+    /// Where the window of `mask` starts.
     base: usize,
-    /// Bits of the block that have not been handed out.
-    mask: u32,
+    /// Bits of the window's control characters.
+    mask: u64,
+    /// The first byte behind the window.
+    unknown: usize,
 }
 
 impl<'a> Controls<'a> {
     /// Begins at `start`.
     #[inline(always)]
     pub fn new(bytes: &'a [u8], start: usize) -> Self {
-        let mut controls = Controls {
-            rest: bytes.get(start..).unwrap_or_default(),
+        Controls {
             bytes,
             base: start,
             mask: 0,
-        };
-        controls.load();
-        controls
-    }
-
-    /// Returns the place of the next one.
-    #[inline(always)]
-    pub fn next_place(&mut self) -> Option<usize> {
-        while self.mask == 0 {
-            if self.rest.is_empty() {
-                return None;
-            }
-            self.load();
-        }
-        let place = self.base + self.mask.trailing_zeros() as usize;
-        self.mask &= self.mask - 1;
-        Some(place)
-    }
-
-    /// Reads the next block.
-    #[inline(always)]
-    fn load(&mut self) {
-        let at = self.bytes.len() - self.rest.len();
-        match self.rest.split_first_chunk() {
-            Some((block, rest)) => {
-                self.base = at;
-                self.mask = mask(block, controls);
-                self.rest = rest;
-            }
-            None => {
-                (self.base, self.mask) = mask_of_last(self.bytes, at, controls);
-                self.rest = &[];
-            }
+            unknown: start,
         }
     }
+
+    /// Returns the place of the first one from `start` on, which is not before any earlier start.
+    #[inline(always)]
+    pub fn first_from(&mut self, start: usize) -> Option<usize> {
+        let mask = self.mask_from(start);
+        if mask != 0 {
+            return Some(start + mask.trailing_zeros() as usize);
+        }
+        self.search(start)
+    }
+
+    /// Looks at one window after the other.
+    #[inline(never)]
+    fn search(&mut self, start: usize) -> Option<usize> {
+        let mut at = start.max(self.unknown);
+        while at < self.bytes.len() {
+            (self.base, self.mask) = window(self.bytes, at);
+            self.unknown = self.base + WINDOW_BYTES;
+            let mask = self.mask_from(at);
+            if mask != 0 {
+                return Some(at + mask.trailing_zeros() as usize);
+            }
+            at = self.unknown;
+        }
+        None
+    }
+
+    /// Returns what is known of the bytes from `start` on.
+    #[inline(always)]
+    fn mask_from(&self, start: usize) -> u64 {
+        let offset = start - self.base;
+        if offset < WINDOW_BYTES {
+            self.mask >> offset
+        } else {
+            0
+        }
+    }
+}
+
+/// Returns the place and the mask of a window that tells of the byte at `start` and of as many behind
+/// it as it can.
+#[inline(always)]
+fn window(bytes: &[u8], start: usize) -> (usize, u64) {
+    let found = match bytes.get(start..).and_then(<[u8]>::first_chunk) {
+        Some(window) => Some((start, window)),
+        None => bytes
+            .last_chunk()
+            .map(|window| (bytes.len() - WINDOW_BYTES, window)),
+    };
+    match found {
+        Some((base, window)) => (base, window_mask(window)),
+        None => (0, mask_of_fewer(bytes)),
+    }
+}
+
+/// Returns the mask of fewer bytes than a window has.
+#[inline(never)]
+fn mask_of_fewer(bytes: &[u8]) -> u64 {
+    let mut window = [b' '; WINDOW_BYTES];
+    window[..bytes.len()].copy_from_slice(bytes);
+    window_mask(&window)
+}
+
+#[inline(always)]
+fn window_mask(window: &[u8; WINDOW_BYTES]) -> u64 {
+    let (blocks, _) = window.as_chunks();
+    blocks.iter().rev().fold(0, |behind, block| {
+        behind << BLOCK_BYTES | u64::from(mask(block, controls))
+    })
 }
 
 /// Returns the place of the first byte from `start` on that is in `class`.
@@ -145,10 +185,16 @@ mod tests {
 
     #[test]
     fn controls_are_found_in_order_wherever_they_are() {
-        for length in 0..70 {
+        for length in 0..200 {
             for start in 0..=length {
                 let mut bytes = vec![b'x'; length];
-                for place in [start, start + 1, start + 17, length.wrapping_sub(1)] {
+                for place in [
+                    start,
+                    start + 1,
+                    start + 17,
+                    start + 90,
+                    length.wrapping_sub(1),
+                ] {
                     if let Some(byte) = bytes.get_mut(place) {
                         *byte = b'\r';
                     }
@@ -157,7 +203,13 @@ mod tests {
                     .filter(|place| bytes[*place] == b'\r')
                     .collect();
                 let mut controls = Controls::new(&bytes, start);
-                let found: Vec<usize> = core::iter::from_fn(|| controls.next_place()).collect();
+                let mut next = start;
+                let found: Vec<usize> = core::iter::from_fn(|| {
+                    let place = controls.first_from(next)?;
+                    next = place + 1;
+                    Some(place)
+                })
+                .collect();
                 assert_eq!(found, expected, "{length} bytes from {start}");
                 assert_eq!(find(&bytes, start, not_name), expected.first().copied());
             }
