@@ -31,6 +31,8 @@ impl Slot {
 pub enum State {
     /// A read is under way, and nothing of a request is there.
     Idle,
+    /// A read is under way, and the write of the last answer may be: it is told only if it waits.
+    Answered,
     /// A read is under way; part of a request's head is there.
     Partial,
     /// A read is under way; the first `left` bytes are the content of an answered request.

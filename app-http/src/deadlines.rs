@@ -4,6 +4,7 @@
 //! of what a connection is doing: waiting for a request, sending one, taking an answer, being closed.
 
 use crate::connections::{Slot, State};
+use crate::limits::MAX_QUIET_BYTES;
 use crate::refusal::Refusal;
 use crate::server::{Listening, Server, Stopping};
 use megapipe::Channel;
@@ -33,6 +34,7 @@ impl Server {
             (Stopping::CutOff, _) => counters.cut_off_at_stop += 1,
             (Stopping::No, State::Idle) => counters.idle_timeouts += 1,
             (_, State::Idle) => {}
+            (_, State::Answered) => return self.expire_answered(channel, slot),
             (_, State::Partial) => {
                 counters.request_timeouts += 1;
                 return self.refuse(channel, slot, Refusal::Timeout);
@@ -40,6 +42,30 @@ impl Server {
             (_, State::Skipping { .. }) => counters.request_timeouts += 1,
             (_, State::Writing(_)) => counters.write_timeouts += 1,
             (_, State::Lingering { .. }) => counters.linger_exceeded += 1,
+        }
+        self.end(channel, slot);
+    }
+
+    /// Ends a connection whose last answer is not taken in time, or on which nothing has come since.
+    fn expire_answered(&mut self, channel: &mut Channel, slot: Slot) {
+        let Some(connection) = self.connections.connection(slot) else {
+            return;
+        };
+        let is_writing = channel.is_writing(connection.handle) == Ok(true);
+        let settings = &self.config.settings;
+        let deadline = connection.since
+            + match is_writing {
+                true => settings.time_to_write(MAX_QUIET_BYTES),
+                false => settings.timeouts.idle,
+            };
+        if self.now < deadline && self.stopping == Stopping::No {
+            return self.connections.set_deadline(slot, deadline);
+        }
+        let counters = &mut self.engine.counters;
+        match (is_writing, self.stopping) {
+            (true, _) => counters.write_timeouts += 1,
+            (false, Stopping::No) => counters.idle_timeouts += 1,
+            (false, _) => {}
         }
         self.end(channel, slot);
     }
@@ -58,7 +84,7 @@ impl Server {
                 {
                     self.engine.counters.commands_refused += 1;
                 }
-                self.expire_all(|state| state == State::Idle);
+                self.expire_all(|state| matches!(state, State::Idle | State::Answered));
             }
             Stopping::Until(cut_off) if cut_off <= now => {
                 self.stopping = Stopping::CutOff;

@@ -6,7 +6,7 @@
 
 use crate::connections::{Connection, Slot, State};
 use crate::engine::{Batch, Client, Rest};
-use crate::limits::{MAX_LINGER_BYTES, MAX_WRITE_BYTES};
+use crate::limits::{MAX_LINGER_BYTES, MAX_QUIET_BYTES, MAX_WRITE_BYTES};
 use crate::refusal::Refusal;
 use crate::request::Next;
 use crate::server::{Server, Stopping};
@@ -32,7 +32,7 @@ impl Server {
         };
         self.engine.counters.bytes_in += count as u64;
         match connection.state {
-            State::Idle => {
+            State::Idle | State::Answered => {
                 connection.since = self.now;
                 self.handle_requests(channel, slot, buffer);
             }
@@ -82,18 +82,61 @@ impl Server {
         let engine = &mut self.engine;
         let written = channel.writev_with(connection.handle, |pieces| {
             let batch = engine.answer_all(buffer.filled(), client, pieces);
-            (batch, pieces.bytes())
+            let bytes = pieces.bytes();
+            // Nothing is to be done when it is written but to wait for what comes.
+            let is_quiet = batch.consumed == buffer.filled().len()
+                && batch.next == (Next::Request { skip: 0 })
+                && batch.rest == Rest::None
+                && bytes <= MAX_QUIET_BYTES;
+            pieces.set_quiet(is_quiet);
+            (batch, bytes, is_quiet)
         });
         match written {
-            Ok((batch, bytes)) => {
+            Ok((batch, bytes, true)) => {
+                drop(buffer);
+                self.note_answers(slot, &batch, bytes);
+                self.read(channel, slot);
+            }
+            Ok((batch, bytes, false)) => {
                 buffer.consume(batch.consumed);
                 let is_more = !buffer.filled().is_empty();
                 self.begin_write(slot, &batch, bytes, is_more.then_some(buffer));
             }
+            // The last answer is still being written.
+            Err(SubmitError::Busy) => self.hold(slot, buffer),
             Err(SubmitError::Empty) if buffer.spare() > 0 => self.read_on(channel, slot, buffer),
             Err(SubmitError::Empty) => self.read_on_in_larger(channel, slot, &buffer),
             Err(error) => self.check(channel, slot, Err(error)),
         }
+    }
+
+    /// Notes that the answers of `batch` are handed over, and that the next request is waited for.
+    #[inline]
+    fn note_answers(&mut self, slot: Slot, batch: &Batch, bytes: usize) {
+        let Some(connection) = self.connections.connection(slot) else {
+            return;
+        };
+        connection.state = State::Answered;
+        connection.requests_left -= batch.requests.min(connection.requests_left);
+        let latency = self.now.saturating_since(connection.since);
+        let counters = &mut self.engine.counters;
+        counters.bytes_out += bytes as u64;
+        counters.count_latency(batch.requests, latency);
+        let timeouts = &self.config.settings.timeouts;
+        let deadline = self.now + timeouts.write.min(timeouts.idle);
+        self.connections.set_deadline(slot, deadline);
+    }
+
+    /// Keeps what has come until the last answer, which is counted, is written.
+    #[cold]
+    fn hold(&mut self, slot: Slot, buffer: Buffer) {
+        let deadline = self.write_deadline(MAX_QUIET_BYTES);
+        if let Some(connection) = self.connections.connection(slot) {
+            connection.state = State::Writing(Next::Request { skip: 0 });
+            connection.answered = 0;
+            connection.held = Some(buffer);
+        }
+        self.connections.set_deadline(slot, deadline);
     }
 
     /// Notes that the answers of `batch` are being written; `held` has what came behind them.
@@ -119,10 +162,19 @@ impl Server {
         let Some(connection) = self.connections.connection(slot) else {
             return;
         };
-        let (State::Writing(next), Ok(count)) = (connection.state, result) else {
-            return self.end(channel, slot);
+        let (next, count) = match (connection.state, result) {
+            (State::Writing(next), Ok(count)) => (next, count),
+            // An answer that had to wait; the next request is waited for already.
+            (State::Answered, Ok(_)) => {
+                connection.since = self.now;
+                let deadline = self.now + self.config.settings.timeouts.idle;
+                return self.connections.set_deadline(slot, deadline);
+            }
+            _ => return self.end(channel, slot),
         };
-        self.engine.counters.bytes_out += count as u64;
+        if connection.answered > 0 {
+            self.engine.counters.bytes_out += count as u64;
+        }
         if connection.rest != Rest::None {
             return self.write_rest(channel, slot);
         }
@@ -276,7 +328,7 @@ impl Server {
     #[inline]
     fn write_deadline(&self, bytes: usize) -> Instant {
         let settings = &self.config.settings;
-        self.now + settings.timeouts.write + settings.time_of(bytes as u64)
+        self.now + settings.time_to_write(bytes)
     }
 
     /// Ends a connection when a command on it was refused.

@@ -55,6 +55,9 @@ pub const MAX_MULTIPARTS: usize = 64;
 /// the lowest rate.
 pub const MAX_WRITE_BYTES: usize = 128 * 1024;
 
+/// Bytes of an answer whose write is not told when it completes at once.
+pub const MAX_QUIET_BYTES: usize = 16 * 1024;
+
 /// Bytes of one line of the access log.
 pub const LOG_LINE_BYTES: usize = 7 * 1024;
 

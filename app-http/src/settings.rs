@@ -171,6 +171,12 @@ impl Setting {
 }
 
 impl Settings {
+    /// Returns how long a write of so many bytes may take.
+    #[inline]
+    pub(crate) fn time_to_write(&self, bytes: usize) -> Duration {
+        self.timeouts.write + self.time_of(bytes as u64)
+    }
+
     /// Returns how long `bytes` may take at the lowest rate.
     pub(crate) fn time_of(&self, bytes: u64) -> Duration {
         match self.minimum_rate {

@@ -130,6 +130,43 @@ fn a_client_that_does_not_take_its_answers_holds_its_own_connection_and_not_for_
     assert_eq!(appliance.counter("connections_ended"), 10);
 }
 
+/// Asks for a page again and again, one request a segment, and takes no answer; returns how many
+/// requests were sent.
+fn ask_without_reading(appliance: &mut Appliance, socket: SocketHandle) -> u64 {
+    const REQUESTS: u64 = 60;
+    for _ in 0..REQUESTS {
+        appliance.client.send(socket, GET);
+        appliance.run(50);
+    }
+    REQUESTS
+}
+
+#[test]
+fn requests_behind_an_answer_that_is_not_taken_wait_and_are_answered_then() {
+    let mut appliance = appliance(|_| {});
+    appliance.client.buffer_bytes = 2048;
+    let socket = appliance.connect();
+    let sent = ask_without_reading(&mut appliance, socket);
+    let answered = appliance.counter("requests");
+    assert!((2..sent).contains(&answered), "{answered}");
+    let received = appliance.exchange(socket, b"");
+    assert_eq!(appliance.counter("requests"), sent);
+    assert_eq!(received.len() as u64, appliance.counter("bytes_out"));
+    assert_eq!(ends_within(&mut appliance, socket, 58..62), "");
+    assert_eq!(appliance.counter("idle_timeouts"), 1);
+}
+
+#[test]
+fn answers_that_are_never_taken_end_their_connection_in_time() {
+    let mut appliance = appliance(|settings| settings.minimum_rate = 10_000);
+    appliance.client.buffer_bytes = 2048;
+    let socket = appliance.connect();
+    ask_without_reading(&mut appliance, socket);
+    appliance.run(40_000);
+    assert_eq!(appliance.counter("write_timeouts"), 1);
+    assert_eq!(appliance.counter("connections_ended"), 1);
+}
+
 #[test]
 fn thousands_of_pipelined_requests_are_all_answered() {
     let mut appliance = appliance(|_| {});

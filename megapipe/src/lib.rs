@@ -96,7 +96,7 @@
 //! | `mp_unregister` | [`Channel::unregister`], [`Channel::unregister_listener`] | cancels what is pending; also finishes the connection in the background |
 //! | `mp_accept`, `count` | [`Channel::accept`], [`Channel::accept_multishot`] | [`Completion::Accept`] brings one connection each, with the number still pending; `is_lwsocket` is always true |
 //! | `mp_read` | [`Channel::read`], [`Channel::read_into`], [`Channel::read_multishot`] | the buffer is the stack's own, so nothing is copied; or one that the channel lends |
-//! | `mp_write`, `mp_writev` | [`Channel::write`], [`Channel::writev`], [`Channel::writev_with`] | lends instead of copying; complete when the send queue has it, of any size; [`Channel::receipt`] tells when it is acknowledged |
+//! | `mp_write`, `mp_writev` | [`Channel::write`], [`Channel::writev`], [`Channel::writev_with`] | lends instead of copying; complete when the send queue has it, of any size; [`Channel::receipt`] tells when it is acknowledged; [`IoVec::set_quiet`](channel::IoVec::set_quiet) leaves out the completion of a write that need not wait |
 //! | `mp_disconnect` | [`Channel::disconnect`] | also waits for the write under way; [`Completion::Disconnect`] comes when both sides have finished |
 //! | `mp_dispatch`, `timeout` | [`Channel::dispatch`] | `None` means: back to the core, which waits at most `timeout` and calls again; an application never blocks |
 //! | flush | [`Channel::flush`] | also at the threshold ([`ChannelConfig::batch`], 32), and when nothing is pending |

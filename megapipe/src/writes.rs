@@ -97,6 +97,7 @@ pub struct IoVec {
     len: usize,
     taken: usize,
     bytes: usize,
+    is_quiet: bool,
 }
 
 impl IoVec {
@@ -107,7 +108,22 @@ impl IoVec {
             len: 0,
             taken: 0,
             bytes: 0,
+            is_quiet: false,
         }
+    }
+
+    /// Makes the write one that is told only if it has to wait, or fails: one that completes when it
+    /// is flushed has no [`Completion::Write`](crate::Completion::Write), and the next may be
+    /// submitted then. [`Channel::is_writing`](crate::Channel::is_writing) tells how far it is.
+    #[inline]
+    pub fn set_quiet(&mut self, is_quiet: bool) {
+        self.is_quiet = is_quiet;
+    }
+
+    /// Returns whether the write is told only if it has to wait, or fails.
+    #[inline]
+    pub const fn is_quiet(&self) -> bool {
+        self.is_quiet
     }
 
     /// Appends a piece.
@@ -160,6 +176,7 @@ impl IoVec {
     pub fn clear(&mut self) {
         while self.take_first().is_some() {}
         (self.len, self.taken, self.bytes) = (0, 0, 0);
+        self.is_quiet = false;
     }
 
     /// Takes the first piece out; its bytes stay counted, and its place is not used again before

@@ -71,6 +71,15 @@ impl Channel {
         Ok(built)
     }
 
+    /// Returns whether a write is under way, or done and not told yet.
+    ///
+    /// # Errors
+    /// [`SubmitError::UnknownHandle`].
+    pub fn is_writing(&mut self, handle: Handle) -> Result<bool, SubmitError> {
+        let slot = registered(&mut self.table, &mut self.counters, handle)?;
+        Ok(slot.write != Operation::Idle)
+    }
+
     /// Makes a receipt: a piece without bytes. When it comes back, because the peer has acknowledged
     /// everything before it, or because the connection broke, or because it was dropped unwritten,
     /// [`Completion::Acknowledged`](crate::Completion::Acknowledged) tells so, and what was lent
@@ -106,7 +115,15 @@ impl Channel {
         }
         let pieces = self.writes.pieces(slot.place);
         let result = match stack.lend(connection, || pieces.take_first()) {
-            Ok(_) if !pieces.is_empty() => return Attempt::Waits,
+            Ok(_) if !pieces.is_empty() => {
+                pieces.set_quiet(false);
+                return Attempt::Waits;
+            }
+            Ok(_) if pieces.is_quiet() => {
+                slot.write = Operation::Idle;
+                self.writes.end(slot.place);
+                return Attempt::Complete;
+            }
             Ok(_) => Ok(()),
             // The end of the connection is on its way as an event, and will end the write.
             Err(ConnectionError::Closed) => return Attempt::Waits,

@@ -1,7 +1,7 @@
 //! Writes: by pieces, against a peer that does not read, and their memory.
 
 use super::world::Bench;
-use crate::channel::{Completion, Cookie, IoSlice, IoVec, SubmitError};
+use crate::channel::{Completion, Cookie, Handle, IoError, IoSlice, IoVec, SubmitError};
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use net::stack::CloseReason;
@@ -69,6 +69,95 @@ fn a_write_waits_for_a_peer_that_does_not_read() {
         assert_eq!(bench.world.peer(id).sent.len(), 1016);
         assert_eq!(bench.channel.in_use().writes, 0);
         assert_eq!(bench.channel.in_use().free_buffers, 4);
+    }
+}
+
+/// Submits a write of the body that is told only if it has to wait.
+fn write_quietly(bench: &mut Bench, handle: Handle) -> Result<(), SubmitError> {
+    let mut pieces = IoVec::from_iter([IoSlice::from_static(&BODY), IoSlice::from_static(b"end")]);
+    pieces.set_quiet(true);
+    bench.run(|channel| channel.writev(handle, &mut pieces))
+}
+
+#[test]
+fn a_quiet_write_that_completes_at_once_is_not_told_and_the_next_may_follow() {
+    let mut bench = Bench::small();
+    let (id, handle) = bench.open(Cookie(7));
+    for count in 1..=3 {
+        write_quietly(&mut bench, handle).unwrap();
+        bench.assert_quiet();
+        assert_eq!(bench.channel.is_writing(handle), Ok(false));
+        assert_eq!(bench.channel.in_use().writes, 0);
+        assert_eq!(bench.world.peer(id).sent.len(), 1003 * count);
+    }
+    // One that is not quiet is told as ever.
+    bench
+        .run(|channel| channel.write(handle, &BODY[..]))
+        .unwrap();
+    assert_written(bench.completion(), 7, 1000);
+}
+
+#[test]
+fn a_quiet_write_that_waits_is_told() {
+    let mut bench = Bench::small();
+    bench.world.send_room = 1;
+    let (id, handle) = bench.open(Cookie(7));
+    write_quietly(&mut bench, handle).unwrap();
+    bench.assert_quiet();
+    assert_eq!(bench.channel.is_writing(handle), Ok(true));
+    assert_eq!(write_quietly(&mut bench, handle), Err(SubmitError::Busy));
+    bench.world.make_room(id, 1);
+    assert_written(bench.completion(), 7, 1003);
+    assert_eq!(bench.channel.is_writing(handle), Ok(false));
+}
+
+#[test]
+fn a_quiet_write_that_fails_is_told() {
+    let mut bench = Bench::small();
+    bench.world.send_room = 1;
+    let (id, handle) = bench.open(Cookie(7));
+    write_quietly(&mut bench, handle).unwrap();
+    bench.world.end(id, CloseReason::Reset);
+    let completions = bench.completions();
+    assert!(
+        matches!(
+            completions[..],
+            [
+                Completion::Write {
+                    result: Err(IoError::Reset),
+                    ..
+                },
+                Completion::Disconnect {
+                    reason: CloseReason::Reset,
+                    ..
+                }
+            ]
+        ),
+        "{completions:?}"
+    );
+}
+
+#[test]
+fn a_disconnect_behind_a_quiet_write_finishes_behind_it() {
+    for send_room in [1, 8] {
+        let mut bench = Bench::small();
+        bench.world.send_room = send_room;
+        let (id, handle) = bench.open(Cookie(7));
+        let mut pieces =
+            IoVec::from_iter([IoSlice::from_static(&BODY), IoSlice::from_static(b"end")]);
+        pieces.set_quiet(true);
+        bench.run(|channel| {
+            channel.writev(handle, &mut pieces).unwrap();
+            channel.disconnect(handle).unwrap();
+        });
+        bench.assert_quiet();
+        if send_room == 1 {
+            assert!(!bench.world.peer(id).is_shut);
+            bench.world.make_room(id, 1);
+            assert_written(bench.completion(), 7, 1003);
+        }
+        assert_eq!(bench.world.peer(id).sent.len(), 1003);
+        assert!(bench.world.peer(id).is_shut);
     }
 }
 
