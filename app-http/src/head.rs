@@ -104,8 +104,16 @@ pub fn parse<'a>(input: &'a [u8], limits: &HeadLimits) -> Result<Head<'a>, Unpar
     )?;
     let line = &input[start..end];
     let parts = RequestLine::parse(line)?;
-    let mut fields = Fields::new(input, end + 2);
     let mut at = end + 2;
+    // Filled in where it stays.
+    let mut head = Head {
+        method: parts.method,
+        target: parts.target,
+        line,
+        is_http_1_0: parts.is_http_1_0,
+        fields: Fields::new(input, at),
+        bytes: 0,
+    };
     let mut left = limits.fields;
     loop {
         let end = lines.field_line_end(at)?;
@@ -113,18 +121,12 @@ pub fn parse<'a>(input: &'a [u8], limits: &HeadLimits) -> Result<Head<'a>, Unpar
             break;
         }
         left = left.checked_sub(1).ok_or(Refusal::FieldsTooLarge)?;
-        fields.read_line(at, end)?;
+        head.fields.read_line(at, end)?;
         at = end + 2;
     }
-    fields.finish(at)?;
-    Ok(Head {
-        method: parts.method,
-        target: parts.target,
-        line,
-        is_http_1_0: parts.is_http_1_0,
-        fields,
-        bytes: at + 2,
-    })
+    head.fields.finish(at)?;
+    head.bytes = at + 2;
+    Ok(head)
 }
 
 /// Steps over empty lines before a request, which some clients send behind content
@@ -170,7 +172,8 @@ impl<'a> Lines<'a> {
     #[inline(always)]
     fn request_line_end(&mut self, start: usize, limit: usize) -> Result<usize, Unparsed> {
         match self.controls.first_from(start) {
-            Some(end) if end <= limit => self.check_line_end(end, Refusal::RequestLine),
+            Some(end) if end <= limit && self.has_line_end(end) => Ok(end),
+            Some(end) if end <= limit => Err(self.no_line_end(end, Refusal::RequestLine)),
             None if self.input.len() <= limit => Err(Unparsed::Partial),
             _ => Err(Unparsed::Refused(Refusal::TargetTooLong)),
         }
@@ -184,20 +187,27 @@ impl<'a> Lines<'a> {
             let Some(end) = self.controls.first_from(at) else {
                 return Err(self.end_of_input());
             };
+            if self.has_line_end(end) {
+                return Ok(end);
+            }
             if self.input[end] != b'\t' {
-                return self.check_line_end(end, Refusal::FieldLine);
+                return Err(self.no_line_end(end, Refusal::FieldLine));
             }
             at = end + 1;
         }
     }
 
-    /// Checks that CR LF is at `end`, where a control character is.
     #[inline(always)]
-    fn check_line_end(&self, end: usize, otherwise: Refusal) -> Result<usize, Unparsed> {
-        match self.input.get(end..end + 2) {
-            Some(b"\r\n") => Ok(end),
-            None if self.input[end] == b'\r' => Err(self.end_of_input()),
-            _ => Err(Unparsed::Refused(otherwise)),
+    fn has_line_end(&self, at: usize) -> bool {
+        self.input[at..].first_chunk() == Some(b"\r\n")
+    }
+
+    /// Tells what is wrong with the control character at `at`, where no line end is.
+    #[cold]
+    fn no_line_end(&self, at: usize, otherwise: Refusal) -> Unparsed {
+        match self.input[at..] {
+            [b'\r'] => self.end_of_input(),
+            _ => Unparsed::Refused(otherwise),
         }
     }
 

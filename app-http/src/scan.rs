@@ -91,9 +91,16 @@ fn window(bytes: &[u8], start: usize) -> (usize, u64) {
 /// Returns the mask of fewer bytes than a window has.
 #[inline(never)]
 fn mask_of_fewer(bytes: &[u8]) -> u64 {
-    let mut window = [b' '; WINDOW_BYTES];
-    window[..bytes.len()].copy_from_slice(bytes);
-    window_mask(&window)
+    let (blocks, rest) = bytes.as_chunks();
+    let whole = blocks.iter().rev().fold(0, |behind, block| {
+        behind << BLOCK_BYTES | u64::from(mask(block, controls))
+    });
+    if rest.is_empty() {
+        return whole;
+    }
+    // The last whole block tells of the rest, and again of what is before it.
+    let (base, last) = mask_of_last(bytes, bytes.len() - rest.len(), controls);
+    whole | u64::from(last) << base
 }
 
 #[inline(always)]
