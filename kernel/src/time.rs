@@ -27,6 +27,19 @@ impl Instant {
         self.0 / 1_000
     }
 
+    /// Returns the moment so many microseconds later.
+    #[inline]
+    #[must_use]
+    pub const fn after_micros(self, us: u64) -> Instant {
+        Instant(self.0.saturating_add(us.saturating_mul(1_000)))
+    }
+
+    /// Returns the microseconds from `earlier` to `self`, zero when `earlier` is later.
+    #[inline]
+    pub const fn micros_since(self, earlier: Instant) -> u64 {
+        self.0.saturating_sub(earlier.0) / 1_000
+    }
+
     /// Returns the time from `earlier` to `self`, zero when `earlier` is later.
     pub const fn saturating_since(self, earlier: Instant) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

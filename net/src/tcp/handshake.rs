@@ -159,7 +159,7 @@ impl<P: Lent> Tcb<P> {
         self.una = ack;
         self.nxt = self.nxt.max(ack);
         if let Some((_, sent_at)) = self.timed.take() {
-            self.rtt.sample(now.saturating_since(sent_at));
+            self.rtt.sample(now.micros_since(sent_at));
         }
         self.cubic = Cubic::new(self.mss, self.rtt.backoffs() > 1);
         self.rtt.progress();

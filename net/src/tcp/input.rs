@@ -13,7 +13,6 @@ use crate::chunk::ChunkPool;
 use crate::demux::{Flags, Segment};
 use crate::event::CloseReason;
 use crate::limits::{ACK_DELAY, RTO_MAX};
-use core::time::Duration;
 use kernel::Instant;
 
 /// A segment for a connection.
@@ -149,8 +148,8 @@ impl<P: Lent> Tcb<P> {
             && !timed.is_after(ack)
         {
             self.timed = None;
-            self.rtt.sample(now.saturating_since(sent_at));
-        } else if self.rtt.smoothed().is_zero() && self.rtt.backoffs() == 0 {
+            self.rtt.sample(now.micros_since(sent_at));
+        } else if self.rtt.smoothed_us() == 0 && self.rtt.backoffs() == 0 {
             self.sample_by_timestamp(arrived);
         }
         self.rtt.progress();
@@ -189,9 +188,8 @@ impl<P: Lent> Tcb<P> {
         let echo = Options::parse(arrived.options).timestamps;
         if let Some((ours, (_, echo))) = self.timestamps.zip(echo) {
             let ms = ours.value(arrived.now).wrapping_sub(echo);
-            let sample = Duration::from_millis(ms.into());
-            if sample <= RTO_MAX {
-                self.rtt.sample(sample.max(Duration::from_millis(1)));
+            if u128::from(ms) <= RTO_MAX.as_millis() {
+                self.rtt.sample(u64::from(ms.max(1)) * 1_000);
             }
         }
     }

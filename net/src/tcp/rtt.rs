@@ -29,8 +29,8 @@ impl Rtt {
 
     /// Takes in a sample of a segment that was sent once (Karn's rule is the caller's), §2.2, §2.3.
     #[inline]
-    pub(crate) fn sample(&mut self, round_trip: Duration) {
-        let sample = micros(round_trip).max(1);
+    pub(crate) fn sample(&mut self, round_trip_us: u64) {
+        let sample = u32::try_from(round_trip_us).unwrap_or(u32::MAX).max(1);
         if self.smoothed_us == 0 {
             self.smoothed_us = sample;
             self.variation_us = sample / 2;
@@ -64,14 +64,26 @@ impl Rtt {
     /// Returns the retransmission timeout.
     #[inline]
     pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_micros(self.timeout_us())
+    }
+
+    /// Returns it in microseconds.
+    #[inline]
+    pub(crate) fn timeout_us(&self) -> u64 {
         let doubled = u64::from(self.rto_us) << self.backoff.min(20);
-        Duration::from_micros(doubled.min(u64::from(micros(RTO_MAX))))
+        doubled.min(u64::from(micros(RTO_MAX)))
     }
 
     /// Returns the smoothed round-trip time, zero when there is none yet.
     #[inline]
     pub(crate) fn smoothed(&self) -> Duration {
         Duration::from_micros(self.smoothed_us.into())
+    }
+
+    /// Returns it in microseconds.
+    #[inline]
+    pub(crate) fn smoothed_us(&self) -> u64 {
+        self.smoothed_us.into()
     }
 }
 
@@ -92,25 +104,25 @@ mod tests {
     fn the_timeout_follows_the_samples_and_stays_in_bounds() {
         let mut rtt = Rtt::new();
         assert_eq!(rtt.timeout(), RTO_INITIAL);
-        rtt.sample(Duration::from_millis(100));
+        rtt.sample(100_000);
         assert_eq!(
             rtt.timeout(),
             Duration::from_millis(300),
             "srtt + 4 * srtt / 2"
         );
         for _ in 0..100 {
-            rtt.sample(Duration::from_millis(100));
+            rtt.sample(100_000);
         }
         assert_eq!(rtt.timeout(), RTO_MIN, "steady: the deviation vanishes");
         assert!(rtt.smoothed().abs_diff(Duration::from_millis(100)) < Duration::from_millis(1));
-        rtt.sample(Duration::from_secs(100_000));
+        rtt.sample(100_000_000_000);
         assert_eq!(rtt.timeout(), RTO_MAX);
     }
 
     #[test]
     fn each_timeout_doubles_the_next_until_there_is_progress() {
         let mut rtt = Rtt::new();
-        rtt.sample(Duration::from_millis(100));
+        rtt.sample(100_000);
         for expected_ms in [300, 600, 1200, 2400] {
             assert_eq!(rtt.timeout(), Duration::from_millis(expected_ms));
             rtt.back_off();

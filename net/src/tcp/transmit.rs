@@ -169,7 +169,7 @@ impl<P: Lent> Tcb<P> {
             }
             return Part::NOTHING;
         }
-        if self.nxt == self.max && self.una == self.nxt && self.sent_at + self.rtt.timeout() < now {
+        if self.nxt == self.max && self.una == self.nxt && self.sent_at.after_micros(self.rtt.timeout_us()) < now {
             self.cubic.on_idle(self.mss);
         }
         let in_flight = self.in_flight();
@@ -297,22 +297,23 @@ impl<P: Lent> Tcb<P> {
     /// Sets the timer for what is on its way (RFC 6298 §5.1, RFC 8985 §7.2).
     #[inline]
     fn arm(&mut self, now: Instant) {
-        let timeout = self.rtt.timeout();
-        let round_trip = self.rtt.smoothed();
+        let timeout_us = self.rtt.timeout_us();
+        let round_trip_us = self.rtt.smoothed_us();
         let timeout_at = match self.retransmission {
             Retransmission::Timeout(at) => at,
             // However much is sent meanwhile, the oldest waits no longer than that.
-            Retransmission::TailProbe(_) => self.progress_at + timeout,
-            _ => now + timeout,
+            Retransmission::TailProbe(_) => self.progress_at.after_micros(timeout_us),
+            _ => now.after_micros(timeout_us),
         };
         let may_probe = self.recovery == Recovery::None
             && self.has_sack
             && !self.tail_is_probed
-            && !round_trip.is_zero();
+            && round_trip_us > 0;
         let single = self.max - self.una <= self.mss;
         // A single segment may have its acknowledgement delayed.
-        let delayed = if single { RTO_MIN } else { Duration::ZERO };
-        let probe_at = now + (2 * round_trip + delayed).max(TAIL_PROBE_MIN);
+        let delayed_us = if single { RTO_MIN.as_micros() as u64 } else { 0 };
+        let wait_us = 2 * round_trip_us + delayed_us;
+        let probe_at = now.after_micros(wait_us.max(TAIL_PROBE_MIN.as_micros() as u64));
         self.retransmission = if may_probe && probe_at < timeout_at {
             Retransmission::TailProbe(probe_at)
         } else {
