@@ -337,7 +337,7 @@ impl Server {
         match result {
             Ok(()) => {}
             // The connection broke before the command.
-            Err(SubmitError::BrokenPipe) => self.end(channel, slot),
+            Err(SubmitError::BrokenPipe | SubmitError::Closed(_)) => self.end(channel, slot),
             Err(_) => {
                 self.engine.counters.commands_refused += 1;
                 self.end(channel, slot);

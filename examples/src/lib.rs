@@ -5,6 +5,7 @@
 //! - `counter`: the worked example of `docs/megapipe.md`; counts lines.
 //! - `moving-shares`: the same, while the cores pass their shares of new connections to each other
 //!   all the time; what is stressed on two cores.
+//! - `seats`: the same, for so many clients on each core; an idle core takes who waits for another.
 //! - `proxy`: a TCP load balancer to a list of backends, with health checks ([`proxy`],
 //!   [`backends`]).
 //! - `sockets`: ping-pong over BSD-style sockets, to compare with (`bench/sockets/`).

@@ -115,6 +115,17 @@ impl<T> Producer<T> {
     }
 }
 
+impl<T> Producer<T> {
+    /// Returns whether one more item fits.
+    pub fn has_room(&mut self) -> bool {
+        let capacity = self.ring.places.len();
+        if self.tail.wrapping_sub(self.head_seen) == capacity {
+            self.head_seen = self.ring.head.0.load(Ordering::Acquire);
+        }
+        self.tail.wrapping_sub(self.head_seen) < capacity
+    }
+}
+
 impl<T> Consumer<T> {
     /// Takes the oldest item.
     #[inline]

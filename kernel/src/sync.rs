@@ -48,4 +48,4 @@ impl<T> UnsafeCell<T> {
 /// A value on cache lines of its own: two, since processors fetch them in pairs.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(crate) struct OwnLines<T>(pub(crate) T);
+pub struct OwnLines<T>(pub T);

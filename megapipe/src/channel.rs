@@ -186,12 +186,24 @@ impl Channel {
     /// [`SubmitError`]; [`SubmitError::BrokenPipe`] the second time.
     pub fn disconnect(&mut self, handle: Handle) -> Result<(), SubmitError> {
         let slot = registered(&mut self.table, &mut self.counters, handle)?;
-        if slot.sending != Sending::Open || slot.closed.is_some() {
-            return Err(SubmitError::BrokenPipe);
-        }
+        slot.check_sending()?;
         self.commands.push(Command::Disconnect(handle.connection))?;
         slot.sending = Sending::Finishing;
         Ok(())
+    }
+
+    /// Ends the connection at once with RST, and what is under way on it with
+    /// [`IoError::BrokenPipe`]; nothing that is queued goes out any more. [`Completion::Disconnect`]
+    /// follows, as for every other end. For a peer that must not take what it has for the whole.
+    ///
+    /// # Errors
+    /// [`SubmitError::Closed`], [`SubmitError::RingFull`], [`SubmitError::UnknownHandle`].
+    pub fn abort(&mut self, handle: Handle) -> Result<(), SubmitError> {
+        let slot = registered(&mut self.table, &mut self.counters, handle)?;
+        if let Some(reason) = slot.closed {
+            return Err(SubmitError::Closed(reason));
+        }
+        self.commands.push(Command::Abort(handle.connection))
     }
 
     /// Takes an empty buffer of the channel's own, `None` when all are out.

@@ -227,9 +227,10 @@ pub enum SubmitError {
     TooManyTimers,
     /// As many receipts are out as there can be.
     TooManyReceipts,
-    /// This side has finished sending, or the connection is over and its `Disconnect` is on its
-    /// way or was told.
+    /// This side has finished sending; reads go on.
     BrokenPipe,
+    /// The connection is over, by whom this says; its `Disconnect` is on its way or was told.
+    Closed(CloseReason),
 }
 
 impl fmt::Display for SubmitError {
@@ -247,6 +248,10 @@ impl fmt::Display for SubmitError {
             SubmitError::TooManyTimers => "every timer is set",
             SubmitError::TooManyReceipts => "too many receipts are out",
             SubmitError::BrokenPipe => "this side has finished sending",
+            SubmitError::Closed(CloseReason::Finished) => "both sides have finished",
+            SubmitError::Closed(CloseReason::Reset) => "the peer has reset the connection",
+            SubmitError::Closed(CloseReason::TimedOut) => "the peer stopped answering",
+            SubmitError::Closed(CloseReason::Aborted) => "this side has ended the connection",
         })
     }
 }

@@ -24,6 +24,8 @@ pub(crate) trait Connections {
         backlog: usize,
     ) -> Result<ListenerId, ListenError>;
     fn change_mask(&mut self, listener: ListenerId, cores: CoreMask) -> Result<(), ListenError>;
+    fn set_stealing(&mut self, listener: ListenerId, is_on: bool) -> Result<(), ListenError>;
+    fn bid(&mut self, listener: ListenerId, most: u32) -> CoreMask;
     fn close_listener(&mut self, listener: ListenerId) -> Result<(), ListenError>;
     fn accept(&mut self, listener: ListenerId) -> Option<Accepted>;
     fn connect(&mut self, remote: SocketAddrV4, now: Instant)
@@ -43,6 +45,7 @@ pub(crate) trait Connections {
         next: impl FnMut() -> Option<IoSlice>,
     ) -> Result<Loan, ConnectionError>;
     fn shutdown(&mut self, connection: ConnectionId) -> Result<(), ConnectionError>;
+    fn abort(&mut self, connection: ConnectionId) -> Result<(), ConnectionError>;
     fn release(&mut self, connection: ConnectionId) -> Result<(), ConnectionError>;
 }
 
@@ -62,6 +65,14 @@ impl<N: Nic> Connections for Stack<N, IoSlice> {
 
     fn change_mask(&mut self, listener: ListenerId, cores: CoreMask) -> Result<(), ListenError> {
         Stack::change_mask(self, listener, cores)
+    }
+
+    fn set_stealing(&mut self, listener: ListenerId, is_on: bool) -> Result<(), ListenError> {
+        Stack::set_stealing(self, listener, is_on)
+    }
+
+    fn bid(&mut self, listener: ListenerId, most: u32) -> CoreMask {
+        Stack::bid(self, listener, most)
     }
 
     fn close_listener(&mut self, listener: ListenerId) -> Result<(), ListenError> {
@@ -118,6 +129,10 @@ impl<N: Nic> Connections for Stack<N, IoSlice> {
 
     fn shutdown(&mut self, connection: ConnectionId) -> Result<(), ConnectionError> {
         Stack::shutdown(self, connection)
+    }
+
+    fn abort(&mut self, connection: ConnectionId) -> Result<(), ConnectionError> {
+        Stack::abort(self, connection)
     }
 
     fn release(&mut self, connection: ConnectionId) -> Result<(), ConnectionError> {

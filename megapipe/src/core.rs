@@ -143,6 +143,8 @@ impl<N: Nic, A: Application> Core<N, A> {
         now: Instant,
     ) {
         processor.clear_wake();
+        let wake = self.channel.bid(&mut self.stack);
+        wake.iter().for_each(|core| processor.wake(core));
         let has_frames = self.stack.arm();
         // What the last transmit may have led to (a connection given up, say).
         let events = self.channel.collect(now, &mut self.stack);

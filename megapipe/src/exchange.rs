@@ -101,6 +101,7 @@ impl Channel {
                 Command::Listen(index) => self.open_listener(index, stack),
                 Command::Accept(index) => self.take_connections(index, stack),
                 Command::ChangeMask(index) => self.change_listener(index, stack),
+                Command::SetStealing(index) => self.set_stealing_of(index, stack),
                 Command::Unlisten(index) => self.close_listener(index, stack),
                 Command::Connect(index) => self.begin_connect(index, stack),
                 Command::Read(connection) => {
@@ -114,6 +115,8 @@ impl Channel {
                     self.counters.writes_waited += u64::from(attempt == Attempt::Waits);
                 }
                 Command::Disconnect(connection) => self.finish_sending(connection, stack),
+                // On an error it is over already, and its end is on its way as an event.
+                Command::Abort(connection) => drop(stack.abort(connection)),
                 Command::Release(connection) => self.release(connection, stack),
             }
         }

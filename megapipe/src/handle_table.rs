@@ -208,6 +208,16 @@ impl Slot {
         self.connection.generation() == connection.generation()
     }
 
+    /// Refuses what is to be sent when this side has finished, or the connection is over.
+    #[inline]
+    pub(crate) fn check_sending(&self) -> Result<(), SubmitError> {
+        match self.closed {
+            Some(reason) => Err(SubmitError::Closed(reason)),
+            None if self.sending != Sending::Open => Err(SubmitError::BrokenPipe),
+            None => Ok(()),
+        }
+    }
+
     /// Returns whether a completion is ready.
     #[inline]
     pub(crate) fn is_ready(&self) -> bool {

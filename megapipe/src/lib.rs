@@ -101,7 +101,7 @@
 //! | `mp_dispatch`, `timeout` | [`Channel::dispatch`] | `None` means: back to the core, which waits at most `timeout` and calls again; an application never blocks |
 //! | flush | [`Channel::flush`] | also at the threshold ([`ChannelConfig::batch`], 32), and when nothing is pending |
 //! | convert | – | there are no descriptors to convert a lwsocket to |
-//! | – | [`Channel::connect`], [`Channel::timer`], [`Channel::change_mask`], `cancel_*` | left open by the paper |
+//! | – | [`Channel::connect`], [`Channel::timer`], [`Channel::abort`], [`Channel::change_mask`], [`Channel::set_stealing`], `cancel_*` | left open by the paper |
 //!
 //! One command of a kind is under way on a handle at a time: a second read or write is refused with
 //! [`SubmitError::Busy`], and so the order of bytes is never in doubt. The results of the paper are

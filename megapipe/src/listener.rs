@@ -1,4 +1,4 @@
-//! Listeners of a channel: the calls `listen`, `change_mask` and `unregister_listener`, and what
+//! Listeners of a channel: the calls `listen`, `change_mask`, `set_stealing` and `unregister_listener`, and what
 //! comes of them on the stack's side. What they accept is in `accepting`.
 //!
 //! Upstream: the stack. Downstream: the completion ring. A place of the table is used again when its listener is
@@ -39,6 +39,8 @@ pub(crate) struct Listener {
     pub(crate) credit: u32,
     pub(crate) state: Listening,
     mask: MaskChange,
+    /// What [`Channel::set_stealing`] was last told.
+    steals: bool,
     /// In the completion ring.
     is_queued: bool,
 }
@@ -122,6 +124,7 @@ impl Channel {
             credit: 0,
             state: Listening::Asked,
             mask: MaskChange::None,
+            steals: false,
             is_queued: before.is_some_and(|before| before.is_queued),
         };
         let handle = ListenHandle {
@@ -158,6 +161,20 @@ impl Channel {
         }
         self.commands.push(Command::ChangeMask(listener.index))?;
         self.live(listener)?.mask = MaskChange::Asked(cpu_mask);
+        Ok(())
+    }
+
+    /// Lets load move between the listeners of a port that are told so, off for each at first: a core
+    /// that is about to sleep, and has asked for connections that do not come, takes some of those
+    /// that wait for another core's listener because nobody there asks for them. A connection moves
+    /// whole, with what was received on it, and none moves that was handed out.
+    ///
+    /// # Errors
+    /// [`SubmitError::RingFull`], [`SubmitError::UnknownHandle`].
+    pub fn set_stealing(&mut self, listener: ListenHandle, is_on: bool) -> Result<(), SubmitError> {
+        self.live(listener)?;
+        self.commands.push(Command::SetStealing(listener.index))?;
+        self.live(listener)?.steals = is_on;
         Ok(())
     }
 
@@ -253,6 +270,30 @@ impl Channel {
         }
         listener.mask = MaskChange::Done(result);
         self.announce_listener(index);
+    }
+
+    pub(crate) fn set_stealing_of(&mut self, index: u8, stack: &mut impl Connections) {
+        let listener = self.listeners.get(usize::from(index));
+        if let Some(listener) = listener
+            && let Listening::Open(id) = listener.state
+        {
+            // The channel's listeners are the stack's: it knows this one.
+            let _ = stack.set_stealing(id, listener.steals);
+        }
+    }
+
+    /// Bids for other cores' waiting connections for each listener that steals and has asked for more
+    /// than have come; returns the cores that have some, and are to be woken. For a core that is
+    /// about to sleep.
+    pub(crate) fn bid(&mut self, stack: &mut impl Connections) -> CoreMask {
+        let wanting = self
+            .listeners
+            .iter()
+            .filter(|listener| listener.steals && listener.credit > 0);
+        wanting.fold(CoreMask::EMPTY, |wake, listener| match listener.state {
+            Listening::Open(id) => wake.or(stack.bid(id, listener.credit)),
+            _ => wake,
+        })
     }
 
     pub(crate) fn close_listener(&mut self, index: u8, stack: &mut impl Connections) {

@@ -88,8 +88,10 @@ impl Channel {
     #[inline]
     fn begin_read(&mut self, handle: Handle) -> Result<&mut Slot, SubmitError> {
         let slot = registered(&mut self.table, &mut self.counters, handle)?;
-        if slot.closed.is_some() && !slot.is_draining {
-            return Err(SubmitError::BrokenPipe);
+        if let Some(reason) = slot.closed
+            && !slot.is_draining
+        {
+            return Err(SubmitError::Closed(reason));
         }
         if slot.read != Operation::Idle {
             return Err(SubmitError::Busy);

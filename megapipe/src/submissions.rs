@@ -16,11 +16,13 @@ pub(crate) enum Command {
     Listen(u8),
     Accept(u8),
     ChangeMask(u8),
+    SetStealing(u8),
     Unlisten(u8),
     Connect(u16),
     Read(ConnectionId),
     Write(ConnectionId),
     Disconnect(ConnectionId),
+    Abort(ConnectionId),
     /// Gives a connection back whose handle is gone already.
     Release(ConnectionId),
 }

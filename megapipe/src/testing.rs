@@ -132,6 +132,14 @@ impl Connections for IdleStack {
         Err(ListenError::Unknown)
     }
 
+    fn set_stealing(&mut self, _: ListenerId, _: bool) -> Result<(), ListenError> {
+        Err(ListenError::Unknown)
+    }
+
+    fn bid(&mut self, _: ListenerId, _: u32) -> CoreMask {
+        CoreMask::EMPTY
+    }
+
     fn close_listener(&mut self, _: ListenerId) -> Result<(), ListenError> {
         Err(ListenError::Unknown)
     }
@@ -202,6 +210,10 @@ impl Connections for IdleStack {
     }
 
     fn shutdown(&mut self, _: ConnectionId) -> Result<(), ConnectionError> {
+        Ok(())
+    }
+
+    fn abort(&mut self, _: ConnectionId) -> Result<(), ConnectionError> {
         Ok(())
     }
 

@@ -51,9 +51,7 @@ impl Channel {
         build: impl FnOnce(&mut IoVec) -> R,
     ) -> Result<R, SubmitError> {
         let slot = registered(&mut self.table, &mut self.counters, handle)?;
-        if slot.sending != Sending::Open || slot.closed.is_some() {
-            return Err(SubmitError::BrokenPipe);
-        }
+        slot.check_sending()?;
         if slot.write != Operation::Idle {
             return Err(SubmitError::Busy);
         }
@@ -86,11 +84,11 @@ impl Channel {
     /// before it may be used again.
     ///
     /// # Errors
-    /// [`SubmitError::BrokenPipe`], [`SubmitError::TooManyReceipts`], [`SubmitError::UnknownHandle`].
+    /// [`SubmitError::Closed`], [`SubmitError::TooManyReceipts`], [`SubmitError::UnknownHandle`].
     pub fn receipt(&mut self, handle: Handle) -> Result<IoSlice, SubmitError> {
         let slot = registered(&mut self.table, &mut self.counters, handle)?;
-        if slot.closed.is_some() {
-            return Err(SubmitError::BrokenPipe);
+        if let Some(reason) = slot.closed {
+            return Err(SubmitError::Closed(reason));
         }
         let receipt = self.receipts.give(handle.connection);
         receipt

@@ -7,7 +7,7 @@ use crate::flow::FlowKey;
 use crate::tcp::{Lent, Seq, Tcb};
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
-use kernel::Instant;
+use kernel::{CoreId, Instant};
 
 /// A connection of one stack: an index into its table and the generation of that slot, so that a
 /// stale id is refused and never reaches another connection.
@@ -43,6 +43,8 @@ impl ConnectionId {
 pub(crate) enum Role {
     /// Nobody: it is free.
     Free,
+    /// A connection that comes from another core.
+    Expected,
     /// The listener of this index; the handshake is not complete.
     HalfOpen(u8),
     /// The listener of this index; the connection waits to be accepted.
@@ -61,6 +63,8 @@ pub(crate) struct Connection<P> {
     /// The station that the peer's last frame came from.
     pub(crate) peer: [u8; 6],
     pub(crate) role: Role,
+    /// The core that it came from, which is told of its end; none for those that began here.
+    pub(crate) origin: Option<CoreId>,
     /// The flow table leads here.
     pub(crate) attached: bool,
     /// In the stack's list of connections whose station is asked for; says nothing about who has
@@ -91,6 +95,7 @@ impl<P: Lent> Connection<P> {
             hash: 0,
             peer: NO_STATION,
             role: Role::Free,
+            origin: None,
             attached: false,
             unresolved: false,
             dirty: false,

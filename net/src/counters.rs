@@ -171,6 +171,10 @@ counters! {
     linger_resets,
     /// Connections reset because their listener ended before they were accepted.
     listener_resets,
+    /// Waiting connections given to idle cores.
+    connections_given,
+    /// Waiting connections taken from other cores.
+    connections_taken,
     /// Segments for connections that do not exist, answered with RST unless they were one.
     unknown_segments,
     /// Segments of connections that were out of place: old, beyond the window, or not to be trusted.

@@ -89,6 +89,9 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         if self.announces {
             self.dispatch_announcement();
         }
+        if self.stealing.is_on {
+            self.share_backlogs();
+        }
         let mut kept = 0;
         for place in 0..self.dirty.len() {
             let index = self.dirty[place];
@@ -244,7 +247,10 @@ impl<N: Nic, P: Lent> Stack<N, P> {
                 next_to_receive,
                 timestamps: slot.tcb.final_timestamps(),
             };
-            self.enter_time_wait(remains, now);
+            match slot.origin {
+                Some(_) => self.end_foreign(index, Some(remains)),
+                None => self.enter_time_wait(remains, now),
+            }
             self.detach(index);
         }
         self.free_if_done(index);
@@ -259,11 +265,12 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             .set_no_later(self.time_wait_timer(), now + TIME_WAIT);
     }
 
-    fn detach(&mut self, index: u32) {
+    pub(crate) fn detach(&mut self, index: u32) {
         let slot = self.connections.slot(index);
         if slot.attached {
             slot.attached = false;
             self.flows.remove(slot.hash, &slot.key);
+            self.end_foreign(index, None);
         }
         self.timers.cancel(index);
     }

@@ -11,7 +11,8 @@
 
 use crate::address::{Address, AddressWord};
 use crate::flow::FlowHasher;
-use crate::limits::{HANDOVER_FRAME_BYTES, HANDOVER_RING_FRAMES, handover_frames};
+use crate::limits::{HANDOVER_FRAME_BYTES, HANDOVER_RING_FRAMES, MOVES_RING, handover_frames};
+use crate::moves::Move;
 use crate::nic::TxMeta;
 use crate::port_table::{Asked, PortTable};
 use alloc::boxed::Box;
@@ -32,9 +33,9 @@ pub struct FabricPort {
     /// The core that sends for this one, which has no queue pair.
     sends_through: Option<CoreId>,
     /// By core; none for this one.
-    lanes: Vec<Option<Lane>>,
-    /// Cores that were given frames since the last [`take_woken`](Self::take_woken).
-    woken: CoreMask,
+    pub(crate) lanes: Vec<Option<Lane>>,
+    /// Cores that were given something since the last [`take_woken`](Self::take_woken).
+    pub(crate) woken: CoreMask,
 }
 
 /// Words that all cores read.
@@ -51,20 +52,23 @@ struct Shared {
 const NO_CORE: u8 = u8::MAX;
 
 /// Both directions between this core and one other.
-struct Lane {
+pub(crate) struct Lane {
     outgoing: Producer<Parcel>,
     /// Boxes that come back from the other core.
     returned: Consumer<Box<[u8]>>,
     spare: Vec<Box<[u8]>>,
     incoming: Consumer<Parcel>,
     returning: Producer<Box<[u8]>>,
+    /// What the parcels of the kind `Move` tell of, in their order.
+    pub(crate) moves_out: Producer<Move>,
+    pub(crate) moves_in: Consumer<Move>,
 }
 
 /// A frame on its way to another core.
 pub(crate) struct Parcel {
     pub(crate) kind: ParcelKind,
-    bytes: usize,
-    frame: Box<[u8]>,
+    pub(crate) bytes: usize,
+    pub(crate) frame: Box<[u8]>,
 }
 
 /// What the other core is to do with the frame.
@@ -75,6 +79,8 @@ pub(crate) enum ParcelKind {
     Received(Asked),
     /// Send it.
     Transmit(TxMeta),
+    /// None: it goes with the next of the lane's moves.
+    Move,
 }
 
 /// Why a frame did not go to the other core.
@@ -91,7 +97,8 @@ pub const fn memory_bytes(cores: usize) -> usize {
     // What the heap keeps beside each box.
     const BOX_OVERHEAD: usize = 64;
     let lanes = cores * cores.saturating_sub(1);
-    let rings = HANDOVER_RING_FRAMES * (size_of::<Parcel>() + size_of::<Box<[u8]>>());
+    let rings = HANDOVER_RING_FRAMES * (size_of::<Parcel>() + size_of::<Box<[u8]>>())
+        + MOVES_RING * size_of::<Move>();
     lanes * (rings + handover_frames(cores) * (HANDOVER_FRAME_BYTES + BOX_OVERHEAD))
 }
 
@@ -146,6 +153,8 @@ fn lanes(frames: usize) -> (Lane, Lane) {
     let (to_a, from_b) = ring(HANDOVER_RING_FRAMES);
     let (back_to_a, returned_to_a) = ring(HANDOVER_RING_FRAMES);
     let (back_to_b, returned_to_b) = ring(HANDOVER_RING_FRAMES);
+    let (moves_to_b, moves_from_a) = ring(MOVES_RING);
+    let (moves_to_a, moves_from_b) = ring(MOVES_RING);
     let boxes = || vec![vec![0; HANDOVER_FRAME_BYTES].into_boxed_slice(); frames];
     let a = Lane {
         outgoing: to_b,
@@ -153,6 +162,8 @@ fn lanes(frames: usize) -> (Lane, Lane) {
         spare: boxes(),
         incoming: from_b,
         returning: back_to_b,
+        moves_out: moves_to_b,
+        moves_in: moves_from_b,
     };
     let b = Lane {
         outgoing: to_a,
@@ -160,6 +171,8 @@ fn lanes(frames: usize) -> (Lane, Lane) {
         spare: boxes(),
         incoming: from_a,
         returning: back_to_a,
+        moves_out: moves_to_a,
+        moves_in: moves_from_a,
     };
     (a, b)
 }
@@ -249,7 +262,7 @@ impl FabricPort {
         let lane = self
             .sends_through
             .and_then(|core| self.lanes[core.index()].as_ref());
-        lane.is_some_and(|lane| !lane.spare.is_empty() || lane.returned.has_items())
+        lane.is_some_and(Lane::has_spare)
     }
 
     /// Gives a frame that `fill` writes to the core that sends for this one.
@@ -307,12 +320,17 @@ impl FabricPort {
 }
 
 impl Lane {
+    /// Returns whether a box is at hand, or came back.
+    pub(crate) fn has_spare(&self) -> bool {
+        !self.spare.is_empty() || self.returned.has_items()
+    }
+
     /// Takes a box that is at hand, or that came back.
-    fn take_spare(&mut self) -> Option<Box<[u8]>> {
+    pub(crate) fn take_spare(&mut self) -> Option<Box<[u8]>> {
         self.spare.pop().or_else(|| self.returned.pop())
     }
 
-    fn put(&mut self, parcel: Parcel) {
+    pub(crate) fn put(&mut self, parcel: Parcel) {
         // There are fewer boxes than the ring has places.
         let put = self.outgoing.push(parcel);
         debug_assert!(put.is_ok());
@@ -327,58 +345,5 @@ impl Parcel {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn boxes_go_round_and_run_out() {
-        let mut ports = fabric(&[true, true], [0; 16]);
-        let mut second = ports.pop().unwrap();
-        let mut first = ports.pop().unwrap();
-        let room = handover_frames(2);
-        for turn in 0..5 {
-            for number in 0..room {
-                let frame = [turn, number as u8, 7];
-                assert_eq!(
-                    first.hand_over(second.core(), &frame, Asked::default()),
-                    Ok(())
-                );
-            }
-            assert_eq!(
-                first.hand_over(second.core(), &[9], Asked::default()),
-                Err(HandOverError::Full)
-            );
-            assert_eq!(first.take_woken(), CoreMask::only(second.core()));
-            assert!(second.has_incoming());
-            for number in 0..room {
-                let parcel = second.take(first.core()).unwrap();
-                assert_eq!(parcel.frame(), [turn, number as u8, 7]);
-                second.give_back(first.core(), parcel);
-            }
-            assert!(second.take(first.core()).is_none() && !second.has_incoming());
-        }
-        let huge = [0; HANDOVER_FRAME_BYTES + 1];
-        assert_eq!(
-            first.hand_over(second.core(), &huge, Asked::default()),
-            Err(HandOverError::TooLarge)
-        );
-        assert_eq!(
-            first.hand_over(first.core(), &[1], Asked::default()),
-            Err(HandOverError::Full)
-        );
-    }
-
-    #[test]
-    fn a_core_without_a_queue_pair_sends_through_the_first_that_has_one() {
-        let mut ports = fabric(&[false, true, false], [0; 16]);
-        assert!(ports[2].can_forward() && !ports[1].can_forward());
-        let sent = ports[2].forward(2, |frame| {
-            frame.copy_from_slice(&[1, 2]);
-            (5, TxMeta::default())
-        });
-        assert!(matches!(sent, Ok(5)));
-        let two = ports[2].core();
-        assert_eq!(ports[2].take_woken(), CoreMask::only(ports[1].core()));
-        assert_eq!(ports[1].take(two).unwrap().frame(), [1, 2]);
-    }
-}
+#[path = "fabric_tests.rs"]
+mod tests;

@@ -2,7 +2,8 @@
 //! listeners, TIME_WAIT, ARP, ICMP and DHCP; and what changes on a connection for the layer above.
 //!
 //! Upstream: the [`Nic`] and the fabric. Downstream: [`tcp`](crate::tcp), and events. A segment's
-//! receiver is, in this order: a connection of this core; a TIME_WAIT entry; a core that may have
+//! receiver is, in this order: a connection of this core; the core that one of this core's has moved to;
+//! a TIME_WAIT entry; a core that may have
 //! the connection, or that owns its flow; a listener (RFC 9293 §3.10.7).
 
 use crate::arp;
@@ -73,8 +74,12 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         }
         self.output.counters.rx_frames += frames as u64;
         if self.output.port.cores().len() > 1 {
+            self.tell_ends();
             for from in self.output.port.cores().iter() {
                 frames += self.handle_parcels(from, now);
+            }
+            if frames > 0 && self.stealing.has_bids {
+                self.withdraw_bids();
             }
         }
         frames
@@ -100,6 +105,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
                     self.output.counters.forwards_in += 1;
                     self.forward(parcel.frame(), meta);
                 }
+                ParcelKind::Move => self.process_move(from, parcel.frame(), now),
             }
             self.output.port.give_back(from, parcel);
         }
@@ -189,6 +195,9 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     }
 
     fn hand_over(&mut self, to: CoreId, frame: &[u8], asked: Asked) {
+        if !self.has_told_ends(to) {
+            return self.output.counters.count_drop(DropReason::HandoverFull);
+        }
         let counters = &mut self.output.counters;
         match self.output.port.hand_over(to, frame, asked) {
             Ok(()) => counters.handovers_out += 1,
@@ -214,6 +223,11 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         arrival: &Arrival<'_>,
         segment: &Segment,
     ) -> Option<u32> {
+        let mut asked = arrival.crossed.unwrap_or_default();
+        if let Some(core) = self.stealing.whereabouts(hash, &segment.key) {
+            self.hand_over(core, arrival.frame, asked);
+            return None;
+        }
         let mut last = None;
         if let Some(remains) = self.time_wait.find(hash, &segment.key) {
             if self.process_time_wait(remains, arrival, segment) {
@@ -221,7 +235,6 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             }
             last = Some(Seq(remains.next_to_send));
         }
-        let mut asked = arrival.crossed.unwrap_or_default();
         if let Some(core) = self.steer(&segment.key, hash, &mut asked) {
             self.hand_over(core, arrival.frame, asked);
             return None;

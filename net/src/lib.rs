@@ -13,8 +13,8 @@
 //!
 //! Reading order: [`nic`], [`stack`], `ingress`, `opening`, `commands`, [`connect`] with
 //! `neighbours`, `egress`, `demux`, `connection`,
-//! `listener`, `listening`, `time_wait`, `tcp` with [`chunk`], `output`, then [`fabric`] with `port_table` and [`address`]; the
-//! rest are tables. [`limits`] and [`counters`] say what is bounded and what is counted.
+//! `listener`, `listening`, `time_wait`, `tcp` with [`chunk`], `output`, then [`fabric`] with
+//! `port_table` and [`address`], and `stealing` with `backlog`, `bids` and `moves`; the rest are tables. [`limits`] and [`counters`] say what is bounded and what is counted.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -25,6 +25,8 @@ extern crate alloc;
 
 pub mod address;
 mod arp;
+mod backlog;
+mod bids;
 mod checksum;
 pub mod chunk;
 mod commands;
@@ -46,12 +48,14 @@ mod listener;
 mod listening;
 #[cfg(all(test, loom))]
 mod loom_tests;
+mod moves;
 mod neighbours;
 pub mod nic;
 mod opening;
 mod output;
 mod port_table;
 pub mod stack;
+mod stealing;
 mod tcp;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

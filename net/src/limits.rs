@@ -39,6 +39,22 @@ pub const MTU_WITHOUT_QUEUE_PAIR_BYTES: u16 = 1500;
 /// Ports that can be listened on at once in one appliance.
 pub const PORTS: usize = if cfg!(loom) { 1 } else { 16 };
 
+/// Connections that an idle core asks for at a time.
+pub const BID_CONNECTIONS: u8 = if cfg!(loom) { 1 } else { 8 };
+
+/// Connections that one core has bid for and not got, and keeps room for.
+pub const EXPECTED_CONNECTIONS: usize = 64;
+
+/// Connections from other cores that one core has at a time, and of its own on other cores; no more
+/// are moved.
+pub const MOVED_CONNECTIONS: usize = 1024;
+
+/// Connections that wait first in an accept queue and are looked at for one that can be moved.
+pub const MOVE_TRIES: usize = 8;
+
+/// Places of one ring of connections, and of their ends, between two cores; beyond, they wait.
+pub const MOVES_RING: usize = if cfg!(loom) { 2 } else { 16 };
+
 /// How often a core that has flows of a share that moved looks whether any is left.
 pub const STRAYS_CHECK: Duration = Duration::from_secs(1);
 
@@ -171,6 +187,8 @@ pub const LINGER: Duration = Duration::from_secs(30);
 /// Smallest packet size a device may have, in bytes (RFC 791: every host takes 576).
 pub const MTU_MIN_BYTES: u16 = 576;
 
+const _: () =
+    assert!(EXPECTED_CONNECTIONS >= BID_CONNECTIONS as usize && MOVES_RING.is_power_of_two());
 const _: () = assert!(HANDOVER_RING_FRAMES.is_power_of_two());
 const _: () = assert!(handover_frames(1) <= HANDOVER_RING_FRAMES);
 const _: () = assert!(HANDOVER_FRAME_BYTES >= MTU_WITHOUT_QUEUE_PAIR_BYTES as usize + 14);

@@ -72,6 +72,12 @@ pub(crate) struct Listener {
     pub(crate) port: u16,
     pub(crate) mask: CoreMask,
     generation: u32,
+    /// Its waiting connections may move to idle cores, and those of others here.
+    pub(crate) steals: bool,
+    /// A bid of it is out.
+    pub(crate) has_bid: bool,
+    /// Other cores were told that connections wait.
+    pub(crate) has_told_backlog: bool,
     backlog: usize,
     half_open: usize,
     waiting: usize,
@@ -89,6 +95,9 @@ impl Listeners {
             port: 0,
             mask: CoreMask::EMPTY,
             generation: 0,
+            steals: false,
+            has_bid: false,
+            has_told_backlog: false,
             backlog: 0,
             half_open: 0,
             waiting: 0,
@@ -117,6 +126,7 @@ impl Listeners {
             backlog: backlog.clamp(1, self.behind.len().max(1)),
             half_open: 0,
             waiting: 0,
+            steals: false,
             ..*place
         };
         Some(self.id(index))
@@ -133,6 +143,17 @@ impl Listeners {
     pub(crate) fn get(&mut self, id: ListenerId) -> Option<(u8, &mut Listener)> {
         let place = self.places.get_mut(usize::from(id.index))?;
         (place.port != 0 && place.generation == id.generation).then_some((id.index, place))
+    }
+
+    /// Returns the listener, or the place of one, at an index.
+    pub(crate) fn at(&mut self, index: u8) -> &mut Listener {
+        &mut self.places[usize::from(index)]
+    }
+
+    /// Returns whether some listener steals.
+    pub(crate) fn some_steals(&self) -> bool {
+        let mut places = self.places.iter();
+        places.any(|place| place.port != 0 && place.steals)
     }
 
     /// Returns the index of the listener on a port.
@@ -188,6 +209,43 @@ impl Listeners {
         place.waiting += 1;
     }
 
+    /// Finds the connection that has waited longest of those that `is_wanted`, among so many; returns
+    /// its place in the queue.
+    pub(crate) fn find(
+        &self,
+        index: u8,
+        tries: usize,
+        mut is_wanted: impl FnMut(u32) -> bool,
+    ) -> Option<usize> {
+        let place = &self.places[usize::from(index)];
+        let mut connection = place.first;
+        (0..place.waiting.min(tries)).find(|_| {
+            let next = self.behind[connection as usize];
+            is_wanted(core::mem::replace(&mut connection, next))
+        })
+    }
+
+    /// Takes the connection at this place of the queue, which there is.
+    pub(crate) fn remove(&mut self, index: u8, place: usize) -> u32 {
+        let queue = &mut self.places[usize::from(index)];
+        let mut before = None;
+        let mut connection = queue.first;
+        for _ in 0..place {
+            before = Some(connection);
+            connection = self.behind[connection as usize];
+        }
+        let next = self.behind[connection as usize];
+        match before {
+            None => queue.first = next,
+            Some(before) => self.behind[before as usize] = next,
+        }
+        if connection == queue.last {
+            queue.last = before.unwrap_or(NOBODY);
+        }
+        queue.waiting -= 1;
+        connection
+    }
+
     /// Takes the connection that has waited longest, and returns how many are left.
     pub(crate) fn accept(&mut self, id: ListenerId) -> Option<(u32, usize)> {
         let (index, place) = self.get(id)?;
@@ -195,6 +253,13 @@ impl Listeners {
         let (connection, left) = (place.first, place.waiting);
         self.places[usize::from(index)].first = self.behind[connection as usize];
         Some((connection, left))
+    }
+}
+
+impl Listener {
+    /// Returns how many connections wait to be accepted.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
     }
 }
 
@@ -240,6 +305,30 @@ mod tests {
             }
             assert_eq!(listeners.accept(id), None);
         }
+    }
+
+    #[test]
+    fn connections_leave_a_queue_from_any_place_and_the_rest_keep_their_order() {
+        let mut listeners = Listeners::new(8);
+        let id = listeners.open(80, ALL, 8).unwrap();
+        let add = |listeners: &mut Listeners, connection| {
+            listeners.begin(0);
+            listeners.enqueue(0, connection);
+        };
+        (0..4).for_each(|connection| add(&mut listeners, connection));
+        assert_eq!(listeners.find(0, 8, |connection| connection == 7), None);
+        assert_eq!(listeners.find(0, 2, |connection| connection == 3), None);
+        // The last, the first, one between.
+        assert_eq!(listeners.find(0, 8, |connection| connection == 3), Some(3));
+        assert_eq!(listeners.remove(0, 3), 3);
+        add(&mut listeners, 5);
+        assert_eq!(listeners.remove(0, 0), 0);
+        assert_eq!(listeners.remove(0, 1), 2);
+        assert_eq!(listeners.accept(id), Some((1, 1)));
+        assert_eq!(listeners.remove(0, 0), 5);
+        add(&mut listeners, 6);
+        assert_eq!(listeners.accept(id), Some((6, 0)));
+        assert_eq!(listeners.accept(id), None);
     }
 
     #[test]

@@ -78,7 +78,11 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         if !self.is_running(cores) {
             return Err(ListenError::BadMask);
         }
-        let (_, entry) = self.listeners.get(listener).ok_or(ListenError::Unknown)?;
+        let (index, _) = self.listeners.get(listener).ok_or(ListenError::Unknown)?;
+        if cores.is_empty() {
+            self.stop_stealing(index);
+        }
+        let entry = self.listeners.at(index);
         let fabric = &self.output.port;
         let table = fabric.ports();
         table.change_mask(entry.port, entry.mask, cores, fabric.core())?;
@@ -93,7 +97,9 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     /// # Errors
     /// [`ListenError::Unknown`].
     pub fn close_listener(&mut self, listener: ListenerId) -> Result<(), ListenError> {
-        let (index, entry) = self.listeners.get(listener).ok_or(ListenError::Unknown)?;
+        let (index, _) = self.listeners.get(listener).ok_or(ListenError::Unknown)?;
+        self.stop_stealing(index);
+        let entry = self.listeners.at(index);
         let fabric = &self.output.port;
         fabric
             .ports()
@@ -116,6 +122,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             }
         }
         self.listeners.close(index);
+        self.stealing.is_on = self.listeners.some_steals();
         Ok(())
     }
 
@@ -179,7 +186,9 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             let is_stray = |key: &FlowKey| {
                 key.local_port == port && ports.owner(port, hasher.hash(key)) != Some(core)
             };
-            self.flows.keys().any(is_stray) || self.time_wait.keys().any(is_stray)
+            self.flows.keys().any(is_stray)
+                || self.time_wait.keys().any(is_stray)
+                || self.stealing.moved_keys().any(is_stray)
         });
         self.ports_seen = PortsSeen {
             version,

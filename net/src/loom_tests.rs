@@ -2,11 +2,15 @@
 //! (`RUSTFLAGS="--cfg loom"`): frames through the fabric, and the words that all cores read.
 
 use crate::address::{Address, AddressWord};
-use crate::fabric::{FabricPort, HandOverError, fabric};
+use crate::bids::Bids;
+use crate::fabric::{FabricPort, HandOverError, ParcelKind, fabric};
+use crate::flow::FlowKey;
+use crate::moves::Move;
 use crate::port_table::{Asked, PortTable, heaviest};
 use core::net::Ipv4Addr;
 use kernel::spsc::{Consumer, Producer, ring};
 use kernel::sync::Arc;
+use kernel::wake::WakeFlags;
 use kernel::{CoreId, CoreMask};
 use loom::thread;
 use std::vec::Vec;
@@ -55,6 +59,91 @@ fn frames_cross_once_and_their_boxes_come_back() {
             first.hand_over(ONE, &[9], Asked::default()).is_ok(),
             "every box came back"
         );
+    });
+}
+
+#[test]
+fn what_moves_comes_in_its_place_among_the_frames() {
+    let key = FlowKey {
+        remote: Ipv4Addr::LOCALHOST,
+        local: Ipv4Addr::LOCALHOST,
+        remote_port: 1,
+        local_port: 2,
+    };
+    loom::model(move || {
+        let (mut first, mut second) = two_cores();
+        let other = thread::spawn(move || {
+            let mut seen = Vec::new();
+            for _ in 0..2 {
+                if let Some(parcel) = second.take(CoreId::BOOT) {
+                    seen.push(match parcel.kind {
+                        ParcelKind::Move => second.take_move(CoreId::BOOT).is_some(),
+                        _ => false,
+                    });
+                    second.give_back(CoreId::BOOT, parcel);
+                }
+            }
+            seen
+        });
+        let end = Move::End {
+            key,
+            hash: 3,
+            remains: None,
+        };
+        assert!(first.move_to(ONE, |_| (end, 0)));
+        assert!(first.hand_over(ONE, &[1], Asked::default()).is_ok());
+        let seen = other.join().unwrap();
+        assert_eq!(seen[..], [true, false][..seen.len()]);
+    });
+}
+
+#[test]
+fn an_idle_core_and_a_backlog_find_each_other() {
+    loom::model(|| {
+        let bids = Arc::new(Bids::new());
+        let theirs = bids.clone();
+        let other = thread::spawn(move || theirs.place(ONE, 1).contains(CoreId::BOOT));
+        bids.tell_backlog(CoreId::BOOT, true);
+        let is_taken = bids.take([ONE].into_iter()).is_some();
+        let is_woken = other.join().unwrap();
+        assert!(is_taken || is_woken);
+        // Whoever is woken looks again.
+        let again = is_woken && bids.take([ONE].into_iter()).is_some();
+        assert_ne!(is_taken, again, "one connection's worth");
+    });
+}
+
+#[test]
+fn a_core_with_a_backlog_does_not_sleep_over_a_bid() {
+    loom::model(|| {
+        let shared = Arc::new((Bids::new(), WakeFlags::default()));
+        let theirs = shared.clone();
+        // Whether the other one has to interrupt its sleep.
+        let other = thread::spawn(move || {
+            let (bids, flags) = &*theirs;
+            bids.place(ONE, 1).contains(CoreId::BOOT) && flags.wake()
+        });
+        let (bids, flags) = &*shared;
+        bids.tell_backlog(CoreId::BOOT, true);
+        let is_taken = bids.take([ONE].into_iter()).is_some();
+        flags.clear();
+        let sleeps = !is_taken && !bids.has_any([ONE].into_iter()) && flags.begin_sleep();
+        let is_interrupted = other.join().unwrap();
+        assert!(!sleeps || is_interrupted);
+    });
+}
+
+#[test]
+fn a_bid_is_taken_or_withdrawn_and_never_both() {
+    loom::model(|| {
+        let bids = Arc::new(Bids::new());
+        bids.place(ONE, 2);
+        let theirs = bids.clone();
+        let other = thread::spawn(move || u8::from(theirs.take([ONE].into_iter()).is_some()));
+        let left = bids.withdraw(ONE);
+        let taken = other.join().unwrap();
+        // Withdrawn as a whole, or what one taken has left.
+        assert_eq!(left, 2 - taken);
     });
 }
 

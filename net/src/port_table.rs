@@ -18,10 +18,11 @@
 //! Invariants: slots of a port are disjoint between listeners; a port is given back when it has
 //! neither slots nor strays; writers exclude each other, and no reader waits.
 
+use crate::bids::Bids;
 use crate::limits::PORTS;
 use kernel::limits::MAX_CORES;
 use kernel::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use kernel::sync::spin;
+use kernel::sync::{OwnLines, spin};
 use kernel::{CoreId, CoreMask};
 
 /// The table.
@@ -40,6 +41,8 @@ struct Port {
     answers: [AtomicU8; MAX_CORES],
     /// Cores that may have flows which the map gives to another.
     strays: AtomicU64,
+    /// Of its listeners that [steal](crate::stealing).
+    bids: OwnLines<Bids>,
 }
 
 /// Why a claim failed.
@@ -81,6 +84,7 @@ impl PortTable {
                 slots: AtomicU64::new(0),
                 answers: core::array::from_fn(|_| AtomicU8::new(0)),
                 strays: AtomicU64::new(0),
+                bids: OwnLines(Bids::new()),
             }),
         }
     }
@@ -148,6 +152,11 @@ impl PortTable {
     /// Returns the core that answers a flow with this hash on `port`, if any does.
     pub(crate) fn owner(&self, port: u16, hash: u64) -> Option<CoreId> {
         self.entry(port)?.owner(hash)
+    }
+
+    /// Returns the bids for connections of `port`, which some core answers.
+    pub(crate) fn bids(&self, port: u16) -> Option<&Bids> {
+        Some(&self.entry(port)?.bids.0)
     }
 
     /// Returns a number that differs after every change.

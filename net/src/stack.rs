@@ -5,7 +5,8 @@
 //! [`handle_frames`](Stack::handle_frames), [`handle_timers`](Stack::handle_timers),
 //! [`poll_event`](Stack::poll_event) with the commands that follow from it, and
 //! [`poll_transmit`](Stack::poll_transmit). What these do inside is in `ingress` and
-//! `egress`; the commands on a connection are in `commands`, those on a listener in `listening`.
+//! `egress`; the commands on a connection are in `commands`, those on a listener in `listening`
+//! and `stealing`.
 
 pub use crate::connect::ConnectError;
 pub use crate::connection::ConnectionId;
@@ -28,6 +29,7 @@ use crate::listening::PortsSeen;
 use crate::neighbours::Neighbours;
 use crate::nic::{Nic, NicCounters};
 use crate::output::Output;
+use crate::stealing::Stealing;
 use crate::tcp::{DhcpClient, Lent};
 use crate::time_wait::TimeWaitTable;
 use crate::timers::Timers;
@@ -130,6 +132,7 @@ pub struct Stack<N: Nic, P = Vec<u8>> {
     pub(crate) flows: FlowTable,
     pub(crate) listeners: Listeners,
     pub(crate) ports_seen: PortsSeen,
+    pub(crate) stealing: Stealing,
     pub(crate) time_wait: TimeWaitTable,
     pub(crate) timers: Timers,
     /// Connections with events to tell, each once.
@@ -149,6 +152,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         let count = config.connections.clamp(1, limits::CONNECTIONS_MAX);
         let window_bytes = config.window_bytes.clamp(1, limits::WINDOW_MAX_BYTES);
         let hasher = port.hasher();
+        let cores = port.cores().len();
         let output = Output::new(nic, port);
         let (key, rest) = config.seed.split_at(16);
         let key = key.try_into().unwrap_or_default();
@@ -179,6 +183,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             flows: FlowTable::new(count, hasher),
             listeners: Listeners::new(count),
             ports_seen: PortsSeen::default(),
+            stealing: Stealing::new(cores, config.chunk_bytes, hasher),
             time_wait: TimeWaitTable::new(limits::time_wait_entries(count), hasher),
             // Two more than connections: DHCP and TIME_WAIT.
             timers: Timers::new(count + 2, now),
@@ -272,6 +277,8 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             || self.output.port.address().look() != self.address_seen
             || !self.told.is_empty()
             || !self.dirty.is_empty()
+            || self.stealing.owes_ends()
+            || (self.stealing.is_on && self.can_share_backlogs())
             || self.dhcp_is_due
             || self.announces
     }

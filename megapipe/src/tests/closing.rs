@@ -122,17 +122,53 @@ fn what_is_under_way_fails_before_the_disconnect() {
             ] if *read == expected && *write == expected && *told == reason
         ));
         assert_eq!(bench.channel.in_use().writes, 0);
-        assert_eq!(bench.channel.read(handle), Err(SubmitError::BrokenPipe));
-        assert_eq!(
-            bench.channel.disconnect(handle),
-            Err(SubmitError::BrokenPipe)
-        );
+        // Whoever ended it, every call says so.
+        let over = Err(SubmitError::Closed(reason));
+        assert_eq!(bench.channel.read(handle), over);
+        assert_eq!(bench.channel.disconnect(handle), over);
+        assert_eq!(bench.channel.abort(handle), over);
+        assert_eq!(bench.channel.receipt(handle).map(drop), over);
         let write = bench.channel.writev(handle, &mut hello());
-        assert_eq!(write.unwrap_err(), SubmitError::BrokenPipe);
+        assert_eq!(write, over);
         drop(completions);
         bench.run(|channel| channel.unregister(handle)).unwrap();
         assert_eq!(bench.channel.in_use(), IDLE);
     }
+}
+
+#[test]
+fn an_abort_ends_the_connection_and_what_is_under_way() {
+    let mut bench = Bench::small();
+    bench.world.send_room = 0;
+    let (id, handle) = bench.open(Cookie(7));
+    bench.run(|channel| {
+        channel.read(handle).unwrap();
+        channel.writev(handle, &mut hello()).unwrap();
+        channel.abort(handle).unwrap();
+        // Not over yet; twice is once.
+        channel.abort(handle).unwrap();
+    });
+    let completions = bench.completions();
+    assert!(matches!(
+        &completions[..],
+        [
+            Completion::Read {
+                result: Err(IoError::BrokenPipe),
+                ..
+            },
+            Completion::Write {
+                result: Err(IoError::BrokenPipe),
+                ..
+            },
+            Completion::Disconnect {
+                reason: CloseReason::Aborted,
+                ..
+            },
+        ]
+    ));
+    assert!(bench.world.peer(id).sent.is_empty());
+    bench.run(|channel| channel.unregister(handle)).unwrap();
+    assert_eq!(bench.channel.in_use(), IDLE);
 }
 
 #[test]
@@ -158,7 +194,8 @@ fn a_connection_that_ends_before_it_is_registered_is_told_once_it_is() {
         }
         bench.assert_quiet();
         let handle = bench.channel.register(socket, Cookie(7));
-        assert_eq!(bench.channel.read(handle), Err(SubmitError::BrokenPipe));
+        let over = Err(SubmitError::Closed(CloseReason::Reset));
+        assert_eq!(bench.channel.read(handle), over);
         assert!(matches!(bench.completion(), Completion::Disconnect { .. }));
         bench.assert_quiet();
     }

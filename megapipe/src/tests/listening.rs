@@ -298,3 +298,38 @@ fn a_multishot_accept_goes_on_until_it_is_cancelled() {
     kept.push(bench.completion());
     assert_eq!(bench.channel.in_use().lwsockets, 12);
 }
+
+#[test]
+fn a_listener_that_steals_bids_only_while_it_has_asked_for_more() {
+    let mut bench = Bench {
+        world: World::new(4),
+        channel: Channel::create(config(4)),
+    };
+    let listener = bench
+        .run(|channel| channel.listen(80, LISTENER, CoreMask::first(1)))
+        .unwrap();
+    let bid = |bench: &mut Bench| bench.channel.bid(&mut bench.world);
+    bench.run(|channel| channel.accept(listener, 1)).unwrap();
+    assert_eq!(bid(&mut bench), CoreMask::EMPTY, "off at first");
+    bench
+        .run(|channel| channel.set_stealing(listener, true))
+        .unwrap();
+    assert_eq!(bid(&mut bench), CoreMask::first(2));
+    bench.world.arrive_new().unwrap();
+    bench.completion();
+    assert_eq!(bid(&mut bench), CoreMask::EMPTY, "it has what it asked for");
+    bench.run(|channel| channel.accept(listener, 1)).unwrap();
+    bench
+        .run(|channel| channel.set_stealing(listener, false))
+        .unwrap();
+    assert_eq!(bid(&mut bench), CoreMask::EMPTY);
+    assert_eq!(
+        (&bench.world.stealing[..], bench.world.bids),
+        (&[true, false][..], 1)
+    );
+    bench
+        .run(|channel| channel.unregister_listener(listener))
+        .unwrap();
+    let refused = bench.channel.set_stealing(listener, true);
+    assert_eq!(refused, Err(SubmitError::UnknownHandle));
+}

@@ -26,6 +26,7 @@ enum Step {
     CancelRead(Target),
     Write(Target, usize, bool),
     Disconnect(Target),
+    Abort(Target),
     Unregister(Target),
     Connect,
     CancelConnect(Target),
@@ -80,6 +81,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (target(), 0..300_usize, any::<bool>())
             .prop_map(|(who, bytes, receipt)| Step::Write(who, bytes, receipt)),
         2 => target().prop_map(Step::Disconnect),
+        1 => target().prop_map(Step::Abort),
         2 => target().prop_map(Step::Unregister),
         2 => Just(Step::Connect),
         1 => target().prop_map(Step::CancelConnect),
@@ -104,6 +106,7 @@ fn take(model: &mut Model, step: Step) {
         Step::CancelRead(who) => model.cancel_read(who),
         Step::Write(who, bytes, receipt) => model.write(who, bytes, receipt),
         Step::Disconnect(who) => model.disconnect(who),
+        Step::Abort(who) => model.abort(who),
         Step::Unregister(who) => model.unregister(who),
         Step::Connect => model.connect(),
         Step::CancelConnect(who) => model.cancel_connect(who),

@@ -28,7 +28,7 @@ impl Model {
         match error {
             SubmitError::UnknownHandle => assert!(known.is_none()),
             SubmitError::Busy => assert!(known.is_some() && is_busy),
-            SubmitError::BrokenPipe => assert!(known.is_some() && is_over),
+            SubmitError::Closed(_) => assert!(known.is_some() && is_over),
             SubmitError::RingFull => assert!(known.is_some()),
             other => panic!("{other:?}"),
         }
@@ -145,9 +145,9 @@ impl Model {
                 known.receipts += usize::from(has_receipt);
                 match error {
                     SubmitError::Empty => assert!(all.is_empty()),
-                    // After a disconnect, too.
+                    // After a disconnect.
                     SubmitError::BrokenPipe => {
-                        assert!(is_over || is_shut || !known.written.is_empty())
+                        assert!(is_shut || !known.written.is_empty())
                     }
                     error => {
                         let is_busy = known.writing.is_some();
@@ -163,6 +163,14 @@ impl Model {
         if let Some((handle, known)) = self.target(target) {
             let is_known = known.is_some();
             let result = self.bench.channel.disconnect(handle);
+            assert_eq!(result == Err(UNKNOWN), !is_known);
+        }
+    }
+
+    pub(super) fn abort(&mut self, target: Target) {
+        if let Some((handle, known)) = self.target(target) {
+            let is_known = known.is_some();
+            let result = self.bench.channel.abort(handle);
             assert_eq!(result == Err(UNKNOWN), !is_known);
         }
     }

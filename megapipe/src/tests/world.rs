@@ -52,6 +52,9 @@ pub(super) struct World {
     /// Masks that listeners were changed to, and how many were ended.
     pub(super) masks: Vec<CoreMask>,
     pub(super) closed_listeners: usize,
+    /// What listeners were told of stealing, and how often one has bid.
+    pub(super) stealing: Vec<bool>,
+    pub(super) bids: usize,
     /// Pieces that a new connection's send queue takes.
     pub(super) send_room: usize,
     /// Chunks taken and not given back.
@@ -72,6 +75,8 @@ impl World {
             asked: Vec::new(),
             masks: Vec::new(),
             closed_listeners: 0,
+            stealing: Vec::new(),
+            bids: 0,
             send_room: 1 << 20,
             chunks_out: 0,
         }
@@ -172,6 +177,17 @@ impl Connections for World {
     fn change_mask(&mut self, _: ListenerId, mask: CoreMask) -> Result<(), ListenError> {
         self.masks.push(mask);
         self.refuse_listen.map_or(Ok(()), Err)
+    }
+
+    fn set_stealing(&mut self, _: ListenerId, is_on: bool) -> Result<(), ListenError> {
+        self.stealing.push(is_on);
+        Ok(())
+    }
+
+    fn bid(&mut self, _: ListenerId, most: u32) -> CoreMask {
+        assert!(most > 0);
+        self.bids += 1;
+        CoreMask::first(2)
     }
 
     fn close_listener(&mut self, _: ListenerId) -> Result<(), ListenError> {
@@ -280,6 +296,15 @@ impl Connections for World {
         }
         peer.is_shut = true;
         self.end_if_both_finished(id);
+        Ok(())
+    }
+
+    fn abort(&mut self, id: ConnectionId) -> Result<(), ConnectionError> {
+        let peer = self.find(id).ok_or(ConnectionError::Unknown)?;
+        if peer.over.is_some() {
+            return Err(ConnectionError::Closed);
+        }
+        self.end(id, CloseReason::Aborted);
         Ok(())
     }
 

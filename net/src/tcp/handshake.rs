@@ -38,7 +38,7 @@ pub(crate) struct Opening {
 
 impl<P: Lent> Tcb<P> {
     /// Makes a connection that is closed ready to open; its queues are empty.
-    fn reset_to(&mut self, state: State, opening: &Opening) {
+    pub(super) fn reset_to(&mut self, state: State, opening: &Opening) {
         debug_assert!(self.send.len() == 0 && self.receive.unread() == 0);
         let iss = Seq(opening.sequence);
         self.state = state;

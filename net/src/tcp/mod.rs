@@ -10,10 +10,11 @@
 //!
 //! Reading order: [`control`], [`handshake`], [`input`] with [`acceptance`] and [`news`],
 //! [`transmit`], [`recovery`], [`timeout`], then the parts: [`seq`], [`send_queue`],
-//! [`receive_queue`], [`scoreboard`], [`rtt`], [`cubic`], [`options`], [`window`]; [`dhcp`] with
-//! [`phy`].
+//! [`receive_queue`], [`scoreboard`], [`rtt`], [`cubic`], [`options`], [`window`]; [`carry`]; [`dhcp`]
+//! with [`phy`].
 
 mod acceptance;
+mod carry;
 mod control;
 mod cubic;
 mod dhcp;
@@ -35,6 +36,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use carry::Carried;
 pub(crate) use control::{State, Tcb, timestamp};
 pub(crate) use dhcp::{DhcpChange, DhcpClient};
 pub(crate) use handshake::{Opening, window_shift};

@@ -285,6 +285,36 @@ fn no_connection_is_lost_while_shares_move_between_two_cores() {
 }
 
 #[test]
+fn nobody_waits_for_a_seat_while_another_core_has_one_free() {
+    const SEATS: usize = 4;
+    const ROUNDS: usize = 40;
+    let _turn = guest::turn();
+    let append = format!("log=warn stats=1 seats={SEATS} steal=on");
+    let example = Example::start_with("seats", 2, &append);
+    for round in 0..ROUNDS {
+        // As many as there are seats: which core a connection begins on is chance.
+        let mut streams = Vec::new();
+        for number in 0..2 * SEATS {
+            let stream = example.connect();
+            ping(&stream, &message(number, 1 + round * 37));
+            streams.push(stream);
+        }
+        // All of them have theirs at the same time.
+        for (number, stream) in streams.iter().enumerate().rev() {
+            ping(stream, &message(round + number, 1000));
+        }
+    }
+    let counters = [0, 1].map(|core| example.counters(core, 1));
+    let sum = |name: &str| sum_of(&counters, name);
+    // Of 8 in 70 ways out of 256 there are four for each core.
+    assert!(sum("connections_given") >= 10, "{counters:?}");
+    assert_eq!(sum("connections_given"), sum("connections_taken"));
+    let begun = (ROUNDS * 2 * SEATS) as u64 + 1;
+    assert_eq!(sum("connections_begun"), begun);
+    assert_eq!(sum("listener_resets") + sum("half_open_lost"), 0);
+}
+
+#[test]
 fn an_example_that_is_not_there_is_wrong_use_that_names_those_that_are() {
     let output = Command::new(COMMAND)
         .args(["example", "pong"])
