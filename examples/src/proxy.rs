@@ -4,11 +4,12 @@
 //! Upstream: completions. Downstream: commands. A session is two connections. Each direction has one
 //! read or one write under way: a side that does not read stops the other one. A side that finishes
 //! sending finishes the sending to the other; when both have, the session is over. A side that breaks
-//! takes the other with it.
+//! breaks the other, so that nobody takes a part for the whole; a session on which nothing moves ends.
 
 use crate::backends::{Backends, CONNECT_TIMEOUT};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::time::Duration;
 use megapipe::channel::CloseReason;
 use megapipe::{
     Application, Buffer, Channel, Completion, ConnectFailure, ConnectHandle, Cookie, Handle,
@@ -20,6 +21,9 @@ pub const LISTENER: Cookie = Cookie(u64::MAX);
 
 /// Cookies of checks begin here; those of sessions are below.
 const CHECKS: u64 = 1 << 40;
+
+/// A session on which nothing was passed on for this long is ended, twice as long at most.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The two ends of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,9 +46,11 @@ impl Side {
 struct Session {
     client: Option<Handle>,
     backend: Option<Handle>,
-    /// While there is no backend: the connect, the number of its backend, and its deadline.
+    /// While there is no backend: the connect, and the number of its backend.
     connect: Option<(ConnectHandle, usize)>,
+    /// The connect's deadline, then when to look whether something has moved.
     deadline: Option<TimerHandle>,
+    has_moved: bool,
     /// Backends tried.
     tries: usize,
 }
@@ -65,6 +71,8 @@ struct Counts {
     refused_full: u64,
     refused_no_backend: u64,
     connects_failed: u64,
+    broken: u64,
+    timed_out: u64,
     bytes: u64,
 }
 
@@ -116,6 +124,9 @@ impl Proxy {
                 result: Ok(bytes), ..
             } => {
                 self.counts.bytes += bytes as u64;
+                if let Some(Some(session)) = self.sessions.get_mut(index as usize) {
+                    session.has_moved = true;
+                }
                 self.read(channel, index, side.other());
             }
             Completion::Disconnect { reason, .. } => self.handle_end(channel, index, side, reason),
@@ -138,6 +149,7 @@ impl Proxy {
             backend: None,
             connect: None,
             deadline: None,
+            has_moved: false,
             tries: 0,
         });
         self.connect(channel, index);
@@ -180,8 +192,10 @@ impl Proxy {
         }
         match (result, number) {
             (Ok(socket), _) => {
-                let backend = channel.register(socket, cookie_of(index, Side::Backend));
+                let cookie = cookie_of(index, Side::Backend);
+                let backend = channel.register(socket, cookie);
                 session.backend = Some(backend);
+                session.deadline = channel.timer(IDLE_TIMEOUT, cookie).ok();
                 self.read(channel, index, Side::Client);
                 self.read(channel, index, Side::Backend);
             }
@@ -194,7 +208,7 @@ impl Proxy {
         }
     }
 
-    /// A backend has not answered in time.
+    /// A backend has not answered in time, or it is time to see whether the session is idle.
     fn handle_deadline(&mut self, channel: &mut Channel, index: u32) {
         let Some(Some(session)) = self.sessions.get_mut(index as usize) else {
             return;
@@ -205,6 +219,12 @@ impl Proxy {
             self.counts.connects_failed += 1;
             self.backends.note_failure(number);
             self.connect(channel, index);
+        } else if core::mem::take(&mut session.has_moved) {
+            let cookie = cookie_of(index, Side::Backend);
+            session.deadline = channel.timer(IDLE_TIMEOUT, cookie).ok();
+        } else {
+            self.counts.timed_out += 1;
+            self.end(channel, index);
         }
     }
 
@@ -228,7 +248,7 @@ impl Proxy {
         };
         match passed {
             // The other side has finished, or is over: its end is on its way.
-            Ok(()) | Err(SubmitError::BrokenPipe) => {}
+            Ok(()) | Err(SubmitError::BrokenPipe | SubmitError::Closed(_)) => {}
             Err(_) => self.end(channel, index),
         }
     }
@@ -236,6 +256,11 @@ impl Proxy {
     /// A connection is over.
     fn handle_end(&mut self, channel: &mut Channel, index: u32, side: Side, reason: CloseReason) {
         if reason != CloseReason::Finished {
+            self.counts.broken += 1;
+            if let Some(other) = self.handle_of(index, side.other()) {
+                // Over as well by now, or about to be.
+                let _ = channel.abort(other);
+            }
             return self.end(channel, index);
         }
         let Some(Some(session)) = self.sessions.get_mut(index as usize) else {
@@ -303,6 +328,8 @@ impl Application for Proxy {
         tell("sessions_refused_no_backend", counts.refused_no_backend);
         tell("backend_connects_failed", counts.connects_failed);
         tell("checks_failed", self.backends.checks_failed);
+        tell("sessions_broken", counts.broken);
+        tell("sessions_timed_out", counts.timed_out);
         tell("bytes_passed_on", counts.bytes);
         let in_use = self.sessions.len() - self.free.len();
         tell("sessions_now", in_use as u64);

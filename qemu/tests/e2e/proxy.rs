@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Asks a backend to finish first.
 const FINISH: u8 = b'F';
+/// Asks a backend to say half of something and then to break.
+const BREAK: u8 = b'B';
 
 /// A server that says its name and then sends back what it receives.
 struct Backend {
@@ -89,6 +91,13 @@ fn serve(mut stream: TcpStream, name: u8, late: &AtomicU64) {
                 let _ = stream.write_all(b"farewell");
                 let _ = stream.shutdown(Shutdown::Write);
                 has_finished = true;
+            }
+            Ok(1) if memory[0] == BREAK => {
+                let _ = stream.write_all(b"half of");
+                // What was said arrives first.
+                std::thread::sleep(Duration::from_millis(100));
+                let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                return;
             }
             Ok(count) => {
                 if stream.write_all(&memory[..count]).is_err() {
@@ -189,6 +198,38 @@ fn proxy_passes_everything_on_both_ways_finish_by_finish() {
     // Sessions leave nothing behind.
     let end = Instant::now() + PATIENCE;
     while example.counters(0, 0).value("sessions_now") != Some(0) {
+        assert!(Instant::now() < end, "sessions are left");
+    }
+}
+
+#[test]
+fn proxy_ends_a_session_whose_backend_or_client_breaks_in_the_middle() {
+    let _turn = guest::turn();
+    let backend = Backend::start(b'a', "127.0.0.1:0");
+    let example = start(&[&backend], 1);
+    let bystander = connect(&example).0;
+    for number in 0..10 {
+        let (mut stream, _) = connect(&example);
+        ping(&stream, &message(number, 1000));
+        if number % 2 == 0 {
+            stream.write_all(&[BREAK]).unwrap();
+            let mut rest = Vec::new();
+            // Reset or closed, as the network between makes of it; and not left open.
+            let _ = stream.read_to_end(&mut rest);
+            assert!(b"half of".starts_with(&rest), "{rest:?}");
+        } else {
+            let socket = socket2::SockRef::from(&stream);
+            socket.set_linger(Some(Duration::ZERO)).unwrap();
+        }
+    }
+    ping(&bystander, b"nothing has happened to me");
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let counters = example.counters(0, 0);
+        if counters.value("sessions_now") == Some(1) {
+            assert!(counters.value("sessions_broken").unwrap() >= 5);
+            return;
+        }
         assert!(Instant::now() < end, "sessions are left");
     }
 }
