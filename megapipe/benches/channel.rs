@@ -6,27 +6,26 @@ mod ping_pong;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use megapipe::testing::IdleStackCore;
-use ping_pong::PingPong;
+use ping_pong::{Calls, PingPong};
 
 fn exchanges(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("exchange");
     for (batch, handles) in [
-        (32, 1),
-        (32, 100),
+        (32, 32),
         (32, 10_000),
         (32, 100_000),
         (1, 1),
         (1, 10_000),
+        (1, 100_000),
     ] {
-        for is_multishot in [false, true] {
-            let how = if is_multishot { "multishot" } else { "read" };
-            let mut core = IdleStackCore::new(handles, batch, PingPong::new(handles, is_multishot));
-            // Messages that come together; with one handle it has one at a time.
-            let together = batch.min(handles);
+        for calls in Calls::ALL {
+            let mut core = IdleStackCore::new(handles, batch, PingPong::new(handles, calls));
+            // Messages that come together, on as many handles.
+            let together = batch;
             let mut next = 0;
             group.throughput(Throughput::Elements(together as u64));
             group.bench_function(
-                BenchmarkId::new(how, format!("batch {batch}, {handles} handles")),
+                BenchmarkId::new(calls.name(), format!("batch {batch}, {handles} handles")),
                 |bencher| {
                     bencher.iter(|| {
                         for _ in 0..together {
@@ -39,7 +38,7 @@ fn exchanges(criterion: &mut Criterion) {
             );
         }
     }
-    let mut core = IdleStackCore::new(32, 32, PingPong::new(32, false));
+    let mut core = IdleStackCore::new(32, 32, PingPong::new(32, Calls::Read));
     group.throughput(Throughput::Elements(32));
     group.bench_function("stack", |bencher| {
         bencher.iter(|| {

@@ -2,17 +2,40 @@
 
 use megapipe::{Application, Channel, Completion, Cookie, CoreMask, Handle, Instant};
 
+/// Which of the calls it makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Calls {
+    /// The paper's: a read for each message, after the write.
+    Read,
+    /// One read for all messages.
+    Multishot,
+    /// The same, and writes that are told only if they have to wait.
+    Quiet,
+}
+
+impl Calls {
+    pub(crate) const ALL: [Calls; 3] = [Calls::Read, Calls::Multishot, Calls::Quiet];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Calls::Read => "read",
+            Calls::Multishot => "multishot",
+            Calls::Quiet => "quiet",
+        }
+    }
+}
+
 pub(crate) struct PingPong {
     handles: Vec<Option<Handle>>,
-    is_multishot: bool,
+    calls: Calls,
     is_listening: bool,
 }
 
 impl PingPong {
-    pub(crate) fn new(handles: usize, is_multishot: bool) -> Self {
+    pub(crate) fn new(handles: usize, calls: Calls) -> Self {
         PingPong {
             handles: vec![None; handles],
-            is_multishot,
+            calls,
             is_listening: false,
         }
     }
@@ -33,11 +56,16 @@ impl Application for PingPong {
                     ..
                 } => {
                     if let Some(handle) = self.handles[cookie.0 as usize] {
-                        channel.write(handle, buffer).unwrap();
+                        let is_quiet = self.calls == Calls::Quiet;
+                        let written = channel.writev_with(handle, |pieces| {
+                            pieces.set_quiet(is_quiet);
+                            pieces.push(buffer)
+                        });
+                        written.unwrap().unwrap();
                     }
                 }
                 Completion::Write { cookie, .. } => {
-                    if !self.is_multishot
+                    if self.calls == Calls::Read
                         && let Some(handle) = self.handles[cookie.0 as usize]
                     {
                         channel.read(handle).unwrap();
@@ -47,9 +75,9 @@ impl Application for PingPong {
                     let index = socket.index();
                     let handle = channel.register(socket, Cookie(index as u64));
                     self.handles[index] = Some(handle);
-                    match self.is_multishot {
-                        true => channel.read_multishot(handle).unwrap(),
-                        false => channel.read(handle).unwrap(),
+                    match self.calls {
+                        Calls::Read => channel.read(handle).unwrap(),
+                        _ => channel.read_multishot(handle).unwrap(),
                     }
                 }
                 other => panic!("{other:?}"),

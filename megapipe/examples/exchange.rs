@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The arguments are the batch (commands before a flush, and messages that come together), handles,
-//! messages, and `read` or `multishot`. The instructions counted less those of the functions of
+//! messages, and `read`, `multishot` or `quiet`. The instructions counted less those of the functions of
 //! `IdleStack`, divided by the messages, are the cost of a read and a write: two operations.
 #![forbid(unsafe_code)]
 
@@ -16,7 +16,7 @@
 mod ping_pong;
 
 use megapipe::testing::IdleStackCore;
-use ping_pong::PingPong;
+use ping_pong::{Calls, PingPong};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -26,8 +26,10 @@ fn main() {
     };
     let (batch, handles, messages): (usize, usize, usize) =
         (number(32), number(1000), number(10_000));
-    let is_multishot = arguments.next().is_some_and(|how| how == "multishot");
-    let mut core = IdleStackCore::new(handles, batch, PingPong::new(handles, is_multishot));
+    let how = arguments.next().unwrap_or_else(|| "read".into());
+    let calls = Calls::ALL.into_iter().find(|calls| calls.name() == how);
+    let calls = calls.expect("read, multishot or quiet");
+    let mut core = IdleStackCore::new(handles, batch, PingPong::new(handles, calls));
     let before = core.sent();
     let mut next = 0;
     while core.sent() - before < messages as u64 {

@@ -100,6 +100,7 @@ impl Channel {
 /// The stack's side.
 impl Channel {
     /// Tries to lend the rest of the write that is under way, if there is one, to the stack.
+    #[inline(always)]
     pub(crate) fn continue_write(
         &mut self,
         connection: ConnectionId,
