@@ -103,14 +103,29 @@
 //! | convert | – | there are no descriptors to convert a lwsocket to |
 //! | – | [`Channel::connect`], [`Channel::timer`], [`Channel::abort`], [`Channel::change_mask`], [`Channel::set_stealing`], `cancel_*` | left open by the paper |
 //!
-//! One command of a kind is under way on a handle at a time: a second read or write is refused with
-//! [`SubmitError::Busy`], and so the order of bytes is never in doubt. The results of the paper are
-//! [`IoError`] (reset, timed out, broken pipe), `Ok(0)` for a peer that has finished, and
-//! [`ConnectFailure::OutOfMemory`]; a read or write never runs out of memory, because all of it is
-//! taken at start-up, and what has none to go to is refused when it is submitted. What is wrong with
-//! a call is told at once by [`SubmitError`]; nothing panics.
+//! The results of the paper are [`IoError`] (reset, timed out, broken pipe), `Ok(0)` for a peer that
+//! has finished, and [`ConnectFailure::OutOfMemory`]; a read or write never runs out of memory, because
+//! all of it is taken at start-up, and what has none to go to is refused when it is submitted.
 //!
-//! A channel stays on its core:
+//! # What is wrong with a call
+//!
+//! is told at once, by [`SubmitError`]; then nothing was queued, nothing will complete, and what was to
+//! be written or read into is the caller's again. Nothing panics.
+//!
+//! | the call | is refused with |
+//! |---|---|
+//! | a handle that is stale, or of another channel | [`UnknownHandle`](SubmitError::UnknownHandle) |
+//! | a second read or write while one is under way or not told (so the order of bytes is never in doubt) | [`Busy`](SubmitError::Busy) |
+//! | a write of no bytes, a read into a full buffer, an accept of 0, cancelling nothing | [`Empty`](SubmitError::Empty) |
+//! | a write or a second disconnect after [`disconnect`](Channel::disconnect) | [`BrokenPipe`](SubmitError::BrokenPipe) |
+//! | anything on a connection that is over | [`Closed`](SubmitError::Closed), with who ended it |
+//! | a buffer of another channel | [`ForeignBuffer`](SubmitError::ForeignBuffer); a [`Lwsocket`] of another is dropped, and its handle a stale one |
+//! | an empty core mask | [`BadMask`](SubmitError::BadMask) |
+//! | a second listener on a port | [`PortInUse`](SubmitError::PortInUse) |
+//! | a mask that names a core that does not run, or one that another core's listener has | [`Completion::ListenFailed`], [`Completion::MaskChanged`]: only the stack knows |
+//! | more than fits into the submission ring | [`RingFull`](SubmitError::RingFull); what answers a completion always fits |
+//! | one too many of what is bounded | `TooMany…` |
+//! | a call from another core | does not compile: |
 //!
 //! ```compile_fail,E0277
 //! fn must_be_send<T: Send>() {}
