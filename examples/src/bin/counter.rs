@@ -8,7 +8,8 @@ extern crate alloc;
 use alloc::vec::Vec;
 use core::time::Duration;
 use megapipe::appliance::{Appliance, Machine, Service, or_fatal};
-use megapipe::{Application, Channel, Completion, Cookie, CoreMask, Handle, Instant, Versions};
+use megapipe::{Application, Channel, Completion, Cookie, CoreMask, Handle, Instant};
+use megapipe::{TimerHandle, Versions};
 
 megapipe::appliance::entry!(boot);
 
@@ -27,6 +28,7 @@ struct Counter {
 
 struct Client {
     handle: Handle,
+    timer: Option<TimerHandle>,
     last_line: Instant,
 }
 
@@ -59,9 +61,9 @@ impl Application for Counter {
                     let index = socket.index();
                     let handle = channel.register(socket, Cookie(index as u64));
                     let _ = channel.read_multishot(handle);
-                    let _ = channel.timer(PATIENCE, Cookie(index as u64));
                     self.clients[index] = Some(Client {
                         handle,
+                        timer: channel.timer(PATIENCE, Cookie(index as u64)).ok(),
                         last_line: now,
                     });
                 }
@@ -88,13 +90,19 @@ impl Application for Counter {
                     let _ = channel.disconnect(client.handle);
                 }
                 (Completion::Timer { .. }, Some(client)) => {
+                    client.timer = None;
                     if now.saturating_since(client.last_line) < PATIENCE {
-                        let _ = channel.timer(PATIENCE, cookie);
+                        client.timer = channel.timer(PATIENCE, cookie).ok();
                     } else {
-                        let _ = channel.disconnect(client.handle);
+                        // It says nothing, and perhaps does not read: not asked, but told.
+                        let _ = channel.abort(client.handle);
                     }
                 }
                 (Completion::Disconnect { .. }, Some(client)) => {
+                    // The cookie is the next client's: no timer of this one may come with it.
+                    if let Some(timer) = client.timer {
+                        let _ = channel.cancel_timer(timer);
+                    }
                     let _ = channel.unregister(client.handle);
                     self.clients[cookie.0 as usize] = None;
                 }
