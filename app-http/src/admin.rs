@@ -8,17 +8,20 @@
 
 use crate::control::Control;
 use crate::head::{self, Method, Unparsed};
-use crate::limits::{ADMIN_CONNECTIONS, ADMIN_TIMEOUT, HeadLimits};
+use crate::limits::{ADMIN_CONNECTIONS, ADMIN_TIMEOUT, HeadLimits, PUBLISH_LOOK, PUBLISH_PATIENCE};
 use crate::metrics::Metrics;
 use crate::metrics_text::Cursor;
 use alloc::sync::Arc;
 use kernel::{CoreMask, Instant};
-use megapipe::channel::{Buffer, IoSlice, IoVec, ListenHandle, SubmitError};
+use megapipe::channel::{Buffer, IoSlice, IoVec, ListenHandle, SubmitError, TimerHandle};
 use megapipe::{Channel, Completion, Cookie, Handle, Lwsocket};
 
 /// Cookies of the admin port have this bit, and those of its connections their place.
 const ADMIN: u64 = 1 << 62;
 const LISTENER: Cookie = Cookie(ADMIN | u32::MAX as u64);
+/// Beside it, of the timer that ends a connection, and of the one that looks for counters.
+const DEADLINE: u64 = ADMIN | 1 << 61;
+const LOOK: u64 = ADMIN | 1 << 60;
 
 /// What an admin port is made with.
 #[derive(Debug, Clone)]
@@ -46,13 +49,15 @@ pub struct Admin {
 struct Connection {
     handle: Handle,
     state: State,
-    deadline: Instant,
+    deadline: TimerHandle,
 }
 
 #[derive(Debug)]
 enum State {
     /// Waits for a whole request.
     Reading,
+    /// Waits for every core's answer to this question, until then at most.
+    Asking(u64, Instant, TimerHandle),
     /// Writes; then metrics from here on, if they are what is written.
     Writing(Option<Cursor>),
     /// This side has finished, and reads until the other has.
@@ -98,9 +103,14 @@ const METRICS_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\
     Connection: close\r\n\
     \r\n";
 
+/// Before metrics of which a part is old.
+const INCOMPLETE: &[u8] = b"# a core did not answer in time: its figures are from before\n";
+
 /// What a request is answered with.
 enum Answer {
     Page(&'static Page),
+    /// And the servers stop.
+    Stop,
     Metrics,
 }
 
@@ -122,28 +132,20 @@ impl Admin {
         cookie.0 & ADMIN != 0 && cookie.0 >> 63 == 0
     }
 
-    /// Returns whether [`run`](Self::run) has nothing to do: it listens, and nobody is there.
+    /// Returns whether [`run`](Self::run) has nothing to do: it waits for a connection already.
     #[inline(always)]
     pub(crate) fn is_quiet(&self) -> bool {
-        self.asked > 0 && self.connections.iter().all(Option::is_none)
+        self.asked > 0
     }
 
-    /// Listens, asks for a connection when there is room for one, and ends those that take too long.
+    /// Listens, and asks for a connection when there is room for one.
     #[cold]
-    pub(crate) fn run(&mut self, channel: &mut Channel, now: Instant) {
+    pub(crate) fn run(&mut self, channel: &mut Channel) {
         if self.listener.is_none() {
             match channel.listen(self.config.port, LISTENER, self.config.cores) {
                 Ok(listener) => self.listener = Some(listener),
                 Err(error) => return log::error!("admin port: cannot listen: {error}"),
             }
-        }
-        let is_late = |connection: &Connection| connection.deadline <= now;
-        let late = self
-            .connections
-            .iter()
-            .position(|place| place.as_ref().is_some_and(is_late));
-        if let Some(place) = late {
-            self.end(channel, place);
         }
         let has_room = self.connections.iter().any(Option::is_none);
         if let Some(listener) = self.listener
@@ -159,13 +161,15 @@ impl Admin {
     #[cold]
     pub(crate) fn handle(&mut self, channel: &mut Channel, completion: Completion, now: Instant) {
         match completion {
-            Completion::Accept { socket, .. } => self.handle_accept(channel, socket, now),
+            Completion::Accept { socket, .. } => self.handle_accept(channel, socket),
             Completion::Read {
                 cookie,
                 buffer,
                 result,
             } => match (buffer, result) {
-                (Some(buffer), Ok(1..)) => self.handle_read(channel, place_of(cookie), buffer),
+                (Some(buffer), Ok(1..)) => {
+                    self.handle_read(channel, place_of(cookie), buffer, now);
+                }
                 _ => self.end(channel, place_of(cookie)),
             },
             Completion::Write { cookie, result } => match result {
@@ -173,6 +177,10 @@ impl Admin {
                 Err(_) => self.end(channel, place_of(cookie)),
             },
             Completion::Disconnect { cookie, .. } => self.end(channel, place_of(cookie)),
+            Completion::Timer { cookie } if cookie.0 & DEADLINE == DEADLINE => {
+                self.end(channel, place_of(cookie));
+            }
+            Completion::Timer { cookie } => self.look(channel, place_of(cookie), now),
             Completion::ListenFailed { error, .. } => {
                 log::error!("admin port: cannot listen: {error:?}");
             }
@@ -180,23 +188,27 @@ impl Admin {
         }
     }
 
-    fn handle_accept(&mut self, channel: &mut Channel, socket: Lwsocket, now: Instant) {
+    fn handle_accept(&mut self, channel: &mut Channel, socket: Lwsocket) {
         self.asked = 0;
         // Without room the connection is finished by dropping it.
         let Some(place) = self.connections.iter().position(Option::is_none) else {
+            return;
+        };
+        // Without a timer neither: it could stay for ever.
+        let Ok(deadline) = channel.timer(ADMIN_TIMEOUT, Cookie(DEADLINE | place as u64)) else {
             return;
         };
         let handle = channel.register(socket, Cookie(ADMIN | place as u64));
         self.connections[place] = Some(Connection {
             handle,
             state: State::Reading,
-            deadline: now + ADMIN_TIMEOUT,
+            deadline,
         });
         let result = channel.read(handle);
         self.check(channel, place, result);
     }
 
-    fn handle_read(&mut self, channel: &mut Channel, place: usize, buffer: Buffer) {
+    fn handle_read(&mut self, channel: &mut Channel, place: usize, buffer: Buffer, now: Instant) {
         let Some(Some(connection)) = self.connections.get_mut(place) else {
             return;
         };
@@ -204,7 +216,7 @@ impl Admin {
         let result = match connection.state {
             // What comes behind the request is thrown away.
             State::Closing => channel.read(handle),
-            State::Writing(_) => Ok(()),
+            State::Writing(_) | State::Asking(..) => Ok(()),
             State::Reading => match self.answer(buffer.filled()) {
                 None if buffer.spare() > 0 => {
                     let read = channel.read_into(handle, buffer);
@@ -212,11 +224,8 @@ impl Admin {
                 }
                 answer => {
                     drop(buffer);
-                    return self.begin(
-                        channel,
-                        place,
-                        answer.unwrap_or(Answer::Page(&BAD_REQUEST)),
-                    );
+                    let answer = answer.unwrap_or(Answer::Page(&BAD_REQUEST));
+                    return self.begin(channel, place, answer, now);
                 }
             },
         };
@@ -233,10 +242,7 @@ impl Admin {
         let is_get = matches!(head.method, Method::Get | Method::Head);
         let path = head.target.split(|byte| *byte == b'?').next();
         let page = match path.unwrap_or_default() {
-            b"/drain" if head.line.starts_with(b"POST ") => {
-                self.control.stop();
-                &WILL_STOP
-            }
+            b"/drain" if head.line.starts_with(b"POST ") => return Some(Answer::Stop),
             b"/drain" => &WANTS_POST,
             b"/healthz" | b"/readyz" | b"/metrics" if !is_get => &WANTS_GET,
             b"/metrics" => return Some(Answer::Metrics),
@@ -248,13 +254,59 @@ impl Admin {
         Some(Answer::Page(page))
     }
 
-    fn begin(&mut self, channel: &mut Channel, place: usize, answer: Answer) {
-        let (bytes, cursor) = match answer {
-            Answer::Page(page) => (page.0, None),
-            Answer::Metrics => (METRICS_HEAD, Some(Cursor::default())),
+    fn begin(&mut self, channel: &mut Channel, place: usize, answer: Answer, now: Instant) {
+        match answer {
+            Answer::Page(page) => {
+                let mut pieces = IoVec::from_iter([IoSlice::from_static(page.0)]);
+                self.write(channel, place, &mut pieces, None);
+            }
+            Answer::Stop => {
+                self.control.stop();
+                self.begin(channel, place, Answer::Page(&WILL_STOP), now);
+                let told = channel.notify(self.all_cores());
+                self.check(channel, place, told);
+            }
+            Answer::Metrics => {
+                let asked = self.control.ask();
+                let told = channel.notify(self.all_cores());
+                self.check(channel, place, told);
+                self.wait(channel, place, asked, now + PUBLISH_PATIENCE);
+            }
+        }
+    }
+
+    fn all_cores(&self) -> CoreMask {
+        CoreMask::first(self.config.metrics.cores())
+    }
+
+    /// Waits for the answers of all cores.
+    fn wait(&mut self, channel: &mut Channel, place: usize, asked: u64, until: Instant) {
+        let Some(Some(connection)) = self.connections.get_mut(place) else {
+            return;
         };
-        let mut pieces = IoVec::from_iter([IoSlice::from_static(bytes)]);
-        self.write(channel, place, &mut pieces, cursor);
+        let timer = channel.timer(PUBLISH_LOOK, Cookie(LOOK | place as u64));
+        let result = timer.map(|timer| connection.state = State::Asking(asked, until, timer));
+        self.check(channel, place, result);
+    }
+
+    /// Answers with the metrics when they are there, or when a core has had time enough for its own.
+    fn look(&mut self, channel: &mut Channel, place: usize, now: Instant) {
+        let Some(Some(connection)) = self.connections.get(place) else {
+            return;
+        };
+        let State::Asking(asked, until, _) = connection.state else {
+            return;
+        };
+        let is_complete = self.config.metrics.is_answered(asked);
+        if !is_complete && now < until {
+            return self.wait(channel, place, asked, until);
+        }
+        let mut pieces = IoVec::from_iter([IoSlice::from_static(METRICS_HEAD)]);
+        if !is_complete {
+            // It has room for two.
+            let _ = pieces.push(IoSlice::from_static(INCOMPLETE));
+        }
+        self.write(channel, place, &mut pieces, Some(Cursor::default()));
     }
 
     fn handle_write(&mut self, channel: &mut Channel, place: usize) {
@@ -315,6 +367,11 @@ impl Admin {
     fn end(&mut self, channel: &mut Channel, place: usize) {
         let connection = self.connections.get_mut(place).and_then(Option::take);
         if let Some(connection) = connection {
+            // A timer whose time has come is not told any more.
+            let _ = channel.cancel_timer(connection.deadline);
+            if let State::Asking(_, _, timer) = connection.state {
+                let _ = channel.cancel_timer(timer);
+            }
             // A handle that could not be given back goes with its connection.
             let _ = channel.unregister(connection.handle);
         }

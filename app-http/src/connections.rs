@@ -76,7 +76,7 @@ pub struct Connection {
 const _: () = assert!(size_of::<Option<Connection>>() <= 104);
 
 /// Later than any deadline.
-const NEVER: Instant = Instant::from_nanos(u64::MAX);
+pub const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
 /// The table.
 ///
@@ -87,6 +87,8 @@ pub struct Connections {
     slots: Vec<Option<Connection>>,
     free: Vec<u32>,
     timers: Timers,
+    /// No deadline is before this.
+    quiet_until: Instant,
 }
 
 impl Connections {
@@ -96,6 +98,7 @@ impl Connections {
             slots: (0..capacity).map(|_| None).collect(),
             free: (0..capacity).rev().collect(),
             timers: Timers::new(capacity as usize, Instant::ZERO),
+            quiet_until: NEVER,
         }
     }
 
@@ -115,6 +118,7 @@ impl Connections {
         let slot = self.slots.get_mut(place as usize)?;
         let connection = slot.insert(make(Slot(place)));
         self.timers.set(place, connection.deadline);
+        self.quiet_until = self.quiet_until.min(connection.deadline);
         Some(Slot(place))
     }
 
@@ -135,6 +139,7 @@ impl Connections {
         // The timer is set for the last deadline or an earlier one.
         if is_earlier {
             self.timers.set_no_later(slot.0, deadline);
+            self.quiet_until = self.quiet_until.min(deadline);
         }
     }
 
@@ -163,13 +168,15 @@ impl Connections {
             }
             self.timers.set(timer, deadline);
         }
+        self.quiet_until = self.timers.next_deadline().unwrap_or(NEVER);
         None
     }
 
-    /// Returns when [`pop_expired`](Self::pop_expired) is to be called next.
+    /// Returns when [`pop_expired`](Self::pop_expired) is to be called next; [`NEVER`] without
+    /// connections, or when the last ones are long gone.
     #[inline]
-    pub fn next_deadline(&self) -> Option<Instant> {
-        self.timers.next_deadline()
+    pub fn quiet_until(&self) -> Instant {
+        self.quiet_until
     }
 
     /// Yields every slot in use, for when all connections are to be looked at.

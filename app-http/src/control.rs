@@ -1,10 +1,12 @@
-//! What the cores of an appliance tell each other about stopping: a few atomic words.
+//! What the cores of an appliance tell each other: that it is to stop, and that somebody wants to see
+//! their counters. A few atomic words.
 //!
-//! Any core may ask for the end; each sees it when it next looks, which is at least once a second,
-//! stops accepting, and finishes. When all have, the image may power off. No lock, and nothing of it
-//! is on the way of a request but one relaxed load per run of a server.
+//! Any core may ask; whoever does so notifies the others ([`megapipe::Channel::notify`]), which see it
+//! at once even when they sleep. Nobody polls. When all servers have stopped, the image may power off.
+//! No lock, and nothing of it is on the way of a request but one relaxed load per run of a server and
+//! one per turn of a core.
 
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Shared by all servers of an appliance.
 #[derive(Debug)]
@@ -12,6 +14,8 @@ pub struct Control {
     is_stopping: AtomicBool,
     /// Servers that have not finished.
     running: AtomicUsize,
+    /// How many times something was asked for.
+    asked: AtomicU64,
 }
 
 impl Control {
@@ -20,12 +24,27 @@ impl Control {
         Control {
             is_stopping: AtomicBool::new(false),
             running: AtomicUsize::new(servers),
+            asked: AtomicU64::new(0),
         }
     }
 
-    /// Asks all servers to stop: to accept no more, to finish what they answer, and to close.
+    /// Asks all servers to stop: to accept no more, to finish what they answer, and to close. They are
+    /// to be notified.
     pub fn stop(&self) {
         self.is_stopping.store(true, Ordering::Release);
+        self.ask();
+    }
+
+    /// Asks every core to publish what it knows, and returns the number of this question. They are to
+    /// be notified.
+    pub fn ask(&self) -> u64 {
+        self.asked.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Returns the number of the last question.
+    #[inline]
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Acquire)
     }
 
     /// Returns whether the end was asked for.

@@ -1,18 +1,40 @@
 //! What becomes of connections that take too long, and of all of them when the server stops.
 //!
-//! Upstream: [`server`](crate::server), which calls here at the start of each run. A deadline is that
-//! of what a connection is doing: waiting for a request, sending one, taking an answer, being closed.
+//! Upstream: [`server`](crate::server), which calls here in each run that finds a deadline passed. A
+//! deadline is that of what a connection is doing: waiting for a request, sending one, taking an
+//! answer, being closed. That there is a run when nothing else happens is seen to by one timer of the
+//! channel, set for the next deadline: a core without connections has none.
 
-use crate::connections::{Slot, State};
-use crate::limits::MAX_QUIET_BYTES;
+use crate::connections::{NEVER, Slot, State};
+use crate::limits::{LOOK_PERIOD, MAX_QUIET_BYTES};
 use crate::refusal::Refusal;
-use crate::server::{Listening, Server, Stopping};
+use crate::server::{CUT_OFF, LOOK, Listening, Server, Stopping};
+use kernel::Instant;
 use megapipe::Channel;
+use megapipe::channel::TimerHandle;
+
+/// The timer that has the server run when a deadline has passed.
+#[derive(Debug)]
+pub(crate) struct Look {
+    timer: Option<TimerHandle>,
+    at: Instant,
+    /// It is set for deadlines from this one on; [`NEVER`] when it is not set.
+    pub(crate) covers: Instant,
+}
+
+impl Look {
+    /// The timer before it is set.
+    pub(crate) const NOT_SET: Look = Look {
+        timer: None,
+        at: NEVER,
+        covers: NEVER,
+    };
+}
 
 impl Server {
     /// Ends what has taken too long, as much of it as there is sure to be room for commands for;
     /// for the rest, the server asks to run again at once.
-    #[inline]
+    #[cold]
     pub(crate) fn expire(&mut self, channel: &mut Channel) {
         // One command each at most, and one more to accept.
         for _ in 1..Channel::COMMANDS_PER_COMPLETION {
@@ -22,6 +44,29 @@ impl Server {
             self.expire_one(channel, slot);
         }
         channel.flush();
+    }
+
+    /// Sets the timer for the next deadline, and not for a moment that is nearer than
+    /// [`LOOK_PERIOD`]: many deadlines are one look.
+    #[cold]
+    pub(crate) fn look_later(&mut self, channel: &mut Channel) {
+        let due = self.connections.quiet_until();
+        let at = due.max(self.now + LOOK_PERIOD);
+        self.look.covers = due;
+        if self.look.timer.is_some() && self.look.at <= at {
+            return;
+        }
+        if let Some(timer) = self.look.timer.take() {
+            // Its time may have come: then there is a run more.
+            let _ = channel.cancel_timer(timer);
+        }
+        self.look.timer = channel.timer(at.saturating_since(self.now), LOOK).ok();
+        self.look.at = at;
+        if self.look.timer.is_none() {
+            self.engine.counters.commands_refused += 1;
+            // Tried again in the next run.
+            self.look = Look::NOT_SET;
+        }
     }
 
     #[cold]
@@ -71,13 +116,19 @@ impl Server {
     }
 
     /// Stops: accepts no more, closes what is idle, lets the rest finish, and cuts off what has not
-    /// by the time given. Called in each run from the wish on.
+    /// by the time given. Called at the end of each run from the wish on.
     #[cold]
     pub(crate) fn stop(&mut self, channel: &mut Channel) {
         let now = self.now;
         match self.stopping {
             Stopping::No => {
-                self.stopping = Stopping::Until(now + self.config.settings.timeouts.drain);
+                let time = self.config.settings.timeouts.drain;
+                self.stopping = Stopping::Until(now + time);
+                if channel.timer(time, CUT_OFF).is_err() {
+                    // Whatever happens next is later than this.
+                    self.engine.counters.commands_refused += 1;
+                    self.stopping = Stopping::Until(now);
+                }
                 let listening = core::mem::replace(&mut self.listening, Listening::Over);
                 if let Listening::Yes { listener, .. } = listening
                     && channel.unregister_listener(listener).is_err()
@@ -85,10 +136,12 @@ impl Server {
                     self.engine.counters.commands_refused += 1;
                 }
                 self.expire_all(|state| matches!(state, State::Idle | State::Answered));
+                channel.flush();
             }
             Stopping::Until(cut_off) if cut_off <= now => {
                 self.stopping = Stopping::CutOff;
                 self.expire_all(|_| true);
+                channel.flush();
             }
             Stopping::Until(_) | Stopping::CutOff | Stopping::Done => {}
         }

@@ -72,9 +72,21 @@ pub const MAX_LINGER_BYTES: u32 = 256 * 1024;
 /// Smallest buffer that real browsers' request heads fit into, in bytes.
 pub const MIN_BUFFER_BYTES: usize = 2 * 1024;
 
-/// How long a server sleeps at most before it looks whether something has taken too long, or whether
-/// it is to stop.
-pub const CONTROL_PERIOD: Duration = Duration::from_secs(1);
+/// How far apart the looks are at what has taken too long: a core on which nothing else happens wakes
+/// for it this often at most, and a deadline is noticed this much later at most.
+pub const LOOK_PERIOD: Duration = Duration::from_secs(1);
+
+/// How often the boot core looks whether all servers have stopped, once they are to.
+pub const STOP_PERIOD: Duration = Duration::from_millis(100);
+
+/// How long their last bytes have to leave, when all have.
+pub const LAST_BYTES: Duration = Duration::from_millis(500);
+
+/// How long the admin port waits for the counters of a core. One that serves publishes within a turn.
+pub const PUBLISH_PATIENCE: Duration = Duration::from_millis(200);
+
+/// How often it looks whether they are there.
+pub const PUBLISH_LOOK: Duration = Duration::from_millis(1);
 
 /// Connections of the admin port at once.
 pub const ADMIN_CONNECTIONS: usize = 8;

@@ -1,6 +1,6 @@
 //! The counters of all cores, where one of them can read them.
 //!
-//! Each core publishes its own now and then, as relaxed stores into its own row; whoever renders them
+//! Each core publishes its own when somebody asks for them, as relaxed stores into its own row; whoever renders them
 //! adds the rows up. No lock, and nothing on the way of a request. A row is consistent to a counter,
 //! not as a whole. Upstream: [`publisher`](crate::publisher). Downstream:
 //! [`metrics_text`](crate::metrics_text).
@@ -72,6 +72,8 @@ pub struct Metrics {
     samples: Box<[Sample]>,
     /// By core.
     rows: Box<[Box<[AtomicU64]>]>,
+    /// The last question that each core has answered.
+    answered: Box<[AtomicU64]>,
 }
 
 impl Metrics {
@@ -89,13 +91,14 @@ impl Metrics {
         let row = || samples.iter().map(|_| AtomicU64::new(0)).collect();
         Metrics {
             rows: (0..cores).map(|_| row()).collect(),
+            answered: (0..cores).map(|_| AtomicU64::new(0)).collect(),
             samples: samples.into_boxed_slice(),
         }
     }
 
-    /// Publishes the counters of a core.
-    pub fn publish(&self, core: usize, snapshot: &Snapshot<'_>) {
-        let Some(row) = self.rows.get(core) else {
+    /// Publishes the counters of a core, as the answer to the question `asked`.
+    pub fn publish(&self, core: usize, snapshot: &Snapshot<'_>, asked: u64) {
+        let (Some(row), Some(answered)) = (self.rows.get(core), self.answered.get(core)) else {
             return;
         };
         let mut places = row.iter();
@@ -104,6 +107,14 @@ impl Metrics {
                 place.store(value, Ordering::Relaxed);
             }
         });
+        // Release: whoever sees the number sees the figures.
+        answered.store(asked, Ordering::Release);
+    }
+
+    /// Returns whether all cores have answered the question `asked`, or a later one.
+    pub fn is_answered(&self, asked: u64) -> bool {
+        let mut answered = self.answered.iter();
+        answered.all(|answered| answered.load(Ordering::Acquire) >= asked)
     }
 
     /// Returns the number of cores.

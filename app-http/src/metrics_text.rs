@@ -191,7 +191,7 @@ mod tests {
                 channel: &ChannelCounters::default(),
                 server: &server,
             };
-            metrics.publish(core as usize, &snapshot);
+            metrics.publish(core as usize, &snapshot, 1);
         }
         metrics
     }

@@ -1,62 +1,83 @@
-//! Publishes a core's counters once a second, beside whoever else watches the core, and says when
-//! every server of the appliance has stopped.
+//! Publishes a core's counters when somebody asks for them, beside whoever else watches the core, and
+//! says when every server of the appliance has stopped.
 
 use crate::control::Control;
+use crate::limits::{LAST_BYTES, STOP_PERIOD};
 use crate::metrics::{Metrics, Snapshot};
 use crate::server::Server;
 use alloc::sync::Arc;
-use core::time::Duration;
-use kernel::Instant;
+use kernel::{CoreId, Instant};
 use megapipe::{Core, Observer};
 use net::Nic;
-
-/// How often counters are published.
-pub const PUBLISH_PERIOD: Duration = Duration::from_secs(1);
 
 /// Watches one core for [`Metrics`].
 #[derive(Debug)]
 pub struct Publisher<O> {
     metrics: Arc<Metrics>,
-    due: Instant,
     control: Arc<Control>,
-    /// Called when all have stopped, and their last bytes have had a period to leave.
+    /// The last question that was answered.
+    answered: u64,
+    /// When to look whether all have stopped, from the wish on.
+    due: Option<Instant>,
+    /// When all had.
+    stopped: Option<Instant>,
+    /// Called when all have stopped, and their last bytes have had time to leave.
     on_stopped: fn(),
-    has_stopped: bool,
     /// Who else watches.
     beside: O,
 }
 
 impl<O> Publisher<O> {
-    /// Makes a publisher that lets `beside` watch too, and calls `on_stopped` a period after all
-    /// servers have stopped.
+    /// Makes a publisher that lets `beside` watch too, and on the boot core calls `on_stopped`
+    /// [`LAST_BYTES`] after all servers have stopped.
     pub fn new(metrics: Arc<Metrics>, control: Arc<Control>, on_stopped: fn(), beside: O) -> Self {
         Publisher {
             metrics,
-            due: Instant::ZERO,
             control,
+            answered: 0,
+            due: None,
+            stopped: None,
             on_stopped,
-            has_stopped: false,
             beside,
         }
+    }
+
+    /// Looks whether all servers have stopped, and how long ago.
+    fn look_at_stop(&mut self, now: Instant) {
+        if self.stopped.is_none() && self.control.is_stopped() {
+            self.stopped = Some(now);
+        }
+        if self
+            .stopped
+            .is_some_and(|stopped| stopped + LAST_BYTES <= now)
+        {
+            (self.on_stopped)();
+        }
+        self.due = Some(now + STOP_PERIOD);
     }
 }
 
 impl<N: Nic, O: Observer<N, Server>> Observer<N, Server> for Publisher<O> {
+    #[inline]
     fn deadline(&self) -> Option<Instant> {
-        let beside = self.beside.deadline();
-        Some(beside.map_or(self.due, |deadline| deadline.min(self.due)))
+        if self.control.asked() != self.answered {
+            return Some(Instant::ZERO);
+        }
+        match (self.beside.deadline(), self.due) {
+            (Some(beside), Some(due)) => Some(beside.min(due)),
+            (beside, due) => beside.or(due),
+        }
     }
 
-    fn observe(&mut self, core: &Core<N, Server>, now: Instant) {
-        if self
-            .beside
-            .deadline()
-            .is_some_and(|deadline| deadline <= now)
-        {
+    fn observe(&mut self, core: &mut Core<N, Server>, now: Instant) {
+        let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if is_due(self.beside.deadline()) {
             self.beside.observe(core, now);
         }
-        if self.due <= now {
-            self.due = now + PUBLISH_PERIOD;
+        let id = core.stack().port().core();
+        let asked = self.control.asked();
+        if asked != self.answered {
+            self.answered = asked;
             let snapshot = Snapshot {
                 core: &core.counters(),
                 net: &core.stack().counters(),
@@ -64,12 +85,13 @@ impl<N: Nic, O: Observer<N, Server>> Observer<N, Server> for Publisher<O> {
                 channel: &core.channel().counters(),
                 server: core.application().counters(),
             };
-            self.metrics
-                .publish(core.stack().port().core().index(), &snapshot);
-            if self.has_stopped {
-                (self.on_stopped)();
+            self.metrics.publish(id.index(), &snapshot, asked);
+            if self.control.is_stopping() && id == CoreId::BOOT && self.due.is_none() {
+                self.due = Some(now);
             }
-            self.has_stopped = self.control.is_stopped();
+        }
+        if is_due(self.due) {
+            self.look_at_stop(now);
         }
     }
 }

@@ -119,8 +119,12 @@ pub fn answer<'s, 'r>(
 /// Makes the answer to bytes that are no request.
 #[cold]
 pub fn refuse_bytes<'s, 'r>(refusal: Refusal, input: &[u8]) -> Answer<'s, 'r> {
-    let start = input.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
-    let is_head = start.is_some_and(|start| input[start..].starts_with(b"HEAD "));
+    // Only behind whole empty lines: what else there is to refuse must not change with what follows.
+    let mut request = input;
+    while let [b'\r', b'\n', rest @ ..] = request {
+        request = rest;
+    }
+    let is_head = request.starts_with(b"HEAD ");
     refuse(refusal, input.len(), is_head)
 }
 

@@ -14,13 +14,15 @@ use crate::admin::{Admin, AdminConfig};
 use crate::connections::{Connection, Connections, Slot, State};
 use crate::control::Control;
 use crate::counters::ServerCounters;
+use crate::deadlines::Look;
 use crate::engine::{Engine, Rest};
-use crate::limits::{ACCEPT_CREDIT, CONTROL_PERIOD, HeadLimits, LOG_LINES_PER_RUN};
+use crate::limits::{ACCEPT_CREDIT, HeadLimits, LOG_LINES_PER_RUN};
 use crate::peers::Peers;
 use crate::settings::Settings;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::IpAddr;
+use core::time::Duration;
 use kernel::{CoreMask, Instant};
 use megapipe::channel::ListenHandle;
 use megapipe::{Application, Channel, Completion, Cookie, Lwsocket};
@@ -28,6 +30,9 @@ use site::Site;
 
 /// The listener's cookie; connections have theirs from 0 up.
 const LISTENER: Cookie = Cookie(u64::MAX);
+/// Cookies of timers: to look at deadlines, and to cut off what has not finished when the server stops.
+pub(crate) const LOOK: Cookie = Cookie(u64::MAX - 1);
+pub(crate) const CUT_OFF: Cookie = Cookie(u64::MAX - 2);
 
 /// What a server is made with.
 #[derive(Debug, Clone)]
@@ -82,6 +87,7 @@ pub struct Server {
     /// When the run under way began.
     pub(crate) now: Instant,
     pub(crate) stopping: Stopping,
+    pub(crate) look: Look,
 }
 
 /// How far the end has come.
@@ -116,22 +122,29 @@ impl Application for Server {
         if let Listening::NotYet = self.listening {
             self.listen(channel);
         }
-        if self.config.control.is_stopping() {
-            self.stop(channel);
+        if self.connections.quiet_until() <= now {
+            self.expire(channel);
         }
-        self.expire(channel);
-        // Deadlines are looked at in each run, and runs are never further apart than this.
-        while let Some(completion) = channel.dispatch(Some(CONTROL_PERIOD)) {
+        while let Some(completion) = channel.dispatch(None) {
             self.handle_completion(channel, completion);
         }
         self.ask_for_connections(channel);
         if let Some(admin) = &mut self.admin
             && !admin.is_quiet()
         {
-            admin.run(channel, now);
+            admin.run(channel);
         }
-        if let Some(sink) = &mut self.sink {
-            self.engine.log.drain(sink.as_mut(), LOG_LINES_PER_RUN);
+        if let Some(sink) = &mut self.sink
+            && self.engine.log.drain(sink.as_mut(), LOG_LINES_PER_RUN) == LOG_LINES_PER_RUN
+        {
+            // Perhaps there are more: in the next turn.
+            channel.run_within(Duration::from_nanos(1));
+        }
+        if self.config.control.is_stopping() {
+            self.stop(channel);
+        }
+        if self.connections.quiet_until() < self.look.covers {
+            self.look_later(channel);
         }
     }
 
@@ -164,6 +177,7 @@ impl Server {
             sink: None,
             now: Instant::ZERO,
             stopping: Stopping::No,
+            look: Look::NOT_SET,
             config,
         }
     }
@@ -250,11 +264,13 @@ impl Server {
             Completion::Disconnect { cookie, .. } => {
                 self.end(channel, Slot::from_word(cookie.0));
             }
+            Completion::Timer { cookie: LOOK } => self.look = Look::NOT_SET,
+            // Each run looks whether it is time to cut off.
+            Completion::Timer { .. } => {}
             // This server asks for none of these.
             Completion::MaskChanged { .. }
             | Completion::Acknowledged { .. }
-            | Completion::Connect { .. }
-            | Completion::Timer { .. } => {}
+            | Completion::Connect { .. } => {}
             Completion::ListenFailed { error, .. } => {
                 log::error!("port {}: cannot listen: {error:?}", self.config.port);
                 self.listening = Listening::Refused;

@@ -10,6 +10,7 @@ use app_http::control::Control;
 use app_http::log_line::LogForm;
 use app_http::settings::Settings;
 use appliance::{Appliance, BUFFER_BYTES, PORT, Size};
+use kernel::CoreMask;
 use net::testing::{Link, SocketHandle};
 use std::sync::Arc;
 use support::site;
@@ -80,6 +81,26 @@ fn a_kept_connection_is_closed_when_no_further_request_comes() {
         ),
         (1, 5)
     );
+}
+
+#[test]
+fn a_server_looks_at_deadlines_when_there_are_any_and_else_never() {
+    let mut appliance = appliance(|_| {});
+    let deadline = |appliance: &Appliance| appliance.core.channel().deadline();
+    assert_eq!(deadline(&appliance), None);
+    let socket = appliance.connect();
+    appliance.exchange(socket, GET);
+    let looks = |appliance: &Appliance| appliance.core.channel().counters().timers_told;
+    let before = looks(&appliance);
+    appliance.run(55_000);
+    assert!(deadline(&appliance).is_some());
+    // A few for each deadline: a wheel turns in long steps when it is far.
+    let looks = looks(&appliance) - before;
+    assert!((1..=10).contains(&looks), "{looks} in 55 seconds");
+    appliance.client.close(socket);
+    appliance.run(60_000);
+    assert_eq!(deadline(&appliance), None);
+    appliance.assert_idle();
 }
 
 #[test]
@@ -218,6 +239,7 @@ fn a_server_that_stops_closes_what_is_idle_finishes_what_is_not_and_says_so() {
     appliance.client.send(busy, &GET[..10]);
     appliance.run(100);
     control.stop();
+    appliance.core.notify(CoreMask::EMPTY);
     appliance.run(2_000);
     assert!(appliance.is_finished(idle) && !appliance.is_finished(busy));
     assert!(!control.is_stopped());
@@ -240,6 +262,7 @@ fn what_does_not_finish_in_time_is_cut_off() {
         appliance.client.send(*socket, &GET[..10]);
     }
     control.stop();
+    appliance.core.notify(CoreMask::EMPTY);
     for _ in 0..40 {
         for socket in &sockets {
             appliance.client.send(*socket, b"x");

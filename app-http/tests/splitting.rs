@@ -68,6 +68,8 @@ fn requests() -> Vec<String> {
         "GET / HTTP/1.1\r\nX: ~\u{ff}~\rY\r\n\r\n",
         "GET / HTTP/1.1\rX\r\n\r\n",
         "\x16\x03\x01 / HTTP/1.1\r\n\r\n",
+        // The fuzz target found that this was taken for a HEAD when it came as a whole.
+        "\rHEAD \x03",
     ]
     .map(str::to_owned)
     .to_vec();

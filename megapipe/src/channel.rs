@@ -32,7 +32,7 @@ use crate::writes::WriteTable;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use core::time::Duration;
-use kernel::Instant;
+use kernel::{CoreMask, Instant};
 
 /// What a channel is made with.
 #[derive(Debug, Clone)]
@@ -89,6 +89,8 @@ pub struct Channel {
     pub(crate) receipts: Receipts,
     pub(crate) buffers: Buffers,
     pub(crate) orphans: Rc<Orphans>,
+    /// Cores that the next flush leaves a notice for.
+    pub(crate) notified: CoreMask,
     pub(crate) counters: ChannelCounters,
     pub(crate) handles: usize,
     /// Completions handed out before this run of the application.
@@ -124,6 +126,7 @@ impl Channel {
             receipts: Receipts::new(),
             buffers: Buffers::new(config.buffers, config.buffer_bytes),
             orphans: Orphans::new(handles),
+            notified: CoreMask::EMPTY,
             counters: ChannelCounters::default(),
             handles,
             dispatched_before: 0,
@@ -218,6 +221,18 @@ impl Channel {
         self.commands.is_flush_wanted = true;
     }
 
+    /// Has the applications of `cores` run once more, this one's too if it is among them: there is
+    /// something for them to look at that no completion tells of. One that sleeps is woken; one that
+    /// is busy runs anyway, and at the latest before it sleeps. Several notices may be one run.
+    ///
+    /// # Errors
+    /// [`SubmitError::RingFull`].
+    pub fn notify(&mut self, cores: CoreMask) -> Result<(), SubmitError> {
+        self.commands.push(Command::Notify)?;
+        self.notified = self.notified.or(cores);
+        Ok(())
+    }
+
     /// Hands out the next completion (`mp_dispatch`). `None`: there is none now, or the batch of
     /// commands is full (a flush makes room, and at least [`Self::COMMANDS_PER_COMPLETION`]
     /// commands fit after every completion), or [`flush`](Self::flush) was called; the application
@@ -250,6 +265,13 @@ impl Channel {
         }
         self.deadline = timeout.map(|timeout| self.now + timeout);
         None
+    }
+
+    /// Bounds the wait that [`dispatch`](Self::dispatch) has begun with its `None`: the application
+    /// runs again after `timeout`, or sooner.
+    pub fn run_within(&mut self, timeout: Duration) {
+        let at = self.now + timeout;
+        self.deadline = Some(self.deadline.map_or(at, |deadline| deadline.min(at)));
     }
 
     /// Takes a handle at the front that has nothing to tell any more out of the ring.

@@ -47,6 +47,7 @@ pub(crate) trait Connections {
     fn shutdown(&mut self, connection: ConnectionId) -> Result<(), ConnectionError>;
     fn abort(&mut self, connection: ConnectionId) -> Result<(), ConnectionError>;
     fn release(&mut self, connection: ConnectionId) -> Result<(), ConnectionError>;
+    fn notify(&mut self, cores: CoreMask);
 }
 
 impl<N: Nic> Connections for Stack<N, IoSlice> {
@@ -137,5 +138,9 @@ impl<N: Nic> Connections for Stack<N, IoSlice> {
 
     fn release(&mut self, connection: ConnectionId) -> Result<(), ConnectionError> {
         Stack::release(self, connection)
+    }
+
+    fn notify(&mut self, cores: CoreMask) {
+        Stack::notify(self, cores);
     }
 }

@@ -18,7 +18,8 @@ use net::{Nic, Stack};
 pub trait Application {
     /// Dispatches completions until there are none ([`Channel::dispatch`] says `None`) and submits
     /// commands. Called once at the start, and then only when completions wait, when a flush has
-    /// made room, or when the timeout given to `dispatch` has passed.
+    /// made room, when the timeout given to `dispatch` has passed, or when another core has left a
+    /// notice ([`Channel::notify`]).
     fn run(&mut self, channel: &mut Channel, now: Instant);
 
     /// Tells the application's own counters, each by its name, to whoever prints them. They only
@@ -87,10 +88,21 @@ impl<N: Nic, A: Application> Core<N, A> {
             rounds += 1;
         }
         let wake = self.stack.poll_transmit(now);
-        let is_busy = frames + events + rounds > 0;
+        let is_busy = frames + events + rounds > 0 || self.take_notice();
         self.counters.turns += 1;
         self.counters.turns_busy += u64::from(is_busy);
         Turn { is_busy, wake }
+    }
+
+    /// Has the application run in the next turn when another core wants it to; looked at when there
+    /// is nothing else to do.
+    #[cold]
+    fn take_notice(&mut self) -> bool {
+        let is_noticed = self.stack.take_notice();
+        if is_noticed {
+            self.channel.run_again();
+        }
+        is_noticed
     }
 
     /// Runs the core for ever: turns while there is something to do, then sleeps until a frame,
@@ -158,6 +170,14 @@ impl<N: Nic, A: Application> Core<N, A> {
             processor.sleep_until(earliest(deadlines));
         }
         self.stack.disarm();
+    }
+
+    /// Has the applications of `cores`, and this one's own, run once more; see [`Channel::notify`].
+    /// For an [`Observer`].
+    pub fn notify(&mut self, cores: CoreMask) {
+        // Its own too: the others are woken in this core's next turn.
+        let own = CoreMask::only(self.stack.port().core());
+        self.stack.notify(cores.or(own));
     }
 
     /// Returns the counters of the loop.

@@ -63,8 +63,13 @@ impl Channel {
     }
 
     /// Returns when the application is to run even if nothing completes.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Instant> {
         earliest([self.deadline, self.timers.next_deadline()])
+    }
+
+    /// Lets the application run at the next turn, whatever there is for it.
+    pub(crate) fn run_again(&mut self) {
+        self.deadline = Some(Instant::ZERO);
     }
 
     /// Prepares for a run of the application.
@@ -118,6 +123,7 @@ impl Channel {
                 // On an error it is over already, and its end is on its way as an event.
                 Command::Abort(connection) => drop(stack.abort(connection)),
                 Command::Release(connection) => self.release(connection, stack),
+                Command::Notify => stack.notify(core::mem::take(&mut self.notified)),
             }
         }
     }

@@ -19,11 +19,12 @@ pub struct IdlePolicy {
 
 /// Someone who looks at a core now and then, to print its counters for instance.
 pub trait Observer<N: Nic, A: Application> {
-    /// Returns when to call [`observe`](Self::observe) next, `None` for never. Wakes the core.
+    /// Returns when to call [`observe`](Self::observe) next, `None` for never. Wakes the core. Asked
+    /// after every turn, so that a notice from another core may change it.
     fn deadline(&self) -> Option<Instant>;
 
     /// Looks at the core; moves the deadline.
-    fn observe(&mut self, core: &Core<N, A>, now: Instant);
+    fn observe(&mut self, core: &mut Core<N, A>, now: Instant);
 }
 
 /// Nobody looks.
@@ -32,7 +33,7 @@ impl<N: Nic, A: Application> Observer<N, A> for () {
         None
     }
 
-    fn observe(&mut self, _core: &Core<N, A>, _now: Instant) {}
+    fn observe(&mut self, _core: &mut Core<N, A>, _now: Instant) {}
 }
 
 /// Calls `look` once per `period`, first one period after `start`.
@@ -59,7 +60,7 @@ impl<N: Nic, A: Application, F: FnMut(&Core<N, A>, Instant)> Observer<N, A> for 
         Some(self.due)
     }
 
-    fn observe(&mut self, core: &Core<N, A>, now: Instant) {
+    fn observe(&mut self, core: &mut Core<N, A>, now: Instant) {
         (self.look)(core, now);
         // From now, not from when it was due: a core that was late must not catch up.
         self.due = now + self.period;

@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Abort(ConnectionId),
     /// Gives a connection back whose handle is gone already.
     Release(ConnectionId),
+    /// Tells the cores that the channel has collected.
+    Notify,
 }
 
 /// The submission ring and what asks for its flush. It is filled, and then emptied as a whole.

@@ -220,4 +220,6 @@ impl Connections for IdleStack {
     fn release(&mut self, _: ConnectionId) -> Result<(), ConnectionError> {
         Ok(())
     }
+
+    fn notify(&mut self, _: CoreMask) {}
 }

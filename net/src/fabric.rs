@@ -14,6 +14,7 @@ use crate::flow::FlowHasher;
 use crate::limits::{HANDOVER_FRAME_BYTES, HANDOVER_RING_FRAMES, MOVES_RING, handover_frames};
 use crate::moves::Move;
 use crate::nic::TxMeta;
+use crate::notices::Notices;
 use crate::port_table::{Asked, PortTable};
 use alloc::boxed::Box;
 use alloc::vec;
@@ -34,7 +35,7 @@ pub struct FabricPort {
     sends_through: Option<CoreId>,
     /// By core; none for this one.
     pub(crate) lanes: Vec<Option<Lane>>,
-    /// Cores that were given something since the last [`take_woken`](Self::take_woken).
+    /// Cores that were given frames, connections or notices since the last [`take_woken`](Self::take_woken).
     pub(crate) woken: CoreMask,
 }
 
@@ -47,6 +48,7 @@ struct Shared {
     /// The device's MAC in the low 48 bits and the packet size above; 0 until some core's queue
     /// pair has told it.
     link: AtomicU64,
+    notices: Notices,
 }
 
 const NO_CORE: u8 = u8::MAX;
@@ -120,6 +122,7 @@ pub fn fabric(with_queue_pair: &[bool], flow_key: [u8; 16]) -> Vec<FabricPort> {
         address: AddressWord::new(),
         dhcp_core: AtomicU8::new(NO_CORE),
         link: AtomicU64::new(0),
+        notices: Notices::new(),
     });
     let sender = with_queue_pair
         .iter()
@@ -313,7 +316,24 @@ impl FabricPort {
         lanes.any(|lane| lane.incoming.has_items())
     }
 
-    /// Returns the cores that were given frames since the last call.
+    /// Leaves a notice for each of `cores`; those that sleep are to be woken.
+    pub(crate) fn notify(&mut self, cores: CoreMask) {
+        let cores = cores.and(self.cores);
+        self.shared.notices.leave(cores);
+        self.woken = self.woken.or(cores);
+    }
+
+    /// Returns whether there is a notice for this core.
+    pub(crate) fn has_notice(&self) -> bool {
+        self.shared.notices.has(self.core)
+    }
+
+    /// Takes this core's notice, if there is one.
+    pub(crate) fn take_notice(&self) -> bool {
+        self.shared.notices.take(self.core)
+    }
+
+    /// Returns the cores that were given frames or notices since the last call.
     pub(crate) fn take_woken(&mut self) -> CoreMask {
         core::mem::take(&mut self.woken)
     }

@@ -51,6 +51,7 @@ mod loom_tests;
 mod moves;
 mod neighbours;
 pub mod nic;
+mod notices;
 mod opening;
 mod output;
 mod port_table;

@@ -10,6 +10,7 @@ use crate::port_table::{Asked, PortTable, heaviest};
 use core::net::Ipv4Addr;
 use kernel::spsc::{Consumer, Producer, ring};
 use kernel::sync::Arc;
+use kernel::sync::atomic::{AtomicU64, Ordering};
 use kernel::wake::WakeFlags;
 use kernel::{CoreId, CoreMask};
 use loom::thread;
@@ -155,6 +156,26 @@ fn the_link_is_known_as_a_whole_or_not_at_all() {
         first.publish_link([1, 2, 3, 4, 5, 6], 1500);
         let seen = other.join().unwrap();
         assert!(seen.is_none() || seen == Some(([1, 2, 3, 4, 5, 6], 1500)));
+    });
+}
+
+#[test]
+fn what_was_there_before_a_notice_is_seen_with_it() {
+    loom::model(|| {
+        let (mut first, second) = two_cores();
+        let wish = Arc::new(AtomicU64::new(0));
+        let theirs = wish.clone();
+        let two = CoreMask::only(second.core());
+        let other = thread::spawn(move || {
+            let taken = second.take_notice();
+            assert!(!taken || theirs.load(Ordering::Relaxed) == 1);
+            (taken, second)
+        });
+        wish.store(1, Ordering::Relaxed);
+        first.notify(two);
+        assert_eq!(first.take_woken(), two);
+        let (taken, second) = other.join().unwrap();
+        assert_ne!(taken, second.take_notice(), "once, and not never");
     });
 }
 

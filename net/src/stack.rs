@@ -37,7 +37,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
-use kernel::Instant;
+use kernel::{CoreMask, Instant};
 
 /// What a stack is made with.
 #[derive(Debug, Clone)]
@@ -269,11 +269,12 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     }
 
     /// Asks the device for an interrupt at the next frame; true when there is something to do
-    /// already (frames, another core's ring, events, or something unsent), and so no sleep.
+    /// already (frames, another core's ring or notice, events, or something unsent), and so no sleep.
     pub fn arm(&mut self) -> bool {
         let frames = self.output.nic.as_mut().is_some_and(Nic::arm);
         frames
             || self.output.port.has_incoming()
+            || self.output.port.has_notice()
             || self.output.port.address().look() != self.address_seen
             || !self.told.is_empty()
             || !self.dirty.is_empty()
@@ -281,6 +282,19 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             || (self.stealing.is_on && self.can_share_backlogs())
             || self.dhcp_is_due
             || self.announces
+    }
+
+    /// Leaves a notice for each of `cores`: its [`take_notice`](Self::take_notice) says so once. Those
+    /// that sleep are among the cores to be woken that the next
+    /// [`poll_transmit`](Self::poll_transmit) returns.
+    pub fn notify(&mut self, cores: CoreMask) {
+        self.output.port.notify(cores);
+    }
+
+    /// Takes this core's notice, if there is one. To be asked when there is nothing else to do:
+    /// [`arm`](Self::arm) keeps a core from sleeping over it.
+    pub fn take_notice(&mut self) -> bool {
+        self.output.port.take_notice()
     }
 
     /// Ends what [`arm`](Self::arm) began; called after every sleep.

@@ -4,7 +4,7 @@
 
 use super::site;
 use ::site::Site;
-use app_http::limits::CONTROL_PERIOD;
+use app_http::limits::LOOK_PERIOD;
 use app_http::settings::Settings;
 use app_http::{Server, ServerConfig};
 use kernel::Instant;
@@ -32,7 +32,11 @@ pub(crate) struct Appliance {
     /// Allocations in the core's turns since the server listened.
     pub(crate) allocations: u64,
     link: Link,
+    /// Looks at the core after every turn, as an observer does.
+    pub(crate) watch: Option<Watch>,
 }
+
+pub(crate) type Watch = Box<dyn FnMut(&mut Core<MemoryNic, Server>, Instant)>;
 
 impl Appliance {
     pub(crate) fn new(size: Size) -> Self {
@@ -80,7 +84,7 @@ impl Appliance {
             chunks: CHUNKS,
             buffers: BUFFERS,
             buffer_bytes: BUFFER_BYTES,
-            timers: 4,
+            timers: 32,
         });
         let mut appliance = Appliance {
             core: Core::new(stack, channel, server),
@@ -88,6 +92,7 @@ impl Appliance {
             now: Instant::ZERO,
             allocations: 0,
             link,
+            watch: None,
         };
         appliance.run(1);
         assert!(appliance.core.application().is_listening());
@@ -103,6 +108,9 @@ impl Appliance {
             let mut is_busy = false;
             let turn = || is_busy = self.core.turn(self.now).is_busy;
             self.allocations += allocation_counter::measure(turn).count_total;
+            if let Some(watch) = &mut self.watch {
+                watch(&mut self.core, self.now);
+            }
             if !is_busy & !client_moved {
                 break;
             }
@@ -113,8 +121,8 @@ impl Appliance {
     /// the server looks at its deadlines.
     pub(crate) fn run(&mut self, ms: u64) {
         let end = self.now + Duration::from_millis(ms);
-        while end.saturating_since(self.now) > CONTROL_PERIOD {
-            self.run_until(self.now + CONTROL_PERIOD);
+        while end.saturating_since(self.now) > LOOK_PERIOD {
+            self.run_until(self.now + LOOK_PERIOD);
         }
         self.run_until(end);
     }

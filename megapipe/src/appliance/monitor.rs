@@ -106,7 +106,7 @@ impl<N: Nic, A: Application> Observer<N, A> for Monitor {
         self.due
     }
 
-    fn observe(&mut self, core: &Core<N, A>, now: Instant) {
+    fn observe(&mut self, core: &mut Core<N, A>, now: Instant) {
         self.look(core.stack(), now, |tell| {
             let channel = core.channel().counters();
             channel.iter().for_each(|(name, value)| tell(name, value));

@@ -5,7 +5,7 @@ use crate::core::{Application, Core};
 use crate::idle::{Every, IdlePolicy};
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
-use kernel::{CoreId, Instant, Processor};
+use kernel::{CoreId, CoreMask, Instant, Processor};
 use net::nic::{Nic, NicCounters, NicInfo, RxMeta, TxMeta};
 use net::stack::{Stack, StackConfig};
 use std::rc::Rc;
@@ -193,6 +193,22 @@ fn a_core_does_not_sleep_over_frames_that_came_while_it_was_arming() {
     bench.step(0);
     bench.has_frames.set(true);
     assert_eq!(bench.step(0), [Did::ClearWake, Did::Arm, Did::Disarm]);
+}
+
+#[test]
+fn a_core_does_not_sleep_over_a_notice_and_its_application_runs() {
+    let mut bench = Bench::new(None);
+    bench.step(0);
+    bench.core.notify(CoreMask::EMPTY);
+    assert_eq!(
+        bench.step(0),
+        [],
+        "it is seen in a turn that has nothing to do"
+    );
+    assert_eq!(bench.core.application().runs, 1);
+    assert_eq!(bench.step(0), []);
+    assert_eq!(bench.core.application().runs, 2);
+    assert_eq!(bench.step(0).len(), 4, "it was for once");
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub(super) struct World {
     pub(super) asked: Vec<(ConnectionId, SocketAddrV4)>,
     /// Masks that listeners were changed to, and how many were ended.
     pub(super) masks: Vec<CoreMask>,
+    /// Cores that were notified.
+    pub(super) notified: CoreMask,
     pub(super) closed_listeners: usize,
     /// What listeners were told of stealing, and how often one has bid.
     pub(super) stealing: Vec<bool>,
@@ -74,6 +76,7 @@ impl World {
             holds: false,
             asked: Vec::new(),
             masks: Vec::new(),
+            notified: CoreMask::EMPTY,
             closed_listeners: 0,
             stealing: Vec::new(),
             bids: 0,
@@ -306,6 +309,10 @@ impl Connections for World {
         }
         self.end(id, CloseReason::Aborted);
         Ok(())
+    }
+
+    fn notify(&mut self, cores: CoreMask) {
+        self.notified = self.notified.or(cores);
     }
 
     fn release(&mut self, id: ConnectionId) -> Result<(), ConnectionError> {
