@@ -1,12 +1,13 @@
-//! Publishes a core's counters when somebody asks for them, beside whoever else watches the core, and
-//! says when every server of the appliance has stopped.
+//! Publishes a core's counters when somebody asks for them, beside whoever else watches the core, has
+//! the servers stop at the power button, and says when all of them have.
 
 use crate::control::Control;
 use crate::limits::{LAST_BYTES, STOP_PERIOD};
 use crate::metrics::{Metrics, Snapshot};
 use crate::server::Server;
 use alloc::sync::Arc;
-use kernel::{CoreId, Instant};
+use kernel::power_button::PowerButton;
+use kernel::{CoreId, CoreMask, Instant};
 use megapipe::{Core, Observer};
 use net::Nic;
 
@@ -23,6 +24,8 @@ pub struct Publisher<O> {
     stopped: Option<Instant>,
     /// Called when all have stopped, and their last bytes have had time to leave.
     on_stopped: fn(),
+    /// The machine's, on the boot core.
+    power_button: Option<PowerButton>,
     /// Who else watches.
     beside: O,
 }
@@ -38,7 +41,17 @@ impl<O> Publisher<O> {
             due: None,
             stopped: None,
             on_stopped,
+            power_button: None,
             beside,
+        }
+    }
+
+    /// Stops the servers when this button is pressed.
+    #[must_use]
+    pub fn with_power_button(self, power_button: Option<PowerButton>) -> Self {
+        Publisher {
+            power_button,
+            ..self
         }
     }
 
@@ -60,7 +73,10 @@ impl<O> Publisher<O> {
 impl<N: Nic, O: Observer<N, Server>> Observer<N, Server> for Publisher<O> {
     #[inline]
     fn deadline(&self) -> Option<Instant> {
-        if self.control.asked() != self.answered {
+        let is_pressed = |button: &PowerButton| button.is_signalled();
+        if self.control.asked() != self.answered
+            || self.power_button.as_ref().is_some_and(is_pressed)
+        {
             return Some(Instant::ZERO);
         }
         match (self.beside.deadline(), self.due) {
@@ -73,6 +89,14 @@ impl<N: Nic, O: Observer<N, Server>> Observer<N, Server> for Publisher<O> {
         let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         if is_due(self.beside.deadline()) {
             self.beside.observe(core, now);
+        }
+        if let Some(button) = &mut self.power_button
+            && button.is_signalled()
+            && button.take_press()
+        {
+            log::info!("power button");
+            self.control.stop();
+            core.notify(CoreMask::first(self.metrics.cores()));
         }
         let id = core.stack().port().core();
         let asked = self.control.asked();

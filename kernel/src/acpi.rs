@@ -106,6 +106,22 @@ pub fn read_madt(table: &[u8]) -> Madt {
     madt
 }
 
+/// Returns the global system interrupt of an ISA interrupt: the MADT says where it differs (§5.2.12.5).
+pub fn global_interrupt(madt: &[u8], isa_irq: u16) -> u32 {
+    let mut rest = madt.get(HEADER_BYTES as usize + 8..).unwrap_or_default();
+    while let [kind, bytes, ..] = *rest
+        && bytes >= 2
+    {
+        if let (2, Some([_, _, 0, source, gsi @ ..])) = (kind, rest.get(..8))
+            && u16::from(*source) == isa_irq
+        {
+            return gsi.try_into().map_or(isa_irq.into(), u32::from_le_bytes);
+        }
+        rest = rest.get(usize::from(bytes)..).unwrap_or_default();
+    }
+    isa_irq.into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,6 +185,14 @@ mod tests {
             first_gsi: 24,
         };
         assert_eq!(madt.io_apics, [first, second]);
+    }
+
+    #[test]
+    fn an_isa_interrupt_is_global_under_its_own_number_unless_it_is_moved() {
+        // The timer is on pin 2, as everywhere.
+        assert_eq!(global_interrupt(&madt(), 0), 2);
+        assert_eq!(global_interrupt(&madt(), 9), 9);
+        assert_eq!(global_interrupt(&[], 9), 9);
     }
 
     #[test]

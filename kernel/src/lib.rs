@@ -10,7 +10,8 @@
 //!
 //! Reading order: [`limits`], [`time`], [`cores`], [`processor`], [`mod@uncleared`], [`lent`]; between
 //! cores: [`sync`], [`spsc`], [`wake`]; then what boot works with:
-//! [`physical_memory`], [`start_info`], [`frames`], [`page_tables`], [`acpi`], [`wall_clock`]; then
+//! [`physical_memory`], [`start_info`], [`frames`], [`page_tables`], [`acpi`], [`power_button`],
+//! [`wall_clock`]; then
 //! `machine` itself (in the image), and [`virtio`].
 #![no_std]
 
@@ -32,6 +33,7 @@ pub mod page_tables;
 #[cfg(any(test, feature = "machine"))]
 mod pci;
 pub mod physical_memory;
+pub mod power_button;
 pub mod processor;
 pub mod spsc;
 pub mod start_info;

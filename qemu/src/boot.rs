@@ -7,6 +7,7 @@ use crate::backend;
 use crate::build::Image;
 use crate::crash::Annotator;
 use crate::guest::{Exit, Guest, NotReady};
+use crate::limits::{DRAIN_SILENCE, DRAIN_TIMEOUT};
 use crate::machine::Net;
 use crate::options::RunOptions;
 use crate::prerequisites::QEMU;
@@ -137,12 +138,12 @@ fn show_last_words(guest: &Guest, image: &Image) {
 /// is watched has changed, with the guest still running.
 pub(crate) fn follow(
     guest: &mut Guest,
-    image: &Image,
+    prepared: &Prepared,
     stop: &AtomicBool,
     mut watch: Option<&mut Watch>,
     next: &mut u64,
 ) -> Result<Followed, Failure> {
-    let mut annotator = Annotator::new(&image.debug_elf);
+    let mut annotator = Annotator::new(&prepared.image.debug_elf);
     loop {
         let is_over = guest.serial().is_closed();
         let (lines, end) = guest.serial().lines_from(*next);
@@ -151,7 +152,11 @@ pub(crate) fn follow(
             say(&annotator.line(&line));
         }
         if stop.load(Ordering::Relaxed) {
-            return stopped(guest).map(|()| Followed::Ended);
+            if prepared.drains() {
+                drain(guest, stop);
+            }
+            guest.stop();
+            return Ok(Followed::Ended);
         }
         if is_over {
             break;
@@ -177,9 +182,22 @@ pub(crate) fn follow(
     }
 }
 
-pub(crate) fn stopped(guest: &mut Guest) -> Result<(), Failure> {
-    guest.stop();
-    Ok(())
+/// Lets a server finish its answers and power itself off. A second signal ends it at once.
+fn drain(guest: &mut Guest, stop: &AtomicBool) {
+    // Caught once more from here on.
+    stop.store(false, Ordering::Relaxed);
+    let pressed = Instant::now();
+    let mut is_said = guest.press_power_button().is_err();
+    while guest.wait_exit(LOOK_AROUND / 2).is_none() {
+        if stop.load(Ordering::Relaxed) || pressed.elapsed() > DRAIN_TIMEOUT {
+            break;
+        }
+        if !is_said && pressed.elapsed() > DRAIN_SILENCE {
+            is_said = true;
+            eprintln!("sluice: answers under way may finish; once more to end at once");
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
 }
 
 /// Writes a line to stdout. Whoever stops reading it (`| head -1`) does not stop the guest.

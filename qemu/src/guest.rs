@@ -12,7 +12,9 @@ use crate::serial::{self, Ready};
 use crate::transcript::Transcript;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -92,6 +94,8 @@ pub struct Guest {
     serial: Arc<Transcript>,
     complaints: Arc<Transcript>,
     exit: Option<Exit>,
+    /// QEMU's monitor, which speaks QMP.
+    control: UnixStream,
 }
 
 impl Guest {
@@ -100,6 +104,7 @@ impl Guest {
     /// # Errors
     /// QEMU cannot be started.
     pub fn start(machine: &Machine) -> io::Result<Guest> {
+        let (control, theirs) = UnixStream::pair()?;
         let mut command = if prerequisites::find("setpriv").is_some() {
             // Ends QEMU when this program dies without a chance to.
             let mut command = Command::new("setpriv");
@@ -109,8 +114,8 @@ impl Guest {
             Command::new(QEMU.name)
         };
         command
-            .args(machine.arguments())
-            .stdin(Stdio::null())
+            .args(machine.controlled_arguments())
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
@@ -129,6 +134,7 @@ impl Guest {
             serial,
             complaints,
             exit: None,
+            control,
         })
     }
 
@@ -200,7 +206,20 @@ impl Guest {
         }
     }
 
-    /// Powers the guest down: asks QEMU to end, and kills it when it does not.
+    /// Presses the guest's power button: it may finish what it does, and ends by itself.
+    ///
+    /// # Errors
+    /// QEMU has ended.
+    pub fn press_power_button(&mut self) -> io::Result<()> {
+        // Its greeting and its answers stay in the socket: what matters is how the guest ends.
+        let commands = [
+            r#"{"execute":"qmp_capabilities"}"#,
+            r#"{"execute":"system_powerdown"}"#,
+        ];
+        self.control.write_all(commands.join("\n").as_bytes())
+    }
+
+    /// Ends the guest at once: asks QEMU to end, and kills it when it does not.
     pub fn stop(&mut self) {
         if self.try_exit().is_none() {
             if let Some(pid) = Pid::from_raw(self.child.id() as i32) {

@@ -34,6 +34,13 @@ pub const MAX_TIMEOUT_S: u64 = 86_400;
 /// How long QEMU may take to end after it was asked to, before it is killed.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long a guest may finish its answers after its power button was pressed, before it is ended: the
+/// server's own limit (`drain-timeout=`), and some more.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(35);
+
+/// How long it may take before that is said.
+pub const DRAIN_SILENCE: Duration = Duration::from_secs(1);
+
 /// How long the accelerator's probe may take.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -146,9 +146,27 @@ impl Machine {
         }
     }
 
-    /// Returns QEMU's arguments.
+    /// Returns QEMU's arguments, for a terminal: the guest's serial line is there.
     pub fn arguments(&self) -> Vec<OsString> {
         let mut words = Words::default();
+        words.add("-serial", "stdio");
+        self.add_all(&mut words);
+        words.0
+    }
+
+    /// Returns QEMU's arguments for a program that started it: the guest's serial line goes to its
+    /// standard output, and its standard input is a socket that QMP is spoken on.
+    pub fn controlled_arguments(&self) -> Vec<OsString> {
+        let mut words = Words::default();
+        words
+            .add("-serial", "file:/dev/stdout")
+            .add("-chardev", "socket,id=control,fd=0")
+            .add("-mon", "chardev=control,mode=control");
+        self.add_all(&mut words);
+        words.0
+    }
+
+    fn add_all(&self, words: &mut Words) {
         words.add("-M", self.machine_option());
         let (accel, all) = match (self.accel, self.cores) {
             (Accel::Kvm, _) => ("kvm", "host"),
@@ -165,12 +183,11 @@ impl Machine {
             .flag("-no-user-config")
             .flag("-no-reboot")
             .add("-display", "none")
-            .add("-serial", "stdio")
             .add("-device", EXIT_PORT);
         if !self.is_pci() {
             words.add("-global", "virtio-mmio.force-legacy=false");
         }
-        self.add_net(&mut words);
+        self.add_net(words);
         if self.has_entropy_device {
             words
                 .add("-object", "rng-random,id=rng0,filename=/dev/urandom")
@@ -188,7 +205,6 @@ impl Machine {
                 .flag("-S")
                 .add("-gdb", format!("tcp:127.0.0.1:{port}"));
         }
-        words.0
     }
 
     fn add_net(&self, words: &mut Words) {
@@ -298,8 +314,8 @@ mod tests {
         };
         assert_eq!(
             machine.shell_line(),
-            "qemu-system-x86_64 -M microvm,rtc=on -accel tcg -cpu max -smp 1 -m 128M -nodefaults \
-             -no-user-config -no-reboot -display none -serial stdio \
+            "qemu-system-x86_64 -serial stdio -M microvm,rtc=on -accel tcg -cpu max -smp 1 -m 128M \
+             -nodefaults -no-user-config -no-reboot -display none \
              -device isa-debug-exit,iobase=0xf4,iosize=4 \
              -global virtio-mmio.force-legacy=false \
              -netdev user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80 \

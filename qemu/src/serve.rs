@@ -3,7 +3,7 @@
 //! The steps are in the order in which they can refuse: what can be seen at once (the folder, the
 //! port, the tap), then what is to be installed, packed, built, probed, and booted.
 
-use crate::boot::{Followed, follow, say, start, stop_flag, stopped, wait_ready};
+use crate::boot::{Followed, follow, say, start, stop_flag, wait_ready};
 use crate::build::{self, Image, Recipe};
 use crate::limits::{APPLIANCE_MEMORY_MIB, MICROVM_SITE_MIB, Q35_SITE_MIB, SPARE_MEMORY_MIB};
 use crate::machine::{Accel, Machine, Net, Transport};
@@ -46,7 +46,8 @@ fn boot(prepared: &mut Prepared, options: &RunOptions) -> Result<(), Failure> {
     loop {
         let mut guest = start(prepared, options)?;
         let Some(ready) = wait_ready(&mut guest, prepared, options, &stop)? else {
-            return stopped(&mut guest);
+            guest.stop();
+            return Ok(());
         };
         say(&format!(
             "serving {} at {} (ready in {} ms, {} cores, {}, {})",
@@ -58,13 +59,9 @@ fn boot(prepared: &mut Prepared, options: &RunOptions) -> Result<(), Failure> {
             prepared.machine.kind.name()
         ));
         let mut shown = 0;
-        while let Followed::Changed = follow(
-            &mut guest,
-            &prepared.image,
-            &stop,
-            watch.as_mut(),
-            &mut shown,
-        )? {
+        while let Followed::Changed =
+            follow(&mut guest, prepared, &stop, watch.as_mut(), &mut shown)?
+        {
             // The old pages are served until the new ones are packed.
             match pack_again(prepared, options) {
                 Ok(()) => break,
@@ -114,7 +111,7 @@ pub fn gdb(options: &RunOptions) -> Result<(), Failure> {
         prepared.image.debug_elf.display()
     ));
     say("the guest waits: set breakpoints (hbreak before paging is on), then `continue`");
-    follow(&mut guest, &prepared.image, &stop, None, &mut 0).map(|_| ())
+    follow(&mut guest, &prepared, &stop, None, &mut 0).map(|_| ())
 }
 
 /// Everything there is before QEMU starts.
@@ -124,6 +121,14 @@ pub(crate) struct Prepared {
     pub(crate) image: Image,
     pub(crate) machine: Machine,
     _site: Option<Transient>,
+}
+
+impl Prepared {
+    /// Returns whether it finishes its answers when its power button is pressed: the server does, and
+    /// examples just end.
+    pub(crate) fn drains(&self) -> bool {
+        self.machine.site.is_some() && self.machine.gdb_port.is_none()
+    }
 }
 
 fn prepare(options: &RunOptions, gdb_port: Option<u16>) -> Result<Prepared, Failure> {

@@ -102,6 +102,7 @@ extern "C" fn sluice_boot(loader: u64, protocol: u32) -> ! {
         total_bytes,
         layout,
         tables,
+        open_ports: heapless::Vec::new(),
     })
 }
 

@@ -11,6 +11,8 @@ use crate::acpi::IoApic;
 
 /// Vector for every device interrupt, by MSI-X or I/O APIC.
 pub const DEVICE_VECTOR: u8 = 0x30;
+/// Vector of the power button, which sets a word of its own too.
+pub(super) const POWER_VECTOR: u8 = 0x31;
 
 /// I/O APICs of QEMU's machines, for when there is no ACPI to say where they are.
 const USUAL_IO_APIC: u64 = 0xfec0_0000;
@@ -59,6 +61,11 @@ impl Machine {
     /// # Errors
     /// See [`RouteError`].
     pub fn route_interrupt(&mut self, gsi: u32, core: CoreId) -> Result<(), RouteError> {
+        self.route(gsi, core, DEVICE_VECTOR)
+    }
+
+    /// The same, to a vector that is chosen.
+    pub(super) fn route(&mut self, gsi: u32, core: CoreId, vector: u8) -> Result<(), RouteError> {
         let apic_id = self
             .apic_id(core)
             .filter(|id| *id < 0xff)
@@ -75,7 +82,7 @@ impl Machine {
             return Err(RouteError::NoPin);
         }
         write(io_apic.address, 0x11 + 2 * pin, apic_id << 24);
-        write(io_apic.address, 0x10 + 2 * pin, u32::from(DEVICE_VECTOR));
+        write(io_apic.address, 0x10 + 2 * pin, u32::from(vector));
         Ok(())
     }
 

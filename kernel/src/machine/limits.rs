@@ -12,6 +12,9 @@ pub const REPORT_STACK_BYTES: u64 = 16 << 10;
 /// I/O ports that can be opened to the data plane: those below this.
 pub const OPEN_PORTS: usize = 0xd00;
 
+/// Ports that stay open to the boot core alone: the power button's.
+pub const MAX_OPEN_PORTS: usize = 2;
+
 /// Lines of a backtrace.
 pub const MAX_BACKTRACE_FRAMES: usize = 32;
 

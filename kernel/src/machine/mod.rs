@@ -32,6 +32,7 @@ pub mod interrupts;
 pub mod limits;
 mod memory;
 mod ports;
+mod power_button;
 mod processors;
 mod protection;
 mod supervisor;
@@ -45,6 +46,7 @@ use crate::acpi::{self, IoApic, MAX_IO_APICS};
 use crate::limits::MAX_DEVICE_WINDOWS;
 use crate::page_tables::{PageTables, Rights};
 use alloc::vec::Vec;
+use limits::MAX_OPEN_PORTS;
 use protection::{Arena, Layout, Stage};
 
 /// The open machine: what boot found, until [`run`](Machine::run).
@@ -58,6 +60,8 @@ pub struct Machine {
     total_bytes: u64,
     layout: Layout,
     tables: PageTables<Arena>,
+    /// Ports that stay open to the boot core, beside those of every core.
+    open_ports: heapless::Vec<u16, MAX_OPEN_PORTS>,
 }
 
 /// How much memory there is, in bytes.
@@ -151,9 +155,10 @@ impl Machine {
             Ok(tables) => tables,
             Err(_) => fatal(format_args!("out of memory for page tables")),
         };
-        for area in &self.layout.areas {
+        for (core, area) in self.layout.areas.iter().enumerate() {
+            let more: &[u16] = if core == 0 { &self.open_ports } else { &[] };
             // SAFETY: prepared at boot; not sealed yet.
-            unsafe { supervisor::restrict_ports(*area, &SEALED_PORTS) };
+            unsafe { supervisor::restrict_ports(*area, SEALED_PORTS.iter().chain(more)) };
         }
         // SAFETY: the tables map all RAM, the image, the stacks, and the devices asked for; the
         // open tables are dropped without being freed.

@@ -13,6 +13,17 @@ pub(super) unsafe fn read_u8(port: u16) -> u8 {
     value
 }
 
+/// Reads two bytes.
+///
+/// # Safety
+/// Reading the port must not change memory.
+pub(super) unsafe fn read_u16(port: u16) -> u16 {
+    let value;
+    // SAFETY: the caller's.
+    unsafe { asm!("in ax, dx", in("dx") port, out("ax") value, options(nomem, nostack)) };
+    value
+}
+
 /// Writes a byte.
 ///
 /// # Safety

@@ -8,6 +8,7 @@
 //! Invariants: no compiled Rust runs at CPL 0; no entry touches a vector register; an entry finds
 //! its core's [`Area`] by masking the stack pointer. Intel SDM vol. 3 §6.14 (IDT), §8.7 (TSS).
 
+use super::interrupts::POWER_VECTOR;
 use super::limits::{AREA_BYTES, OPEN_PORTS};
 use crate::limits::MAX_CORES;
 use core::arch::{asm, global_asm};
@@ -163,6 +164,7 @@ global_asm!(
 unsafe extern "C" {
     static sluice_exceptions: u8;
     static sluice_interrupt: u8;
+    static sluice_power_interrupt: u8;
     static sluice_spurious: u8;
     static sluice_trampoline: u8;
     static sluice_trampoline_end: u8;
@@ -225,7 +227,7 @@ pub(super) unsafe fn prepare_area(area: u64, index: usize, links: &AreaLinks) {
 ///
 /// # Safety
 /// `area` has been through [`prepare_area`], and the page tables are not sealed yet.
-pub(super) unsafe fn restrict_ports(area: u64, allowed: &[u16]) {
+pub(super) unsafe fn restrict_ports<'a>(area: u64, allowed: impl Iterator<Item = &'a u16>) {
     let mut map = [0xff_u8; IO_MAP_BYTES + 1];
     for port in allowed {
         if usize::from(*port) < OPEN_PORTS {
@@ -282,6 +284,7 @@ pub(super) unsafe fn fill_interrupt_table() {
             2 | 8 | 18 => (exceptions + 16 * vector, 1),
             0..32 => (exceptions + 16 * vector, 0),
             _ if vector == u64::from(SPURIOUS_VECTOR) => (&raw const sluice_spurious as u64, 0),
+            _ if vector == u64::from(POWER_VECTOR) => (&raw const sluice_power_interrupt as u64, 0),
             _ => (&raw const sluice_interrupt as u64, 0),
         };
         let low = handler & 0xffff

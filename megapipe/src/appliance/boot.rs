@@ -17,6 +17,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt::Display;
 use kernel::machine::{Machine, Seat, ThisCore, console, crash, fatal};
+use kernel::power_button::PowerButton;
 use kernel::virtio::entropy::EntropySource;
 use kernel::virtio::{Device, DeviceKind, InterruptTarget, discover};
 use kernel::{CoreId, Instant, Processor};
@@ -87,6 +88,8 @@ pub struct Seated<P = IoSlice> {
     pub place: Place,
     /// What tells on the console that it is ready, and its counters.
     pub monitor: Monitor,
+    /// The machine's power button, on the boot core of one that has it.
+    pub power_button: Option<PowerButton>,
 }
 
 /// An appliance that boots.
@@ -142,7 +145,7 @@ impl Appliance {
     }
 
     /// Boots, and serves for ever: on every core, over its own channel, the application that
-    /// `build` makes there. It listens in `build` or in its first [`run`](Application::run): both
+    /// `build` makes there, until the power button ends it at once. It listens in `build` or in its first [`run`](Application::run): both
     /// are over on every core before any core takes a frame in.
     pub fn serve<A, F>(self, service: Service, build: F) -> !
     where
@@ -166,7 +169,8 @@ impl Appliance {
             // Listens: who answers for a flow must not change later.
             core.turn(processor.now());
             processor.start_barrier();
-            core.run(processor, idle, seated.monitor)
+            let monitor = seated.monitor.with_power_button(seated.power_button);
+            core.run(processor, idle, monitor)
         })
     }
 
@@ -204,7 +208,18 @@ impl Appliance {
         let has_pair: Vec<bool> = (0..cores).map(|core| core < queues).collect();
         let ports = fabric(&has_pair, flow_key);
 
-        // 6. A seat for each core; they run from here on.
+        // 6. What the host asks the machine to end with.
+        let mut power_button = machine.power_button();
+        log::info!(
+            "power button: {}",
+            if power_button.is_some() {
+                "yes"
+            } else {
+                "none"
+            }
+        );
+
+        // 7. A seat for each core; they run from here on.
         let asked = Asked {
             stats: self.settings.stats,
             crash: self.crash,
@@ -220,6 +235,7 @@ impl Appliance {
                 footprint: service.footprint,
                 plan,
                 pair: pairs.next(),
+                power_button: power_button.take(),
                 port,
                 seed: entropy.key(machine),
                 secret: entropy.key(machine),
@@ -238,6 +254,7 @@ struct Parts {
     footprint: Footprint,
     plan: Plan,
     pair: Option<QueuePair>,
+    power_button: Option<PowerButton>,
     port: FabricPort,
     seed: [u8; 32],
     secret: [u8; 16],
@@ -275,6 +292,7 @@ impl Parts {
             processor: this,
             stack,
             monitor: Monitor::new(self.asked),
+            power_button: self.power_button,
         }
     }
 }

@@ -47,4 +47,4 @@ pub use kernel::entry;
 #[cfg(feature = "appliance")]
 pub use kernel::machine::{Machine, fatal};
 #[cfg(feature = "appliance")]
-pub use monitor::{Monitor, Tell};
+pub use monitor::{Monitor, Tell, power_off};

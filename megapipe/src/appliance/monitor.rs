@@ -5,7 +5,8 @@ use crate::core::{Application, Core};
 use crate::idle::Observer;
 use core::fmt;
 use core::time::Duration;
-use kernel::machine::{console, crash};
+use kernel::machine::{ExitStatus, console, crash, exit};
+use kernel::power_button::PowerButton;
 use kernel::{CoreId, Instant};
 use net::{Lent, Nic, Stack};
 
@@ -35,6 +36,7 @@ pub struct Monitor {
     asked: Asked,
     is_ready: bool,
     due: Option<Instant>,
+    power_button: Option<PowerButton>,
 }
 
 impl Monitor {
@@ -44,6 +46,16 @@ impl Monitor {
             asked,
             is_ready: false,
             due: Some(Instant::ZERO),
+            power_button: None,
+        }
+    }
+
+    /// Ends the machine when this button is pressed.
+    #[must_use]
+    pub fn with_power_button(self, power_button: Option<PowerButton>) -> Self {
+        Monitor {
+            power_button,
+            ..self
         }
     }
 
@@ -76,10 +88,14 @@ pub type Tell<'a> = &'a mut dyn FnMut(&'static str, u64);
 impl Monitor {
     /// Returns when [`look`](Self::look) is to be called next, `None` for never.
     pub fn deadline(&self) -> Option<Instant> {
-        self.due
+        match &self.power_button {
+            Some(button) if button.is_signalled() => Some(Instant::ZERO),
+            _ => self.due,
+        }
     }
 
-    /// Looks at a core through its stack, and prints what it is time for; `more` tells the counters
+    /// Looks at a core through its stack, ends the machine if its button was pressed, and prints what it
+    /// is time for; `more` tells the counters
     /// of what is above the stack.
     pub fn look<N: Nic, P: Lent>(
         &mut self,
@@ -87,6 +103,15 @@ impl Monitor {
         now: Instant,
         more: impl Fn(Tell<'_>),
     ) {
+        if let Some(button) = &mut self.power_button
+            && button.is_signalled()
+            && button.take_press()
+        {
+            power_off();
+        }
+        if self.due.is_none_or(|due| due > now) {
+            return;
+        }
         if self.is_ready {
             console::print(format_args!("{}\n", Stats(stack, more)));
         } else {
@@ -103,7 +128,7 @@ impl Monitor {
 
 impl<N: Nic, A: Application> Observer<N, A> for Monitor {
     fn deadline(&self) -> Option<Instant> {
-        self.due
+        self.deadline()
     }
 
     fn observe(&mut self, core: &mut Core<N, A>, now: Instant) {
@@ -113,6 +138,12 @@ impl<N: Nic, A: Application> Observer<N, A> for Monitor {
             core.application().tell_counters(tell);
         });
     }
+}
+
+/// Says that the appliance has stopped as it was asked to, and ends the machine.
+pub fn power_off() {
+    console::print(format_args!("sluice: stopped\n"));
+    exit(ExitStatus::Success);
 }
 
 /// The stats line of a core.

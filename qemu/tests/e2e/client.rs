@@ -98,6 +98,14 @@ impl Client {
         })
     }
 
+    /// Reads the next bytes of a body.
+    pub(crate) fn part(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        while self.rest.len() < length {
+            self.more()?;
+        }
+        Ok(self.rest.drain(..length).collect())
+    }
+
     /// Reads what comes until the other side closes.
     pub(crate) fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = std::mem::take(&mut self.rest);

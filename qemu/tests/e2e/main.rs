@@ -16,5 +16,6 @@ mod guest;
 mod hostile;
 mod load;
 mod namespace;
+mod operations;
 mod proxy;
 mod run;

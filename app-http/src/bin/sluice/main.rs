@@ -17,9 +17,9 @@ use app_http::plan::FOOTPRINT;
 use app_http::publisher::Publisher;
 use app_http::settings::{SETTINGS, Settings};
 use app_http::{Server, ServerConfig};
-use kernel::machine::{ExitStatus, console, exit};
+use kernel::machine::console;
 use kernel::{CoreId, CoreMask, Processor};
-use megapipe::appliance::{Appliance, Machine, Place, Seated, Service, fatal, or_fatal};
+use megapipe::appliance::{Appliance, Machine, Place, Seated, Service, fatal, or_fatal, power_off};
 use megapipe::channel::ChannelConfig;
 use megapipe::{Channel, Core};
 use site::Site;
@@ -55,6 +55,7 @@ fn boot(machine: Machine) -> ! {
             stack,
             place,
             monitor,
+            power_button,
         } = seated;
         let channel = Channel::create(ChannelConfig {
             handles: place.connections,
@@ -74,7 +75,7 @@ fn boot(machine: Machine) -> ! {
         core.run(
             processor,
             idle,
-            Publisher::new(metrics, control, power_off, monitor),
+            Publisher::new(metrics, control, power_off, monitor).with_power_button(power_button),
         )
     })
 }
@@ -132,12 +133,6 @@ impl LogSink for Console {
         console::print(format_args!("{text}\n"));
         true
     }
-}
-
-/// Ends the machine, when all servers have stopped.
-fn power_off() {
-    console::print(format_args!("sluice: stopped\n"));
-    exit(ExitStatus::Success);
 }
 
 /// Takes the words of the server's settings.

@@ -98,8 +98,13 @@ sluice_exit:
     lidt no_idt                      # and a triple fault where there is none
     ud2
 
-# Every interrupt (timer, device, another core) only wakes its core.
+# The power button's says what it was, and is as any other then.
     .balign 16
+    .globl sluice_power_interrupt
+sluice_power_interrupt:
+    movl $1, SLUICE_POWER_SIGNAL
+
+# Every interrupt (timer, device, another core) only wakes its core.
     .globl sluice_interrupt
 sluice_interrupt:
     pushq %rax
