@@ -1,16 +1,16 @@
-//! The admin port: health, metrics, and the wish to stop, for the appliance's operator.
+//! The admin port: health, metrics, traces, and the wish to stop, for the appliance's operator.
 //!
 //! A second listener in the boot core's channel, with a few connections of its own that no client of
 //! the site can take. Each request is answered on a connection of its own, whose end is the end of
 //! the answer, so that a long one needs no length before it is written (RFC 9112 §6.3). Upstream:
-//! [`server`](crate::server), which hands completions over. Downstream: [`metrics`](crate::metrics)
-//! and [`control`](crate::control).
+//! [`server`](crate::server), which hands completions over. Downstream: [`metrics`](crate::metrics),
+//! [`trace`](crate::trace) and [`control`](crate::control). What is asked for is in `admin_pages`.
 
+use crate::admin_pages::{Answer, Text, answer};
 use crate::control::Control;
-use crate::head::{self, Method, Unparsed};
-use crate::limits::{ADMIN_CONNECTIONS, ADMIN_TIMEOUT, HeadLimits, PUBLISH_LOOK, PUBLISH_PATIENCE};
+use crate::limits::{ADMIN_CONNECTIONS, ADMIN_TIMEOUT, PUBLISH_LOOK, PUBLISH_PATIENCE};
 use crate::metrics::Metrics;
-use crate::metrics_text::Cursor;
+use crate::trace::Traces;
 use alloc::sync::Arc;
 use kernel::{CoreMask, Instant};
 use megapipe::channel::{Buffer, IoSlice, IoVec, ListenHandle, SubmitError, TimerHandle};
@@ -32,6 +32,8 @@ pub struct AdminConfig {
     pub cores: CoreMask,
     /// What it shows.
     pub metrics: Arc<Metrics>,
+    /// And this.
+    pub traces: Arc<Traces>,
 }
 
 /// The admin port.
@@ -57,61 +59,16 @@ enum State {
     /// Waits for a whole request.
     Reading,
     /// Waits for every core's answer to this question, until then at most.
-    Asking(u64, Instant, TimerHandle),
-    /// Writes; then metrics from here on, if they are what is written.
-    Writing(Option<Cursor>),
+    Asking {
+        asked: u64,
+        until: Instant,
+        timer: TimerHandle,
+        text: Text,
+    },
+    /// Writes; then what is left of this.
+    Writing(Option<Text>),
     /// This side has finished, and reads until the other has.
     Closing,
-}
-
-/// Answers to everything but metrics.
-struct Page(&'static [u8]);
-
-macro_rules! page {
-    ($status:literal, $text:literal $(, $field:literal)?) => {
-        Page(concat!(
-            "HTTP/1.1 ", $status, "\r\nServer: sluice\r\nContent-Type: text/plain; charset=utf-8\r\n",
-            "Cache-Control: no-store\r\nConnection: close\r\n", $($field, "\r\n",)? "\r\n", $text, "\n",
-        ).as_bytes())
-    };
-}
-
-static OK: Page = page!("200 OK", "ok");
-static READY: Page = page!("200 OK", "ready");
-static STOPPING: Page = page!("503 Service Unavailable", "stopping", "Retry-After: 5");
-static WILL_STOP: Page = page!("202 Accepted", "stopping");
-static BAD_REQUEST: Page = page!("400 Bad Request", "400 Bad Request");
-static NOT_FOUND: Page = page!(
-    "404 Not Found",
-    "there are /healthz, /readyz, /metrics, and POST /drain"
-);
-static WANTS_GET: Page = page!(
-    "405 Method Not Allowed",
-    "405 Method Not Allowed",
-    "Allow: GET, HEAD"
-);
-static WANTS_POST: Page = page!(
-    "405 Method Not Allowed",
-    "405 Method Not Allowed",
-    "Allow: POST"
-);
-
-const METRICS_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\
-    Server: sluice\r\n\
-    Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
-    Cache-Control: no-store\r\n\
-    Connection: close\r\n\
-    \r\n";
-
-/// Before metrics of which a part is old.
-const INCOMPLETE: &[u8] = b"# a core did not answer in time: its figures are from before\n";
-
-/// What a request is answered with.
-enum Answer {
-    Page(&'static Page),
-    /// And the servers stop.
-    Stop,
-    Metrics,
 }
 
 impl Admin {
@@ -216,42 +173,20 @@ impl Admin {
         let result = match connection.state {
             // What comes behind the request is thrown away.
             State::Closing => channel.read(handle),
-            State::Writing(_) | State::Asking(..) => Ok(()),
-            State::Reading => match self.answer(buffer.filled()) {
+            State::Writing(_) | State::Asking { .. } => Ok(()),
+            State::Reading => match answer(buffer.filled(), &self.control) {
                 None if buffer.spare() > 0 => {
                     let read = channel.read_into(handle, buffer);
                     read.map_err(|refused| refused.error)
                 }
                 answer => {
                     drop(buffer);
-                    let answer = answer.unwrap_or(Answer::Page(&BAD_REQUEST));
+                    let answer = answer.unwrap_or(Answer::BAD_REQUEST);
                     return self.begin(channel, place, answer, now);
                 }
             },
         };
         self.check(channel, place, result);
-    }
-
-    /// Returns the answer to a request, `None` while it is not complete.
-    fn answer(&self, input: &[u8]) -> Option<Answer> {
-        let head = match head::parse(input, &HeadLimits::default()) {
-            Ok(head) => head,
-            Err(Unparsed::Partial) => return None,
-            Err(Unparsed::Refused(_)) => return Some(Answer::Page(&BAD_REQUEST)),
-        };
-        let is_get = matches!(head.method, Method::Get | Method::Head);
-        let path = head.target.split(|byte| *byte == b'?').next();
-        let page = match path.unwrap_or_default() {
-            b"/drain" if head.line.starts_with(b"POST ") => return Some(Answer::Stop),
-            b"/drain" => &WANTS_POST,
-            b"/healthz" | b"/readyz" | b"/metrics" if !is_get => &WANTS_GET,
-            b"/metrics" => return Some(Answer::Metrics),
-            b"/healthz" => &OK,
-            b"/readyz" if self.control.is_stopping() => &STOPPING,
-            b"/readyz" => &READY,
-            _ => &NOT_FOUND,
-        };
-        Some(Answer::Page(page))
     }
 
     fn begin(&mut self, channel: &mut Channel, place: usize, answer: Answer, now: Instant) {
@@ -262,15 +197,27 @@ impl Admin {
             }
             Answer::Stop => {
                 self.control.stop();
-                self.begin(channel, place, Answer::Page(&WILL_STOP), now);
+                self.begin(channel, place, Answer::WILL_STOP, now);
                 let told = channel.notify(self.all_cores());
                 self.check(channel, place, told);
             }
-            Answer::Metrics => {
+            Answer::Trace(is_on) => {
+                self.config.traces.switch(is_on);
+                self.control.ask();
+                let text = if is_on {
+                    Answer::TRACING
+                } else {
+                    Answer::TRACED
+                };
+                self.begin(channel, place, text, now);
+                let told = channel.notify(self.all_cores());
+                self.check(channel, place, told);
+            }
+            Answer::Text(text) => {
                 let asked = self.control.ask();
                 let told = channel.notify(self.all_cores());
                 self.check(channel, place, told);
-                self.wait(channel, place, asked, now + PUBLISH_PATIENCE);
+                self.wait(channel, place, (asked, now + PUBLISH_PATIENCE), text);
             }
         }
     }
@@ -279,55 +226,70 @@ impl Admin {
         CoreMask::first(self.config.metrics.cores())
     }
 
-    /// Waits for the answers of all cores.
-    fn wait(&mut self, channel: &mut Channel, place: usize, asked: u64, until: Instant) {
+    /// Waits for the answers of all cores to a question, until then at most.
+    fn wait(
+        &mut self,
+        channel: &mut Channel,
+        place: usize,
+        (asked, until): (u64, Instant),
+        text: Text,
+    ) {
         let Some(Some(connection)) = self.connections.get_mut(place) else {
             return;
         };
         let timer = channel.timer(PUBLISH_LOOK, Cookie(LOOK | place as u64));
-        let result = timer.map(|timer| connection.state = State::Asking(asked, until, timer));
+        let result = timer.map(|timer| {
+            connection.state = State::Asking {
+                asked,
+                until,
+                timer,
+                text,
+            };
+        });
         self.check(channel, place, result);
     }
 
-    /// Answers with the metrics when they are there, or when a core has had time enough for its own.
+    /// Answers when every core has published, or has had time enough for it.
     fn look(&mut self, channel: &mut Channel, place: usize, now: Instant) {
         let Some(Some(connection)) = self.connections.get(place) else {
             return;
         };
-        let State::Asking(asked, until, _) = connection.state else {
+        let State::Asking {
+            asked, until, text, ..
+        } = connection.state
+        else {
             return;
         };
         let is_complete = self.config.metrics.is_answered(asked);
         if !is_complete && now < until {
-            return self.wait(channel, place, asked, until);
+            return self.wait(channel, place, (asked, until), text);
         }
-        let mut pieces = IoVec::from_iter([IoSlice::from_static(METRICS_HEAD)]);
-        if !is_complete {
-            // It has room for two.
-            let _ = pieces.push(IoSlice::from_static(INCOMPLETE));
-        }
-        self.write(channel, place, &mut pieces, Some(Cursor::default()));
+        let mut pieces = IoVec::from_iter([IoSlice::from_static(text.head(is_complete))]);
+        self.write(channel, place, &mut pieces, Some(text));
     }
 
     fn handle_write(&mut self, channel: &mut Channel, place: usize) {
         let Some(Some(connection)) = self.connections.get_mut(place) else {
             return;
         };
-        let State::Writing(cursor) = &mut connection.state else {
+        let State::Writing(text) = &mut connection.state else {
             return;
         };
-        let Some(mut cursor) = cursor.take() else {
+        let Some(mut text) = text.take() else {
             return self.close(channel, place);
         };
         let Some(mut buffer) = channel.buffer() else {
             // The client sees an answer that was cut off.
             return self.end(channel, place);
         };
-        let is_done = cursor.write(&self.config.metrics, |lines| {
-            lines.len() <= buffer.spare() && buffer.append(lines) == lines.len()
-        });
+        let put =
+            |lines: &[u8]| lines.len() <= buffer.spare() && buffer.append(lines) == lines.len();
+        let is_done = match &mut text {
+            Text::Metrics(cursor) => cursor.write(&self.config.metrics, put),
+            Text::Trace(cursor) => cursor.write(&self.config.traces, put),
+        };
         let mut pieces = IoVec::from_iter([buffer]);
-        self.write(channel, place, &mut pieces, (!is_done).then_some(cursor));
+        self.write(channel, place, &mut pieces, (!is_done).then_some(text));
     }
 
     fn write(
@@ -335,12 +297,12 @@ impl Admin {
         channel: &mut Channel,
         place: usize,
         pieces: &mut IoVec,
-        cursor: Option<Cursor>,
+        text: Option<Text>,
     ) {
         let Some(Some(connection)) = self.connections.get_mut(place) else {
             return;
         };
-        connection.state = State::Writing(cursor);
+        connection.state = State::Writing(text);
         let result = channel.writev(connection.handle, pieces);
         self.check(channel, place, result);
     }
@@ -369,7 +331,7 @@ impl Admin {
         if let Some(connection) = connection {
             // A timer whose time has come is not told any more.
             let _ = channel.cancel_timer(connection.deadline);
-            if let State::Asking(_, _, timer) = connection.state {
+            if let State::Asking { timer, .. } = connection.state {
                 let _ = channel.cancel_timer(timer);
             }
             // A handle that could not be given back goes with its connection.

@@ -10,6 +10,7 @@ use crate::limits::{MAX_LINGER_BYTES, MAX_QUIET_BYTES, MAX_WRITE_BYTES};
 use crate::refusal::Refusal;
 use crate::request::Next;
 use crate::server::{Server, Stopping};
+use crate::trace;
 use kernel::Instant;
 use megapipe::Channel;
 use megapipe::channel::{Buffer, IoError, SubmitError};
@@ -94,7 +95,7 @@ impl Server {
         match written {
             Ok((batch, bytes, true)) => {
                 drop(buffer);
-                self.note_answers(slot, &batch, bytes);
+                self.note_answers(channel, slot, &batch, bytes);
                 self.read(channel, slot);
             }
             Ok((batch, bytes, false)) => {
@@ -112,11 +113,12 @@ impl Server {
 
     /// Notes that the answers of `batch` are handed over, and that the next request is waited for.
     #[inline]
-    fn note_answers(&mut self, slot: Slot, batch: &Batch, bytes: usize) {
+    fn note_answers(&mut self, channel: &mut Channel, slot: Slot, batch: &Batch, bytes: usize) {
         let Some(connection) = self.connections.connection(slot) else {
             return;
         };
         connection.state = State::Answered;
+        channel.trace(trace::ANSWERED, connection.since, slot.to_word() as u32);
         connection.requests_left -= batch.requests.min(connection.requests_left);
         let latency = self.now.saturating_since(connection.since);
         let counters = &mut self.engine.counters;
@@ -178,6 +180,7 @@ impl Server {
         if connection.rest != Rest::None {
             return self.write_rest(channel, slot);
         }
+        channel.trace(trace::ANSWERED, connection.since, slot.to_word() as u32);
         let latency = self.now.saturating_since(connection.since);
         self.engine
             .counters

@@ -13,7 +13,7 @@
 //! Reading order: [`head`] with [`fields`] and [`target`]; [`request`] with [`conditions`],
 //! [`range`] and [`encoding`]; [`answer`], [`response`], [`multipart`]; [`engine`]; [`connections`],
 //! [`server`], `exchange`, `deadlines`; [`settings`], [`control`], [`access_log`],
-//! [`metrics`], [`publisher`], [`admin`].
+//! [`metrics`], [`trace`], [`publisher`], [`admin`].
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,7 @@ extern crate alloc;
 
 pub mod access_log;
 pub mod admin;
+mod admin_pages;
 pub mod answer;
 pub mod authority;
 pub mod conditions;
@@ -54,6 +55,7 @@ pub mod scan;
 pub mod server;
 pub mod settings;
 pub mod target;
+pub mod trace;
 
 pub use counters::ServerCounters;
 pub use server::{Server, ServerConfig};

@@ -5,6 +5,7 @@ use crate::control::Control;
 use crate::limits::{LAST_BYTES, STOP_PERIOD};
 use crate::metrics::{Metrics, Snapshot};
 use crate::server::Server;
+use crate::trace::Traces;
 use alloc::sync::Arc;
 use kernel::power_button::PowerButton;
 use kernel::{CoreId, CoreMask, Instant};
@@ -15,6 +16,9 @@ use net::Nic;
 #[derive(Debug)]
 pub struct Publisher<O> {
     metrics: Arc<Metrics>,
+    traces: Arc<Traces>,
+    /// What was last wanted of them.
+    trace_wish: u64,
     control: Arc<Control>,
     /// The last question that was answered.
     answered: u64,
@@ -33,9 +37,17 @@ pub struct Publisher<O> {
 impl<O> Publisher<O> {
     /// Makes a publisher that lets `beside` watch too, and on the boot core calls `on_stopped`
     /// [`LAST_BYTES`] after all servers have stopped.
-    pub fn new(metrics: Arc<Metrics>, control: Arc<Control>, on_stopped: fn(), beside: O) -> Self {
+    pub fn new(
+        metrics: Arc<Metrics>,
+        traces: Arc<Traces>,
+        control: Arc<Control>,
+        on_stopped: fn(),
+        beside: O,
+    ) -> Self {
         Publisher {
             metrics,
+            traces,
+            trace_wish: 0,
             control,
             answered: 0,
             due: None,
@@ -53,6 +65,17 @@ impl<O> Publisher<O> {
             power_button,
             ..self
         }
+    }
+
+    /// Publishes what the core has traced, and begins or ends its trace when that is wanted.
+    fn publish_trace<N: Nic>(&mut self, core: &mut Core<N, Server>) {
+        let wish = self.traces.wish();
+        if wish != self.trace_wish {
+            self.trace_wish = wish;
+            core.switch_trace(wish % 2 == 1);
+        }
+        let id = core.stack().port().core();
+        self.traces.publish(id.index(), core.trace());
     }
 
     /// Looks whether all servers have stopped, and how long ago.
@@ -102,6 +125,7 @@ impl<N: Nic, O: Observer<N, Server>> Observer<N, Server> for Publisher<O> {
         let asked = self.control.asked();
         if asked != self.answered {
             self.answered = asked;
+            self.publish_trace(core);
             let snapshot = Snapshot {
                 core: &core.counters(),
                 net: &core.stack().counters(),

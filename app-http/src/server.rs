@@ -19,6 +19,7 @@ use crate::engine::{Engine, Rest};
 use crate::limits::{ACCEPT_CREDIT, HeadLimits, LOG_LINES_PER_RUN};
 use crate::peers::Peers;
 use crate::settings::Settings;
+use crate::trace;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::IpAddr;
@@ -305,6 +306,7 @@ impl Server {
             peer,
         });
         if let Some(slot) = slot {
+            channel.trace(trace::ACCEPTED, self.now, slot.to_word() as u32);
             self.read(channel, slot);
         }
     }
@@ -314,6 +316,7 @@ impl Server {
         let Some(connection) = self.connections.remove(slot) else {
             return;
         };
+        channel.trace(trace::ENDED, self.now, slot.to_word() as u32);
         self.engine.forget(connection.rest);
         self.peers.leave(connection.peer);
         self.engine.counters.connections_ended += 1;

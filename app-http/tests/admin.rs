@@ -9,6 +9,7 @@ use app_http::control::Control;
 use app_http::limits::ADMIN_CONNECTIONS;
 use app_http::metrics::Metrics;
 use app_http::publisher::Publisher;
+use app_http::trace::Traces;
 use app_http::{Server, ServerConfig};
 use appliance::{Appliance, BUFFER_BYTES, PORT, Size};
 use kernel::CoreMask;
@@ -35,6 +36,7 @@ impl Watched {
     fn new() -> Self {
         let control = Arc::new(Control::new(1));
         let metrics = Arc::new(Metrics::new(1));
+        let traces = Arc::new(Traces::new(1, false));
         let config = ServerConfig {
             buffer_bytes: BUFFER_BYTES,
             control: Arc::clone(&control),
@@ -44,11 +46,12 @@ impl Watched {
             port: ADMIN,
             cores: CoreMask::first(1),
             metrics: Arc::clone(&metrics),
+            traces: Arc::clone(&traces),
         });
         STOPPED.set(false);
         let mut appliance = Appliance::running(Link::new(), SIZE, server);
         let told = Arc::clone(&control);
-        let mut publisher = Publisher::new(metrics, told, || STOPPED.set(true), ());
+        let mut publisher = Publisher::new(metrics, traces, told, || STOPPED.set(true), ());
         appliance.watch = Some(Box::new(move |core, now| {
             let deadline = Observer::<net::testing::MemoryNic, Server>::deadline(&publisher);
             if deadline.is_some_and(|deadline| deadline <= now) {
@@ -175,4 +178,44 @@ fn drain_stops_the_servers_and_then_the_machine() {
     has_status(&watched.get("/readyz"), 503);
     watched.run(2_000);
     assert!(STOPPED.get());
+}
+
+#[test]
+fn a_trace_has_what_happened_between_start_and_stop_as_events_that_a_viewer_shows() {
+    let mut watched = Watched::new();
+    let socket = watched.appliance.connect();
+    watched.appliance.exchange(socket, GET);
+    let names = |watched: &mut Watched| {
+        let answer = watched.get("/trace");
+        has_status(&answer, 200);
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let text: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        let events = text["traceEvents"].as_array().unwrap().clone();
+        let name = |event: &serde_json::Value| {
+            let name = |key: &str| event[key].as_str().unwrap().to_owned();
+            format!("{} {}", name("ph"), name("name"))
+        };
+        events.iter().map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names(&mut watched),
+        ["M thread_name"],
+        "off unless it is wanted"
+    );
+    let start = "POST /trace/start HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
+    has_status(&watched.ask(start), 200);
+    let second = watched.appliance.connect();
+    for _ in 0..3 {
+        watched.appliance.exchange(second, GET);
+    }
+    watched.appliance.client.close(second);
+    watched.run(100);
+    let stop = start.replace("start", "stop");
+    has_status(&watched.ask(&stop), 200);
+    watched.appliance.exchange(socket, GET);
+    let names = names(&mut watched);
+    let count = |name: &str| names.iter().filter(|known| *known == name).count();
+    let counts = ["b connection", "b request", "e request", "e connection"].map(count);
+    assert_eq!(counts, [1, 3, 3, 1], "{names:?}");
+    has_status(&watched.get("/trace/start"), 405);
 }

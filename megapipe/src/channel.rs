@@ -28,6 +28,7 @@ use crate::ready::{Ready, ReadyRing, announce, leave_if_done};
 use crate::receipts::Receipts;
 use crate::submissions::{Command, Submissions};
 use crate::timed::TimerTable;
+use crate::trace::{EventKind, Trace};
 use crate::writes::WriteTable;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
@@ -91,6 +92,7 @@ pub struct Channel {
     pub(crate) orphans: Rc<Orphans>,
     /// Cores that the next flush leaves a notice for.
     pub(crate) notified: CoreMask,
+    pub(crate) trace: Trace,
     pub(crate) counters: ChannelCounters,
     pub(crate) handles: usize,
     /// Completions handed out before this run of the application.
@@ -127,6 +129,7 @@ impl Channel {
             buffers: Buffers::new(config.buffers, config.buffer_bytes),
             orphans: Orphans::new(handles),
             notified: CoreMask::EMPTY,
+            trace: Trace::new(),
             counters: ChannelCounters::default(),
             handles,
             dispatched_before: 0,
@@ -231,6 +234,17 @@ impl Channel {
         self.commands.push(Command::Notify)?;
         self.notified = self.notified.or(cores);
         Ok(())
+    }
+
+    /// Notes an event of the application's own in the core's [`Trace`], if there is one: of this kind,
+    /// below 64, that has lasted since `since` and is about `subject`, below 2^24.
+    #[inline]
+    pub fn trace(&mut self, kind: u8, since: Instant, subject: u32) {
+        if self.trace.is_on() {
+            let duration = self.now.saturating_since(since);
+            let kind = EventKind::Application(kind);
+            self.trace.push(since, kind, duration, subject);
+        }
     }
 
     /// Hands out the next completion (`mp_dispatch`). `None`: there is none now, or the batch of

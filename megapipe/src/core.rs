@@ -10,8 +10,11 @@
 use crate::channel::Channel;
 use crate::idle::{IdlePolicy, Observer, earliest};
 use crate::limits;
+use crate::trace::{EventKind, Trace};
 use crate::writes::IoSlice;
+use core::time::Duration;
 use kernel::{CoreMask, Instant, Processor};
+use net::counters::DropReason;
 use net::{Nic, Stack};
 
 /// What runs on a core above its channel.
@@ -61,6 +64,8 @@ pub struct Core<N: Nic, A: Application> {
     channel: Channel,
     application: A,
     counters: CoreCounters,
+    /// Drops that the trace knows of.
+    drops_traced: [u64; DropReason::COUNT],
 }
 
 impl<N: Nic, A: Application> Core<N, A> {
@@ -71,6 +76,7 @@ impl<N: Nic, A: Application> Core<N, A> {
             channel,
             application,
             counters: CoreCounters::default(),
+            drops_traced: [0; DropReason::COUNT],
         }
     }
 
@@ -133,6 +139,9 @@ impl<N: Nic, A: Application> Core<N, A> {
         let now = processor.now();
         let turn = self.turn(now);
         turn.wake.iter().for_each(|core| processor.wake(core));
+        if self.channel.trace.is_on() {
+            self.trace_turn(now, processor.now(), turn.is_busy);
+        }
         if observer.deadline().is_some_and(|deadline| deadline <= now) {
             observer.observe(self, now);
         }
@@ -168,6 +177,10 @@ impl<N: Nic, A: Application> Core<N, A> {
             ];
             self.counters.sleeps += 1;
             processor.sleep_until(earliest(deadlines));
+            if self.channel.trace.is_on() {
+                let slept = processor.now().saturating_since(now);
+                self.channel.trace.push(now, EventKind::Sleep, slept, 0);
+            }
         }
         self.stack.disarm();
     }
@@ -178,6 +191,35 @@ impl<N: Nic, A: Application> Core<N, A> {
         // Its own too: the others are woken in this core's next turn.
         let own = CoreMask::only(self.stack.port().core());
         self.stack.notify(cores.or(own));
+    }
+
+    /// Notes a turn that was busy, and what was dropped in it.
+    #[cold]
+    fn trace_turn(&mut self, start: Instant, end: Instant, is_busy: bool) {
+        let duration = end.saturating_since(start);
+        let trace = &mut self.channel.trace;
+        if is_busy {
+            trace.push(start, EventKind::Turn, duration, 0);
+        }
+        let drops = self.stack.drops();
+        for (reason, (now, before)) in drops.iter().zip(&self.drops_traced).enumerate() {
+            if now != before {
+                let kind = EventKind::Drop(reason as u8);
+                trace.push(start, kind, Duration::ZERO, (now - before) as u32);
+            }
+        }
+        self.drops_traced = *drops;
+    }
+
+    /// Begins a trace, or ends it.
+    pub fn switch_trace(&mut self, is_on: bool) {
+        self.channel.trace.switch(is_on);
+        self.drops_traced = *self.stack.drops();
+    }
+
+    /// Returns what was traced.
+    pub fn trace(&self) -> &Trace {
+        &self.channel.trace
     }
 
     /// Returns the counters of the loop.

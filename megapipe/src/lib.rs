@@ -173,6 +173,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod timed;
+pub mod trace;
 pub mod versions;
 pub mod writes;
 mod writing;

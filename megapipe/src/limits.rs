@@ -31,6 +31,9 @@ pub const RECEIPTS: usize = 256;
 /// Commands that are sure to fit while one completion is being handled.
 pub const COMMANDS_PER_COMPLETION: usize = 4;
 
+/// Events of a trace that are kept for each core, of 16 bytes each.
+pub const TRACE_EVENTS: usize = 2048;
+
 /// Times per turn that application and submissions alternate before frames are sent. A client that
 /// always has one more request waiting cannot keep the core from its transmit queue.
 pub const ROUNDS_PER_TURN: usize = 16;

@@ -106,7 +106,7 @@ macro_rules! counters {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         pub struct Counters {
             $($(#[$doc])* pub $name: u64,)*
-            drops: [u64; DropReason::COUNT],
+            pub(crate) drops: [u64; DropReason::COUNT],
         }
 
         impl Counters {
@@ -201,6 +201,11 @@ counters! {
     time_wait_now,
     /// Chunks of receive memory that are free at this moment.
     free_chunks_now,
+}
+
+/// Returns the name of the counter of the drop reason with this number.
+pub fn drop_name(reason: usize) -> Option<&'static str> {
+    DROP_NAMES.get(reason).copied()
 }
 
 impl Counters {

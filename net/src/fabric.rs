@@ -323,14 +323,9 @@ impl FabricPort {
         self.woken = self.woken.or(cores);
     }
 
-    /// Returns whether there is a notice for this core.
-    pub(crate) fn has_notice(&self) -> bool {
-        self.shared.notices.has(self.core)
-    }
-
-    /// Takes this core's notice, if there is one.
-    pub(crate) fn take_notice(&self) -> bool {
-        self.shared.notices.take(self.core)
+    /// Returns the notices of all cores.
+    pub(crate) fn notices(&self) -> &Notices {
+        &self.shared.notices
     }
 
     /// Returns the cores that were given frames or notices since the last call.

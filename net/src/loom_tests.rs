@@ -167,7 +167,7 @@ fn what_was_there_before_a_notice_is_seen_with_it() {
         let theirs = wish.clone();
         let two = CoreMask::only(second.core());
         let other = thread::spawn(move || {
-            let taken = second.take_notice();
+            let taken = second.notices().take(ONE);
             assert!(!taken || theirs.load(Ordering::Relaxed) == 1);
             (taken, second)
         });
@@ -175,7 +175,7 @@ fn what_was_there_before_a_notice_is_seen_with_it() {
         first.notify(two);
         assert_eq!(first.take_woken(), two);
         let (taken, second) = other.join().unwrap();
-        assert_ne!(taken, second.take_notice(), "once, and not never");
+        assert_ne!(taken, second.notices().take(ONE), "once, and not never");
     });
 }
 

@@ -17,7 +17,7 @@ use crate::address::{Address, AddressConfig, AddressSeen};
 use crate::chunk::ChunkPool;
 use crate::connection::{Connections, Role};
 use crate::cookie::Cookies;
-use crate::counters::Counters;
+use crate::counters::{Counters, DropReason};
 use crate::demux::Station;
 use crate::event::Pending;
 use crate::fabric::FabricPort;
@@ -228,6 +228,11 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         counters
     }
 
+    /// Returns how many frames were dropped for each reason.
+    pub fn drops(&self) -> &[u64; DropReason::COUNT] {
+        &self.output.counters.drops
+    }
+
     /// Returns the queue pair's counters, if this core has one.
     pub fn nic_counters(&self) -> Option<NicCounters> {
         self.output.nic.as_ref().map(Nic::counters)
@@ -274,7 +279,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         let frames = self.output.nic.as_mut().is_some_and(Nic::arm);
         frames
             || self.output.port.has_incoming()
-            || self.output.port.has_notice()
+            || self.output.port.notices().has(self.output.port.core())
             || self.output.port.address().look() != self.address_seen
             || !self.told.is_empty()
             || !self.dirty.is_empty()
@@ -294,7 +299,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     /// Takes this core's notice, if there is one. To be asked when there is nothing else to do:
     /// [`arm`](Self::arm) keeps a core from sleeping over it.
     pub fn take_notice(&mut self) -> bool {
-        self.output.port.take_notice()
+        self.output.port.notices().take(self.output.port.core())
     }
 
     /// Ends what [`arm`](Self::arm) began; called after every sleep.

@@ -109,3 +109,38 @@ fn drain_by_the_admin_port_refuses_new_ones_finishes_the_others_and_powers_off()
         assert_eq!(appliance.wait_exit(END), Some(Exit::Stopped));
     });
 }
+
+#[test]
+fn a_trace_of_every_core_is_read_from_the_admin_port() {
+    let _turn = guest::turn();
+    Namespace::with(1, |namespace| {
+        let packed = guest::packed(Folder::small().path());
+        let mut machine = guest::machine(&packed);
+        machine.cores = 2;
+        let appliance = guest::boot_on_tap(machine, namespace);
+        assert_eq!(admin("POST", "/trace/start").unwrap().status, 200);
+        for _ in 0..20 {
+            assert_eq!(appliance.client().get("/style.css").unwrap().status, 200);
+        }
+        let answer = admin("GET", "/trace").unwrap();
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        let text: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+        let events = text["traceEvents"].as_array().unwrap();
+        let count = |name: &str, core: u64| {
+            let is_it = |event: &&serde_json::Value| event["name"] == name && event["tid"] == core;
+            events.iter().filter(is_it).count()
+        };
+        for core in 0..2 {
+            for name in ["turn", "sleep", "connection", "request"] {
+                assert!(
+                    count(name, core) > 0,
+                    "no {name} on core {core}: {events:#?}"
+                );
+            }
+        }
+        assert_eq!(count("request", 0) + count("request", 1), 2 * 20);
+        for event in events.iter().filter(|event| event["ph"] != "M") {
+            assert!(event["ts"].as_f64().is_some_and(|at| at > 0.0), "{event}");
+        }
+    });
+}

@@ -16,6 +16,7 @@ use app_http::metrics::Metrics;
 use app_http::plan::FOOTPRINT;
 use app_http::publisher::Publisher;
 use app_http::settings::{SETTINGS, Settings};
+use app_http::trace::Traces;
 use app_http::{Server, ServerConfig};
 use kernel::machine::console;
 use kernel::{CoreId, CoreMask, Processor};
@@ -48,6 +49,7 @@ fn boot(machine: Machine) -> ! {
         log: access_log(&mut appliance),
         control: Arc::new(Control::new(cores)),
         metrics: Arc::new(Metrics::new(cores)),
+        traces: Arc::new(Traces::new(cores, is_tracing(&mut appliance))),
     };
     appliance.run(service, move |seated: Seated| {
         let Seated {
@@ -70,12 +72,16 @@ fn boot(machine: Machine) -> ! {
         core.turn(processor.now());
         processor.start_barrier();
         let Serving {
-            control, metrics, ..
+            control,
+            metrics,
+            traces,
+            ..
         } = serving;
         core.run(
             processor,
             idle,
-            Publisher::new(metrics, control, power_off, monitor).with_power_button(power_button),
+            Publisher::new(metrics, traces, control, power_off, monitor)
+                .with_power_button(power_button),
         )
     })
 }
@@ -90,6 +96,7 @@ struct Serving {
     log: Option<LogConfig>,
     control: Arc<Control>,
     metrics: Arc<Metrics>,
+    traces: Arc<Traces>,
 }
 
 impl Serving {
@@ -120,6 +127,7 @@ impl Serving {
             port: self.admin_port,
             cores,
             metrics: Arc::clone(&self.metrics),
+            traces: Arc::clone(&self.traces),
         })
     }
 }
@@ -153,6 +161,16 @@ fn admin_port(appliance: &mut Appliance) -> u16 {
         value.parse().ok()
     });
     port.unwrap_or(ADMIN_PORT)
+}
+
+/// Takes the word `trace=`.
+fn is_tracing(appliance: &mut Appliance) -> bool {
+    let is_on = appliance.word("trace", "on or off", |value| match value {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
+    });
+    is_on.unwrap_or(false)
 }
 
 /// Takes the words of the access log.
