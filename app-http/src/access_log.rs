@@ -9,15 +9,23 @@ use crate::counters::ServerCounters;
 use crate::engine::Client;
 use crate::fields::Field;
 use crate::head;
-use crate::limits::{HeadLimits, LOG_LINE_BYTES};
+use crate::limits::{HeadLimits, LOG_LINE_BYTES, LOG_LINES_PER_RUN};
 use crate::log_line::{Line, LogForm};
 use crate::request::{Answer, Content};
 use alloc::boxed::Box;
+use megapipe::Channel;
 
 /// Where log lines go.
 pub trait LogSink {
-    /// Takes a line without line end, or refuses it for now, when it could not without waiting.
-    fn take(&mut self, line: &[u8]) -> bool;
+    /// Takes a line without line end, or refuses it for now, when it could not without waiting. `now`
+    /// is a Unix time in seconds; what leaves by the network goes through `channel`.
+    fn take(&mut self, line: &[u8], now: u64, channel: &mut Channel) -> bool;
+
+    /// Returns how many lines it is given in one run of the server: a slow one few, since requests
+    /// wait meanwhile.
+    fn most_lines(&self) -> usize {
+        LOG_LINES_PER_RUN
+    }
 }
 
 /// What is logged.
@@ -106,29 +114,27 @@ impl AccessLog {
         }
     }
 
-    /// Gives lines to `sink`, oldest first, until there are none, it refuses one, or `most` are
-    /// given; returns how many it took.
+    /// Gives lines to `sink`, oldest first, until there are none, it refuses one, or it has had as
+    /// many as it takes in a run; returns whether there may be more for the next.
     #[inline]
-    pub fn drain(&mut self, sink: &mut dyn LogSink, most: usize) -> usize {
-        if self.ring.is_empty() {
-            return 0;
-        }
-        self.drain_lines(sink, most)
+    pub fn drain(&mut self, sink: &mut dyn LogSink, now: u64, channel: &mut Channel) -> bool {
+        !self.ring.is_empty() && self.drain_lines(sink, now, channel)
     }
 
     /// Not inlined: the line's room, which is cleared, is only for when there is one.
     #[inline(never)]
-    fn drain_lines(&mut self, sink: &mut dyn LogSink, most: usize) -> usize {
+    fn drain_lines(&mut self, sink: &mut dyn LogSink, now: u64, channel: &mut Channel) -> bool {
         let mut line = [0; LOG_LINE_BYTES];
-        let mut taken = 0;
-        while taken < most
-            && let Some(bytes) = self.ring.peek(&mut line)
-            && sink.take(&line[..bytes])
-        {
+        for _ in 0..sink.most_lines() {
+            let Some(bytes) = self.ring.peek(&mut line) else {
+                return false;
+            };
+            if !sink.take(&line[..bytes], now, channel) {
+                return false;
+            }
             self.ring.pop();
-            taken += 1;
         }
-        taken
+        !self.ring.is_empty()
     }
 }
 

@@ -12,7 +12,7 @@
 //!
 //! Reading order: [`head`] with [`fields`] and [`target`]; [`request`] with [`conditions`],
 //! [`range`] and [`encoding`]; [`answer`], [`response`], [`multipart`]; [`engine`]; [`connections`],
-//! [`server`], `exchange`, `deadlines`; [`settings`], [`control`], [`access_log`],
+//! [`server`], `exchange`, `deadlines`; [`settings`], [`control`], [`access_log`], [`syslog`],
 //! [`metrics`], [`trace`], [`publisher`], [`admin`].
 #![no_std]
 #![forbid(unsafe_code)]
@@ -54,6 +54,7 @@ pub mod response;
 pub mod scan;
 pub mod server;
 pub mod settings;
+pub mod syslog;
 pub mod target;
 pub mod trace;
 

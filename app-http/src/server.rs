@@ -16,7 +16,7 @@ use crate::control::Control;
 use crate::counters::ServerCounters;
 use crate::deadlines::Look;
 use crate::engine::{Engine, Rest};
-use crate::limits::{ACCEPT_CREDIT, HeadLimits, LOG_LINES_PER_RUN};
+use crate::limits::{ACCEPT_CREDIT, HeadLimits};
 use crate::peers::Peers;
 use crate::settings::Settings;
 use crate::trace;
@@ -135,11 +135,12 @@ impl Application for Server {
         {
             admin.run(channel);
         }
-        if let Some(sink) = &mut self.sink
-            && self.engine.log.drain(sink.as_mut(), LOG_LINES_PER_RUN) == LOG_LINES_PER_RUN
-        {
-            // Perhaps there are more: in the next turn.
-            channel.run_within(Duration::from_nanos(1));
+        if let Some(sink) = &mut self.sink {
+            let now = self.engine.date.unix_seconds();
+            if self.engine.log.drain(sink.as_mut(), now, channel) {
+                // In the next turn: what was answered in this one goes first.
+                channel.run_within(Duration::from_nanos(1));
+            }
         }
         if self.config.control.is_stopping() {
             self.stop(channel);

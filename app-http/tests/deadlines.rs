@@ -11,6 +11,7 @@ use app_http::log_line::LogForm;
 use app_http::settings::Settings;
 use appliance::{Appliance, BUFFER_BYTES, PORT, Size};
 use kernel::CoreMask;
+use megapipe::Channel;
 use net::testing::{Link, SocketHandle};
 use std::sync::Arc;
 use support::site;
@@ -294,13 +295,18 @@ fn every_answer_has_a_line_in_the_log_and_a_full_log_loses_lines_only() {
     assert!(counters.log_lines > 5 && counters.log_lines_dropped > 50);
     struct Lines(Vec<String>);
     impl app_http::access_log::LogSink for Lines {
-        fn take(&mut self, line: &[u8]) -> bool {
+        fn take(&mut self, line: &[u8], _: u64, _: &mut Channel) -> bool {
             self.0.push(String::from_utf8(line.to_vec()).unwrap());
             self.0.len() < 4
         }
     }
     let mut lines = Lines(Vec::new());
-    assert_eq!(engine.log.drain(&mut lines, 10), 3);
+    // One is refused behind three, and given again later.
+    let channel = &mut support::channel();
+    for (left, has_more) in [(2, true), (4, false), (5, false)] {
+        assert_eq!(engine.log.drain(&mut lines, 0, channel), has_more);
+        assert_eq!(lines.0.len(), left);
+    }
     let expected =
         "10.0.0.7 - - [06/Nov/1994:08:49:37 +0000] \"GET /none HTTP/1.1\" 404 7 \"-\" \"x\"";
     assert!(lines.0.iter().all(|line| line == expected), "{:?}", lines.0);

@@ -19,6 +19,7 @@ pub use net::stack::CloseReason;
 use crate::accepting::AcceptedSocket;
 use crate::buffer::Buffers;
 use crate::connects::ConnectTable;
+use crate::datagrams::Outbox;
 use crate::handle_table::{HandleTable, NO_CONNECTION, Operation, Phase, Sending, Slot};
 use crate::limits;
 use crate::listener::Listener;
@@ -93,6 +94,7 @@ pub struct Channel {
     /// Cores that the next flush leaves a notice for.
     pub(crate) notified: CoreMask,
     pub(crate) trace: Trace,
+    pub(crate) outbox: Outbox,
     pub(crate) counters: ChannelCounters,
     pub(crate) handles: usize,
     /// Completions handed out before this run of the application.
@@ -130,6 +132,7 @@ impl Channel {
             orphans: Orphans::new(handles),
             notified: CoreMask::EMPTY,
             trace: Trace::new(),
+            outbox: Outbox::new(),
             counters: ChannelCounters::default(),
             handles,
             dispatched_before: 0,

@@ -227,6 +227,8 @@ pub enum SubmitError {
     TooManyTimers,
     /// As many receipts are out as there can be.
     TooManyReceipts,
+    /// More bytes than a datagram has.
+    TooLarge,
     /// This side has finished sending; reads go on.
     BrokenPipe,
     /// The connection is over, by whom this says; its `Disconnect` is on its way or was told.
@@ -246,6 +248,7 @@ impl fmt::Display for SubmitError {
             SubmitError::TooManyListeners => "no room for another listener",
             SubmitError::TooManyConnects => "too many connects are under way",
             SubmitError::TooManyTimers => "every timer is set",
+            SubmitError::TooLarge => "too large for a datagram",
             SubmitError::TooManyReceipts => "too many receipts are out",
             SubmitError::BrokenPipe => "this side has finished sending",
             SubmitError::Closed(CloseReason::Finished) => "both sides have finished",

@@ -8,6 +8,7 @@ use alloc::boxed::Box;
 use core::net::SocketAddrV4;
 use kernel::{CoreMask, Instant};
 use net::chunk::Chunk;
+use net::datagram::DatagramError;
 use net::stack::{
     Accepted, ConnectError, ConnectionError, ConnectionId, Event, ListenError, ListenerId, Loan,
     ReceiveError,
@@ -48,6 +49,12 @@ pub(crate) trait Connections {
     fn abort(&mut self, connection: ConnectionId) -> Result<(), ConnectionError>;
     fn release(&mut self, connection: ConnectionId) -> Result<(), ConnectionError>;
     fn notify(&mut self, cores: CoreMask);
+    fn send_datagram(
+        &mut self,
+        from_port: u16,
+        to: SocketAddrV4,
+        bytes: &[u8],
+    ) -> Result<(), DatagramError>;
 }
 
 impl<N: Nic> Connections for Stack<N, IoSlice> {
@@ -142,5 +149,14 @@ impl<N: Nic> Connections for Stack<N, IoSlice> {
 
     fn notify(&mut self, cores: CoreMask) {
         Stack::notify(self, cores);
+    }
+
+    fn send_datagram(
+        &mut self,
+        from_port: u16,
+        to: SocketAddrV4,
+        bytes: &[u8],
+    ) -> Result<(), DatagramError> {
+        Stack::send_datagram(self, from_port, to, bytes)
     }
 }

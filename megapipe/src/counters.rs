@@ -50,6 +50,8 @@ pub struct ChannelCounters {
     pub timers_told: u64,
     /// Receipts told.
     pub receipts_told: u64,
+    /// Datagrams that did not fit into a packet of the link, and were not sent.
+    pub datagrams_too_large: u64,
     /// Flushes by the number of their commands, in classes: how much batching there is.
     pub flush_sizes: [u64; BATCH_CLASSES],
     /// Runs of the application by the number of completions handed out in it, in classes.
@@ -108,6 +110,7 @@ impl ChannelCounters {
                 self.commands_refused_ring_full,
             ),
             ("commands_refused_stale", self.commands_refused_stale),
+            ("datagrams_too_large", self.datagrams_too_large),
             ("flushes", self.flushes),
             ("flushes_at_threshold", self.flushes_at_threshold),
             ("flushes_requested", self.flushes_requested),

@@ -51,6 +51,9 @@ impl Channel {
             }
         }
         self.counters.events += events as u64;
+        if !self.outbox.is_empty() {
+            self.send_datagrams(stack);
+        }
         events
     }
 
@@ -123,6 +126,7 @@ impl Channel {
                 // On an error it is over already, and its end is on its way as an event.
                 Command::Abort(connection) => drop(stack.abort(connection)),
                 Command::Release(connection) => self.release(connection, stack),
+                Command::SendDatagrams => self.send_datagrams(stack),
                 Command::Notify => stack.notify(core::mem::take(&mut self.notified)),
             }
         }

@@ -102,6 +102,7 @@
 //! | flush | [`Channel::flush`] | also at the threshold ([`ChannelConfig::batch`], 32), and when nothing is pending |
 //! | convert | – | there are no descriptors to convert a lwsocket to |
 //! | – | [`Channel::connect`], [`Channel::timer`], [`Channel::abort`], [`Channel::change_mask`], [`Channel::set_stealing`], `cancel_*` | left open by the paper |
+//! | – | [`Channel::send_datagram`] | UDP, one way: for log servers and the like |
 //! | – | [`Channel::notify`] | cores share nothing; this says to another one's application that there is something to look at, and wakes it |
 //!
 //! The results of the paper are [`IoError`] (reset, timed out, broken pipe), `Ok(0)` for a peer that
@@ -158,6 +159,7 @@ mod connections;
 mod connects;
 pub mod core;
 pub mod counters;
+mod datagrams;
 mod exchange;
 mod handle_table;
 pub mod idle;

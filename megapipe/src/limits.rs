@@ -31,6 +31,12 @@ pub const RECEIPTS: usize = 256;
 /// Commands that are sure to fit while one completion is being handled.
 pub const COMMANDS_PER_COMPLETION: usize = 4;
 
+/// Datagrams of a channel that wait to be sent.
+pub const DATAGRAMS: usize = 16;
+
+/// Bytes of one: what fits into a packet of 1500 bytes behind the headers of IPv4 and UDP.
+pub const DATAGRAM_BYTES: usize = 1472;
+
 /// Events of a trace that are kept for each core, of 16 bytes each.
 pub const TRACE_EVENTS: usize = 2048;
 

@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Abort(ConnectionId),
     /// Gives a connection back whose handle is gone already.
     Release(ConnectionId),
+    /// Begins with what is in the outbox.
+    SendDatagrams,
     /// Tells the cores that the channel has collected.
     Notify,
 }

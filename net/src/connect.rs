@@ -161,7 +161,8 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         self.ask(target);
     }
 
-    fn ask(&mut self, target: Ipv4Addr) {
+    /// Asks by ARP who is at an address.
+    pub(crate) fn ask(&mut self, target: Ipv4Addr) {
         let Some(own) = self.station.address else {
             return;
         };
@@ -198,7 +199,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
 }
 
 /// Returns whose station a packet for `remote` goes to: its own on the link, else the gateway's.
-fn next_hop(own: Option<crate::Address>, remote: Ipv4Addr) -> Ipv4Addr {
+pub(crate) fn next_hop(own: Option<crate::Address>, remote: Ipv4Addr) -> Ipv4Addr {
     let Some(own) = own else {
         return remote;
     };

@@ -135,8 +135,10 @@ counters! {
     forwards_in,
     /// ARP requests answered.
     arp_replies,
-    /// ARP requests sent, for connections of ours.
+    /// ARP requests sent, for connections and datagrams of ours.
     arp_requests,
+    /// UDP datagrams of ours sent, beside DHCP's.
+    datagrams_sent,
     /// ICMP packets taken in.
     icmp_frames,
     /// DHCP frames taken in.

@@ -34,6 +34,7 @@ pub mod connect;
 mod connection;
 mod cookie;
 pub mod counters;
+pub mod datagram;
 mod demux;
 mod egress;
 mod event;

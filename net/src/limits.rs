@@ -77,6 +77,9 @@ pub const NEIGHBOURS: usize = 16;
 /// How long an answer holds.
 pub const NEIGHBOUR_LIFE: Duration = Duration::from_secs(60);
 
+/// How long after a station was asked for in vain it is asked for again, for the sake of a datagram.
+pub const ARP_AGAIN: Duration = Duration::from_secs(1);
+
 /// Largest receive window, in bytes (RFC 7323 §2.3).
 pub const WINDOW_MAX_BYTES: u32 = 1 << 30;
 

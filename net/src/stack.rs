@@ -18,6 +18,7 @@ use crate::chunk::ChunkPool;
 use crate::connection::{Connections, Role};
 use crate::cookie::Cookies;
 use crate::counters::{Counters, DropReason};
+use crate::datagram::Datagrams;
 use crate::demux::Station;
 use crate::event::Pending;
 use crate::fabric::FabricPort;
@@ -125,6 +126,7 @@ pub struct Stack<N: Nic, P = Vec<u8>> {
     pub(crate) half_open: usize,
     pub(crate) cookies: Cookies,
     pub(crate) neighbours: Neighbours,
+    pub(crate) datagrams: Datagrams,
     /// Connections of ours whose station was asked for when they began, each once.
     pub(crate) unresolved: Vec<u32>,
     /// Ports tried for connections of ours.
@@ -178,6 +180,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             half_open: 0,
             cookies: Cookies::new(hasher),
             neighbours: Neighbours::default(),
+            datagrams: Datagrams::default(),
             unresolved: Vec::with_capacity(count),
             ports_tried: 0,
             flows: FlowTable::new(count, hasher),

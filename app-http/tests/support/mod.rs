@@ -75,17 +75,21 @@ pub(crate) fn client(requests_left: u32) -> Client {
     }
 }
 
-/// Returns a buffer of a channel that is gone.
-fn buffer() -> Option<Buffer> {
-    let mut channel = Channel::create(ChannelConfig {
+/// Returns a small channel.
+pub(crate) fn channel() -> Channel {
+    Channel::create(ChannelConfig {
         handles: 1,
         batch: 1,
         chunks: 1,
         buffers: 1,
         buffer_bytes: 8192,
         timers: 4,
-    });
-    channel.buffer()
+    })
+}
+
+/// Returns a buffer of a channel that is gone.
+fn buffer() -> Option<Buffer> {
+    channel().buffer()
 }
 
 fn bytes_of(pieces: &IoVec) -> Vec<u8> {

@@ -3,6 +3,7 @@
 mod batching;
 mod closing;
 mod connecting;
+mod datagrams;
 mod idle;
 mod listening;
 mod random;

@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use core::net::{SocketAddr, SocketAddrV4};
 use kernel::{CoreMask, Instant};
 use net::chunk::Chunk;
+use net::datagram::DatagramError;
 use net::stack::{
     Accepted, CloseReason, ConnectError, ConnectionError, ConnectionId, Event, ListenError,
     ListenerId, Loan, ReceiveError,
@@ -51,6 +52,9 @@ pub(super) struct World {
     pub(super) asked: Vec<(ConnectionId, SocketAddrV4)>,
     /// Masks that listeners were changed to, and how many were ended.
     pub(super) masks: Vec<CoreMask>,
+    /// Datagrams that were sent, and how many more may be.
+    pub(super) datagrams: Vec<(SocketAddrV4, Vec<u8>)>,
+    pub(super) datagrams_left: usize,
     /// Cores that were notified.
     pub(super) notified: CoreMask,
     pub(super) closed_listeners: usize,
@@ -76,6 +80,8 @@ impl World {
             holds: false,
             asked: Vec::new(),
             masks: Vec::new(),
+            datagrams: Vec::new(),
+            datagrams_left: 0,
             notified: CoreMask::EMPTY,
             closed_listeners: 0,
             stealing: Vec::new(),
@@ -308,6 +314,20 @@ impl Connections for World {
             return Err(ConnectionError::Closed);
         }
         self.end(id, CloseReason::Aborted);
+        Ok(())
+    }
+
+    fn send_datagram(
+        &mut self,
+        _: u16,
+        to: SocketAddrV4,
+        bytes: &[u8],
+    ) -> Result<(), DatagramError> {
+        match self.datagrams_left.checked_sub(1) {
+            Some(left) => self.datagrams_left = left,
+            None => return Err(DatagramError::NotNow),
+        }
+        self.datagrams.push((to, bytes.to_vec()));
         Ok(())
     }
 

@@ -8,7 +8,8 @@ use qemu::guest::Exit;
 use qemu::machine::Machine;
 use qemu::options::MachineKind;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
+use std::thread;
 use std::time::Duration;
 
 /// More than all buffers between guest and client hold.
@@ -142,5 +143,81 @@ fn a_trace_of_every_core_is_read_from_the_admin_port() {
         for event in events.iter().filter(|event| event["ph"] != "M") {
             assert!(event["ts"].as_f64().is_some_and(|at| at > 0.0), "{event}");
         }
+    });
+}
+
+#[test]
+fn the_access_log_goes_to_a_syslog_server_a_message_per_answer() {
+    const REQUESTS: usize = 300;
+    let _turn = guest::turn();
+    Namespace::with(1, |namespace| {
+        let server = UdpSocket::bind((Namespace::HOST, 0)).unwrap();
+        server.set_read_timeout(Some(END)).unwrap();
+        let to = server.local_addr().unwrap();
+        let packed = guest::packed(Folder::small().path());
+        let mut machine = guest::machine(&packed);
+        machine.cores = 2;
+        machine.append = format!("access-log=json access-log-to=syslog:{to}");
+        let appliance = guest::boot_on_tap(machine, namespace);
+        let received = thread::spawn(move || {
+            let mut message = [0; 2048];
+            let mut next = || {
+                let length = server
+                    .recv(&mut message)
+                    .expect("a message for each answer");
+                String::from_utf8(message[..length].to_vec()).unwrap()
+            };
+            (0..REQUESTS).map(|_| next()).collect::<Vec<_>>()
+        });
+        let mut clients: Vec<Client> = (0..6).map(|_| appliance.client()).collect();
+        for number in 0..REQUESTS {
+            let client = &mut clients[number % 6];
+            let path = format!("/none/{number}");
+            assert_eq!(client.get(&path).unwrap().status, 404);
+        }
+        let messages = received.join().unwrap();
+        for number in 0..REQUESTS {
+            let request = format!("\"request\":\"GET /none/{number} HTTP/1.1\"");
+            let found: Vec<_> = messages
+                .iter()
+                .filter(|message| message.contains(&request))
+                .collect();
+            assert_eq!(found.len(), 1, "{request}");
+            // PRI, version, time, host, name, process, message id, no structured data.
+            let words: Vec<&str> = found[0].splitn(8, ' ').collect();
+            assert_eq!(
+                (words[0], words[2], words[3]),
+                ("<190>1", "-", "sluice"),
+                "{words:?}"
+            );
+            assert!(["0", "1"].contains(&words[4]) && words[5..7] == ["access", "-"]);
+            let time = words[1].as_bytes();
+            assert!(
+                time.len() == 20 && time[10] == b'T' && time[19] == b'Z',
+                "{words:?}"
+            );
+            let line: serde_json::Value = serde_json::from_str(words[7]).expect("JSON");
+            assert_eq!(line["status"], 404);
+        }
+    });
+}
+
+#[test]
+fn a_log_server_that_is_not_there_costs_lines_and_no_request() {
+    let _turn = guest::turn();
+    Namespace::with(1, |namespace| {
+        let packed = guest::packed(Folder::small().path());
+        let mut machine = guest::machine(&packed);
+        machine.append = "access-log=combined access-log-to=syslog:10.77.0.99 stats=1".to_owned();
+        let mut appliance = guest::boot_on_tap(machine, namespace);
+        let mut client = appliance.client();
+        for _ in 0..2_000 {
+            assert_eq!(client.get("/style.css").unwrap().status, 200);
+        }
+        let counters = appliance.counters();
+        let total = |name| Appliance::total(&counters, name);
+        assert_eq!(total("log_lines") + total("log_lines_dropped"), 2_000);
+        assert!(total("log_lines_dropped") > 500, "{counters:?}");
+        assert_eq!(total("datagrams_sent"), 0);
     });
 }

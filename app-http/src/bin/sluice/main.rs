@@ -16,8 +16,10 @@ use app_http::metrics::Metrics;
 use app_http::plan::FOOTPRINT;
 use app_http::publisher::Publisher;
 use app_http::settings::{SETTINGS, Settings};
+use app_http::syslog::Syslog;
 use app_http::trace::Traces;
 use app_http::{Server, ServerConfig};
+use core::net::SocketAddrV4;
 use kernel::machine::console;
 use kernel::{CoreId, CoreMask, Processor};
 use megapipe::appliance::{Appliance, Machine, Place, Seated, Service, fatal, or_fatal, power_off};
@@ -41,12 +43,14 @@ fn boot(machine: Machine) -> ! {
     };
     let (batch, idle) = (service.batch, service.idle);
     let cores = appliance.machine().cores();
+    let (log, log_to) = access_log(&mut appliance);
     let serving = Serving {
         site: packed_site(appliance.machine()),
         port,
         admin_port: admin_port(&mut appliance),
         settings: settings(&mut appliance),
-        log: access_log(&mut appliance),
+        log,
+        log_to,
         control: Arc::new(Control::new(cores)),
         metrics: Arc::new(Metrics::new(cores)),
         traces: Arc::new(Traces::new(cores, is_tracing(&mut appliance))),
@@ -94,6 +98,8 @@ struct Serving {
     admin_port: u16,
     settings: Settings,
     log: Option<LogConfig>,
+    /// A log server; the console without.
+    log_to: Option<SocketAddrV4>,
     control: Arc<Control>,
     metrics: Arc<Metrics>,
     traces: Arc<Traces>,
@@ -119,7 +125,10 @@ impl Serving {
                 control: Arc::clone(&self.control),
             },
         )
-        .with_log_sink(Box::new(Console));
+        .with_log_sink(match self.log_to {
+            Some(address) => Box::new(Syslog::new(address, place.core)),
+            None => Box::new(Console),
+        });
         if !has_admin {
             return server;
         }
@@ -136,7 +145,7 @@ impl Serving {
 struct Console;
 
 impl LogSink for Console {
-    fn take(&mut self, line: &[u8]) -> bool {
+    fn take(&mut self, line: &[u8], _now: u64, _channel: &mut Channel) -> bool {
         let text = core::str::from_utf8(line).unwrap_or_default();
         console::print(format_args!("{text}\n"));
         true
@@ -174,7 +183,7 @@ fn is_tracing(appliance: &mut Appliance) -> bool {
 }
 
 /// Takes the words of the access log.
-fn access_log(appliance: &mut Appliance) -> Option<LogConfig> {
+fn access_log(appliance: &mut Appliance) -> (Option<LogConfig>, Option<SocketAddrV4>) {
     let form = appliance.word("access-log", "off, combined or json", |value| match value {
         "off" => Some(None),
         "combined" => Some(Some(LogForm::Combined)),
@@ -184,11 +193,20 @@ fn access_log(appliance: &mut Appliance) -> Option<LogConfig> {
     let sample = appliance.word("access-log-sample", "one of how many, from 1 up", |value| {
         value.parse().ok().filter(|sample| *sample > 0)
     });
-    form.flatten().map(|form| LogConfig {
+    let to = appliance.word(
+        "access-log-to",
+        "console or syslog:ADDR[:PORT]",
+        |value| match value {
+            "console" => Some(None),
+            _ => Syslog::parse_address(value).map(Some),
+        },
+    );
+    let log = form.flatten().map(|form| LogConfig {
         form,
         sample: sample.unwrap_or(1),
         ring_bytes: LOG_RING_BYTES,
-    })
+    });
+    (log, to.flatten())
 }
 
 /// Returns the site, checked once.
