@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long one answer may take.
-const ANSWER: Duration = Duration::from_secs(20);
+pub(crate) const ANSWER: Duration = Duration::from_secs(20);
 
 /// Runs `client first ADDR PATH SECONDS` (prints the Unix time in µs of the first 200) or
 /// `client keepalive|close ADDR PATH CONNECTIONS REQUESTS` (prints the requests answered 200).
@@ -114,7 +114,7 @@ fn worker(
     Ok(answered)
 }
 
-fn request(path: &str, address: SocketAddr, keep_alive: bool) -> String {
+pub(crate) fn request(path: &str, address: SocketAddr, keep_alive: bool) -> String {
     let connection = if keep_alive {
         ""
     } else {
@@ -129,6 +129,11 @@ fn request(path: &str, address: SocketAddr, keep_alive: bool) -> String {
 /// Sends one request, reads the whole response and returns its status.
 fn exchange(stream: &mut TcpStream, request: &str) -> std::io::Result<u16> {
     stream.write_all(request.as_bytes())?;
+    response(stream)
+}
+
+/// Reads a whole response and returns its status.
+pub(crate) fn response(stream: &mut TcpStream) -> std::io::Result<u16> {
     let mut response = Vec::with_capacity(2048);
     let mut chunk = [0; 65536];
     loop {

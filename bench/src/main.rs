@@ -1,15 +1,18 @@
 //! Measurements of Sluice against what its users would otherwise run, in ratios within one run
 //! and in guest instructions.
 //!
-//! `sluice-bench quick ELF` is what `./run.sh bench quick` runs; `client` is the load generator,
-//! run by it inside the network namespace.
+//! `sluice-bench quick ELF` is what `./run.sh bench quick` runs, and `connections` its neighbour;
+//! `client` is the load generator, run by them inside the network namespace.
 #![forbid(unsafe_code)]
 
 mod client;
+mod connections;
+mod crowd;
 mod linux_guest;
 mod namespace;
 mod quick;
 mod vm;
+mod work;
 
 use std::process::ExitCode;
 
@@ -18,9 +21,11 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["quick", elf] => quick::run(std::path::Path::new(elf)),
+        ["connections", elf] => connections::run(std::path::Path::new(elf)),
+        ["client", "crowd", rest @ ..] => crowd::run(rest),
         ["client", rest @ ..] => client::run(rest),
         _ => {
-            eprintln!("usage: sluice-bench quick ELF");
+            eprintln!("usage: sluice-bench quick|connections ELF");
             return ExitCode::from(2);
         }
     };

@@ -70,6 +70,20 @@ impl Namespace {
         Ok(namespace)
     }
 
+    /// Gives the host one more address on the tap.
+    pub(crate) fn add_address(&self, address: &str) -> Result<(), Error> {
+        let address = format!("{address}/24");
+        run(&["ip", "-n", &self.name, "addr", "add", &address, "dev", TAP])
+    }
+
+    /// Returns how many frames the guest was sent.
+    pub(crate) fn frames_sent(&self) -> Result<u64, Error> {
+        // `ip netns exec` shows the namespace's own /sys.
+        let file = format!("/sys/class/net/{TAP}/statistics/tx_packets");
+        let output = self.command("cat").arg(file).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
+    }
+
     /// Returns a command that runs `program` inside the namespace.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");

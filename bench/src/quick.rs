@@ -8,8 +8,9 @@ use crate::Error;
 use crate::linux_guest::{self, PACKAGES};
 use crate::namespace::{GUEST, HOST, Namespace};
 use crate::vm::{Image, Vm};
+use crate::work::Work;
 use site::pack::PackOptions;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -65,7 +66,7 @@ pub(crate) fn run(elf: &Path) -> Result<(), Error> {
     std::fs::write(pages.join("mebibyte.bin"), incompressible(BODY_BYTES))?;
     let packed = work.0.join("site.img");
     site::pack::pack_to_file(&pages, &packed, &PackOptions::default())?;
-    let plugin = build_plugin(&work.0)?;
+    let plugin = work.build_plugin()?;
     let linux = linux_guest::build(&work.0, &pages)?;
     let namespace = Namespace::create()?;
 
@@ -258,22 +259,6 @@ fn incompressible(count: usize) -> Vec<u8> {
     words.flatten().take(count).collect()
 }
 
-fn build_plugin(work: &Path) -> Result<PathBuf, Error> {
-    let source = work.join("insncount.c");
-    std::fs::write(&source, include_str!("../plugin/insncount.c"))?;
-    let plugin = work.join("insncount.so");
-    let built = Command::new("cc")
-        .args(["-O2", "-fPIC", "-shared", "-Wall", "-o"])
-        .args([&plugin, &source])
-        .arg("-lpthread")
-        .status()?;
-    if built.success() {
-        Ok(plugin)
-    } else {
-        Err("the counting plugin did not compile".into())
-    }
-}
-
 /// Installs the Debian packages that the Linux guest is made of, when they are missing.
 fn install() -> Result<(), Error> {
     let missing: Vec<&str> = PACKAGES
@@ -320,22 +305,5 @@ fn exists(pattern: &str) -> bool {
                     name.starts_with(start) && name.ends_with(end)
                 })
         }
-    }
-}
-
-/// A temporary folder, removed when dropped.
-struct Work(PathBuf);
-
-impl Work {
-    fn create() -> Result<Self, Error> {
-        let folder = std::env::temp_dir().join(format!("sluice-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&folder)?;
-        Ok(Work(folder))
-    }
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -8,6 +8,7 @@
 mod boot;
 mod browser;
 mod client;
+mod crowd;
 mod examples;
 mod failures;
 mod files;

@@ -76,6 +76,13 @@ impl Namespace {
         self.queues
     }
 
+    /// Gives the host one more address on the tap, and returns it.
+    pub(crate) fn add_client_address(&self, number: u8) -> String {
+        let address = format!("10.77.0.{}", 100 + number);
+        ip(&["addr", "add", &format!("{address}/24"), "dev", self.tap()]);
+        address
+    }
+
     /// Bounds the ports from which connections are made, both included.
     pub(crate) fn set_client_ports(&self, first: u16, last: u16) {
         // The file shows the namespace of the thread that opens it.
