@@ -13,6 +13,7 @@ use crate::connection::{ConnectionId, NO_STATION, Role};
 use crate::flow::{FlowHasher, FlowKey};
 use crate::limits::{EPHEMERAL_PORTS, PORT_TRIES};
 use crate::nic::{Nic, TxMeta};
+use crate::port_table::FlowPlace;
 use crate::stack::Stack;
 use crate::tcp::{Lent, Opening, State};
 use core::net::{Ipv4Addr, SocketAddrV4};
@@ -32,11 +33,12 @@ pub enum ConnectError {
 }
 
 /// Returns the core that owns a flow of an ephemeral port, `None` for other ports.
-pub(crate) fn owner(cores: CoreMask, port: u16, hash: u64) -> Option<CoreId> {
+pub(crate) fn owner(cores: CoreMask, port: u16, place: FlowPlace) -> Option<CoreId> {
     if !EPHEMERAL_PORTS.contains(&port) {
         return None;
     }
-    CoreId::new((((hash >> 32) * cores.len() as u64) >> 32) as usize)
+    let share = ((place.hash >> 32) * cores.len() as u64) >> 32;
+    place.home.or_else(|| CoreId::new(share as usize))
 }
 
 impl<N: Nic, P: Lent> Stack<N, P> {
@@ -117,12 +119,13 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             self.ports_tried = self.ports_tried.wrapping_add(1);
             key.local_port = first + offset as u16;
             let hash = hasher.hash(&key);
-            let is_free = owner(cores, key.local_port, hash) == Some(core)
+            let place = self.output.port.place(&key, hash);
+            let is_free = owner(cores, key.local_port, place) == Some(core)
                 && self
                     .output
                     .port
                     .ports()
-                    .owner(key.local_port, hash)
+                    .owner(key.local_port, place)
                     .is_none()
                 && self.flows.find(hash, &key).is_none()
                 && self.time_wait.find(hash, &key).is_none();

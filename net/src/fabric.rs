@@ -10,12 +10,13 @@
 //! of the port table (to be asked for, and as its owner); nothing on the way of a frame waits.
 
 use crate::address::{Address, AddressWord};
-use crate::flow::FlowHasher;
+use crate::flow::{FlowHasher, FlowKey};
 use crate::limits::{HANDOVER_FRAME_BYTES, HANDOVER_RING_FRAMES, MOVES_RING, handover_frames};
 use crate::moves::Move;
 use crate::nic::TxMeta;
 use crate::notices::Notices;
-use crate::port_table::{Asked, PortTable};
+use crate::port_table::{Asked, FlowPlace, PortTable};
+use crate::rss::Rss;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -49,6 +50,8 @@ struct Shared {
     /// pair has told it.
     link: AtomicU64,
     notices: Notices,
+    /// How the device spreads flows, when it does.
+    rss: Option<Rss>,
 }
 
 const NO_CORE: u8 = u8::MAX;
@@ -112,6 +115,18 @@ pub const fn memory_bytes(cores: usize) -> usize {
 /// # Panics
 /// When there are more cores than `MAX_CORES`.
 pub fn fabric(with_queue_pair: &[bool], flow_key: [u8; 16]) -> Vec<FabricPort> {
+    fabric_with_rss(with_queue_pair, flow_key, None)
+}
+
+/// Makes a [`fabric`] over a device that spreads flows by `rss`.
+///
+/// # Panics
+/// When there are more cores than `MAX_CORES`.
+pub fn fabric_with_rss(
+    with_queue_pair: &[bool],
+    flow_key: [u8; 16],
+    rss: Option<Rss>,
+) -> Vec<FabricPort> {
     assert!(
         with_queue_pair.len() <= MAX_CORES,
         "more cores than MAX_CORES"
@@ -123,6 +138,7 @@ pub fn fabric(with_queue_pair: &[bool], flow_key: [u8; 16]) -> Vec<FabricPort> {
         dhcp_core: AtomicU8::new(NO_CORE),
         link: AtomicU64::new(0),
         notices: Notices::new(),
+        rss,
     });
     let sender = with_queue_pair
         .iter()
@@ -193,6 +209,12 @@ impl FabricPort {
 
     pub(crate) fn hasher(&self) -> FlowHasher {
         self.hasher
+    }
+
+    /// Returns what says which slot of its port a flow has; `hash` is its keyed hash.
+    pub(crate) fn place(&self, flow: &FlowKey, hash: u64) -> FlowPlace {
+        let home = self.shared.rss.as_ref().and_then(|rss| rss.home(flow));
+        FlowPlace { hash, home }
     }
 
     pub(crate) fn ports(&self) -> &PortTable {

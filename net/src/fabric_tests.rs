@@ -1,4 +1,4 @@
-//! The fabric on one thread: boxes go round, and a core without a queue pair sends.
+//! The fabric on one thread: boxes that go round, and who sends for whom.
 
 use super::*;
 

@@ -14,7 +14,8 @@
 //! Reading order: [`nic`], [`stack`], `ingress`, `opening`, `commands`, [`connect`] with
 //! `neighbours`, `egress`, `demux`, `connection`,
 //! `listener`, `listening`, `time_wait`, `tcp` with [`chunk`], `output`, then [`fabric`] with
-//! `port_table` and [`address`], and `stealing` with `backlog`, `bids` and `moves`; the rest are tables. [`limits`] and [`counters`] say what is bounded and what is counted.
+//! `port_table`, [`rss`] and [`address`], and `stealing` with `backlog`, `bids` and `moves`; the rest
+//! are tables. [`limits`] and [`counters`] say what is bounded and what is counted.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -56,6 +57,7 @@ mod notices;
 mod opening;
 mod output;
 mod port_table;
+pub mod rss;
 pub mod stack;
 mod stealing;
 mod tcp;

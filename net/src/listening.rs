@@ -162,9 +162,10 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         if port.cores().len() == 1 {
             return None;
         }
-        let opener = || connect::owner(port.cores(), key.local_port, hash);
+        let place = port.place(key, hash);
+        let opener = || connect::owner(port.cores(), key.local_port, place);
         port.ports()
-            .steer(key.local_port, hash, port.core(), asked, opener)
+            .steer(key.local_port, place, port.core(), asked, opener)
     }
 
     /// Follows a change of the port table: looks whether this core has flows that are another's by
@@ -184,7 +185,8 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         let (ports, core, hasher) = (fabric.ports(), fabric.core(), fabric.hasher());
         let is_settled = ports.settle(core, |port| {
             let is_stray = |key: &FlowKey| {
-                key.local_port == port && ports.owner(port, hasher.hash(key)) != Some(core)
+                key.local_port == port
+                    && ports.owner(port, fabric.place(key, hasher.hash(key))) != Some(core)
             };
             self.flows.keys().any(is_stray)
                 || self.time_wait.keys().any(is_stray)

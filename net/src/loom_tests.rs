@@ -249,7 +249,10 @@ impl Core {
         if self.has_flow {
             return;
         }
-        match self.table.steer(PORT, hash, self.id, &mut asked, || None) {
+        match self
+            .table
+            .steer(PORT, hash.into(), self.id, &mut asked, || None)
+        {
             Some(_) => self.to_other.push(asked).expect("room"),
             None => {
                 self.has_flow = true;
@@ -367,6 +370,6 @@ fn one_of_two_cores_gets_a_slot_that_both_claim() {
         let theirs = other.join().unwrap();
         assert_ne!(ours.is_ok(), theirs.is_ok());
         let owner = if ours.is_ok() { CoreId::BOOT } else { ONE };
-        assert_eq!(table.owner(PORT, 7), Some(owner));
+        assert_eq!(table.owner(PORT, 7.into()), Some(owner));
     });
 }

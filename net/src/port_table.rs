@@ -3,7 +3,9 @@
 //!
 //! **The map.** A port has one *slot* per core of its listeners' masks. A flow's slot is the one
 //! whose keyed weight is highest (rendezvous hashing: Thaler and Ravishankar, 1998), and the slot
-//! says which core answers: the one whose listener has it in its mask. So listeners with the masks
+//! says which core answers: the one whose listener has it in its mask. Where the device scales
+//! (see [`rss`](crate::rss)), the slot of the core to whose queue it brings the flow comes first. So
+//! listeners with the masks
 //! {0} and {1} share a port evenly, one with {0, 1} answers alone, and when a slot comes or goes,
 //! only the flows of that slot move.
 //!
@@ -60,6 +62,22 @@ pub(crate) struct Asked {
     cores: CoreMask,
     /// Of the map that they were asked under; another may have given them the flow since.
     version: u32,
+}
+
+/// What says which slot of a port a flow has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FlowPlace {
+    /// Its keyed hash.
+    pub(crate) hash: u64,
+    /// The core to whose queue the device brings it, where that can be known.
+    pub(crate) home: Option<CoreId>,
+}
+
+impl From<u64> for FlowPlace {
+    /// The place of a flow that the device may bring to any queue.
+    fn from(hash: u64) -> Self {
+        FlowPlace { hash, home: None }
+    }
 }
 
 /// The right to change the table.
@@ -126,7 +144,7 @@ impl PortTable {
     pub(crate) fn steer(
         &self,
         port: u16,
-        hash: u64,
+        place: FlowPlace,
         here: CoreId,
         asked: &mut Asked,
         opener: impl FnOnce() -> Option<CoreId>,
@@ -143,15 +161,15 @@ impl PortTable {
             return opener().filter(|core| *core != here);
         };
         // In this order: whoever sees a changed map sees the strays that were marked before it.
-        let owner = entry.owner(hash).or_else(opener);
+        let owner = entry.owner(place).or_else(opener);
         let strays = entry.strays.load(Ordering::Acquire);
         let unasked = CoreMask::from_bits(strays & !asked.cores.bits());
         unasked.iter().next().or(owner).filter(|core| *core != here)
     }
 
-    /// Returns the core that answers a flow with this hash on `port`, if any does.
-    pub(crate) fn owner(&self, port: u16, hash: u64) -> Option<CoreId> {
-        self.entry(port)?.owner(hash)
+    /// Returns the core that answers a flow of this place on `port`, if any does.
+    pub(crate) fn owner(&self, port: u16, place: FlowPlace) -> Option<CoreId> {
+        self.entry(port)?.owner(place)
     }
 
     /// Returns the bids for connections of `port`, which some core answers.
@@ -264,9 +282,11 @@ impl Port {
     }
 
     #[inline]
-    fn owner(&self, hash: u64) -> Option<CoreId> {
+    fn owner(&self, place: FlowPlace) -> Option<CoreId> {
         let slots = self.slots.load(Ordering::Acquire);
-        self.answering(heaviest(slots, hash)?)
+        let is_slot = |home: &CoreId| CoreMask::from_bits(slots).contains(*home);
+        let home = place.home.filter(is_slot).map(CoreId::index);
+        self.answering(home.or_else(|| heaviest(slots, place.hash))?)
     }
 
     #[inline]

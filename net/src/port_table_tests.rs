@@ -36,16 +36,16 @@ fn masks_of_a_port_are_disjoint() {
 #[test]
 fn flows_spread_over_the_slots_of_the_port() {
     let table = PortTable::new();
-    assert_eq!(table.owner(80, 7), None);
+    assert_eq!(table.owner(80, 7.into()), None);
     table.claim(80, mask(0b0101), CoreId::BOOT).unwrap();
     table.claim(80, mask(0b1000), THREE).unwrap();
     let mut counts = [0; 4];
     for hash in flows() {
-        counts[table.owner(80, hash).unwrap().index()] += 1;
+        counts[table.owner(80, hash.into()).unwrap().index()] += 1;
     }
     assert!((1900..2100).contains(&counts[0]), "{counts:?}");
     assert!((900..1100).contains(&counts[3]), "{counts:?}");
-    assert_eq!(table.owner(8080, 7), None);
+    assert_eq!(table.owner(8080, 7.into()), None);
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn only_the_flows_of_a_slot_that_comes_or_goes_move() {
     let table = PortTable::new();
     table.claim(80, mask(0b0001), CoreId::BOOT).unwrap();
     table.claim(80, mask(0b0010), ONE).unwrap();
-    let owners = || flows().map(|hash| table.owner(80, hash).unwrap());
+    let owners = || flows().map(|hash| table.owner(80, hash.into()).unwrap());
     let before: std::vec::Vec<CoreId> = owners().collect();
     table.claim(80, mask(0b1000), THREE).unwrap();
     let pairs = owners().zip(&before);
@@ -72,7 +72,7 @@ fn a_changed_mask_moves_shares_and_what_is_taken_is_refused() {
     let change = |from, to| table.change_mask(80, mask(from), mask(to), ONE);
     assert_eq!(change(0b10, 0b11), Err(ClaimError::Taken));
     assert_eq!(change(0b10, 0b110), Ok(()));
-    let ones = flows().filter(|hash| table.owner(80, *hash) == Some(ONE));
+    let ones = flows().filter(|hash| table.owner(80, (*hash).into()) == Some(ONE));
     assert!((1900..2100).contains(&ones.count()));
     assert_eq!(change(0b110, 0b100), Ok(()));
     assert_eq!(table.claim(80, mask(0b10), THREE), Ok(()));
@@ -104,22 +104,53 @@ fn a_segment_visits_every_stray_before_its_owner() {
     let mut asked = Asked::default();
     // The first core may have the flow still; then the owner says what it is.
     assert_eq!(
-        table.steer(80, 7, THREE, &mut asked, || None),
+        table.steer(80, 7.into(), THREE, &mut asked, || None),
         Some(CoreId::BOOT)
     );
     assert_eq!(
-        table.steer(80, 7, CoreId::BOOT, &mut asked, || None),
+        table.steer(80, 7.into(), CoreId::BOOT, &mut asked, || None),
         Some(ONE)
     );
-    assert_eq!(table.steer(80, 7, ONE, &mut asked, || None), None);
+    assert_eq!(table.steer(80, 7.into(), ONE, &mut asked, || None), None);
     // A change makes those who were asked be asked again.
     table.claim(80, mask(0b1000), THREE).unwrap();
     assert_eq!(
-        table.steer(80, 7, ONE, &mut asked, || None),
+        table.steer(80, 7.into(), ONE, &mut asked, || None),
         Some(CoreId::BOOT)
     );
     settle_all(&table);
     let mut asked = Asked::default();
-    let owner = table.owner(80, 7);
-    assert_eq!(table.steer(80, 7, CoreId::BOOT, &mut asked, || None), owner);
+    let owner = table.owner(80, 7.into());
+    assert_eq!(
+        table.steer(80, 7.into(), CoreId::BOOT, &mut asked, || None),
+        owner
+    );
+}
+
+#[test]
+fn a_flow_is_its_homes_where_that_has_a_slot_and_else_shared_out() {
+    let table = PortTable::new();
+    table.claim(80, mask(0b0001), CoreId::BOOT).unwrap();
+    table.claim(80, mask(0b0010), ONE).unwrap();
+    for hash in flows() {
+        for home in [CoreId::BOOT, ONE] {
+            let place = FlowPlace {
+                hash,
+                home: Some(home),
+            };
+            assert_eq!(table.owner(80, place), Some(home));
+        }
+        let elsewhere = FlowPlace {
+            hash,
+            home: Some(THREE),
+        };
+        assert_eq!(table.owner(80, elsewhere), table.owner(80, hash.into()));
+    }
+    // A listener that answers for another core's slot has that core's flows.
+    table.claim(81, mask(0b1011), THREE).unwrap();
+    let place = FlowPlace {
+        hash: 7,
+        home: Some(ONE),
+    };
+    assert_eq!(table.owner(81, place), Some(THREE));
 }

@@ -1,7 +1,8 @@
 //! Connections that the stack opens: to another stack, to a client that refuses, to nobody; ARP,
 //! ports, and cores.
 
-use net::fabric::fabric;
+use net::fabric::{fabric, fabric_with_rss};
+use net::rss::Rss;
 use net::stack::{CloseReason, ConnectError, ConnectionId, Event, Stack};
 use net::testing::frames::{ACK, RST, SYN, Tcp, arp_reply};
 use net::testing::{CLIENT_ADDRESS, CLIENT_MAC, Link, MemoryNic, World};
@@ -207,8 +208,22 @@ fn what_cannot_be_connected_to_is_refused() {
 
 #[test]
 fn flows_that_a_core_opens_come_back_to_it_whatever_queue_they_arrive_on() {
+    let handed = open_from_two_cores(None);
+    assert!(handed > 0, "some came to the other queue");
+}
+
+#[test]
+fn flows_that_a_core_opens_arrive_on_its_own_queue_where_the_device_scales() {
+    assert_eq!(open_from_two_cores(Some(Rss::new([0x3c; 40], 2))), 0);
+}
+
+/// Opens connections from two cores, and returns how many segments went from one to the other.
+fn open_from_two_cores(rss: Option<Rss>) -> u64 {
     let link = Link::with(net::testing::Conditions::PERFECT, 1, 2);
-    let mut ports = fabric(&[true, true], [3; 16]).into_iter();
+    if let Some(rss) = &rss {
+        link.scale(rss.clone());
+    }
+    let mut ports = fabric_with_rss(&[true, true], [3; 16], rss).into_iter();
     let mut worlds: Vec<World> = (0..2)
         .map(|queue| {
             let config = World::config(64, 4096);
@@ -245,9 +260,8 @@ fn flows_that_a_core_opens_come_back_to_it_whatever_queue_they_arrive_on() {
         assert_eq!(connected.len(), own.count(), "core {core}");
         assert_eq!(world.stack.counters().established_now, 20);
     }
-    let handed: u64 = worlds
-        .iter()
-        .map(|world| world.stack.counters().handovers_out)
-        .sum();
-    assert!(handed > 0, "some came to the other queue");
+    let counters = || worlds.iter().map(|world| world.stack.counters());
+    let handed: u64 = counters().map(|core| core.handovers_out).sum();
+    // An answer of ARP is for every core.
+    handed - counters().map(|core| core.arp_requests).sum::<u64>()
 }

@@ -100,6 +100,8 @@ pub struct Machine {
     pub memory_mib: u64,
     /// The network.
     pub net: Net,
+    /// Whether a network device with several queue pairs offers receive-side scaling.
+    pub has_rss: bool,
     /// Whether there is a virtio-rng device, for processors without RDRAND.
     pub has_entropy_device: bool,
     /// The image.
@@ -123,6 +125,7 @@ impl Machine {
             cores: 1,
             memory_mib: 128,
             net: Net::None,
+            has_rss: true,
             has_entropy_device: false,
             kernel: kernel.into(),
             site: None,
@@ -232,7 +235,8 @@ impl Machine {
                 if *queues > 1 {
                     backend.push_str(&format!(",queues={queues}"));
                     // A vector for each queue of each pair, one for control, one for changes.
-                    device.push_str(&format!(",mq=on,vectors={}", 2 * queues + 2));
+                    let rss = if self.has_rss { ",rss=on" } else { "" };
+                    device.push_str(&format!(",mq=on{rss},vectors={}", 2 * queues + 2));
                 }
                 words.add("-netdev", backend).add("-device", device);
             }
@@ -354,7 +358,12 @@ mod tests {
         let line = machine.shell_line();
         assert!(line.contains("-M microvm,rtc=on,pcie=on -accel tcg,thread=multi"));
         assert!(line.contains("ifname=tap0,script=no,downscript=no,vhost=off,queues=2"));
-        assert!(line.contains(",mq=on,vectors=6"), "{line}");
+        assert!(line.contains(",mq=on,rss=on,vectors=6"), "{line}");
+        let without = Machine {
+            has_rss: false,
+            ..machine
+        };
+        assert!(without.shell_line().contains(",mq=on,vectors=6"));
     }
 
     #[test]

@@ -22,9 +22,10 @@ use kernel::virtio::entropy::EntropySource;
 use kernel::virtio::{Device, DeviceKind, InterruptTarget, discover};
 use kernel::{CoreId, Instant, Processor};
 use net::Lent;
-use net::fabric::{FabricPort, fabric, memory_bytes};
+use net::fabric::{FabricPort, fabric_with_rss, memory_bytes};
+use net::rss::Rss;
 use net::stack::{Stack, StackConfig};
-use net::virtio_net::{self, QueuePair};
+use net::virtio_net::{self, Opened, QueuePair};
 
 /// What an appliance serves, and with how much.
 #[derive(Debug, Clone)]
@@ -190,6 +191,7 @@ impl Appliance {
         let mut devices = discover(machine);
         let mut entropy = Entropy::new(&mut devices);
         let flow_key = entropy.key(machine);
+        let rss_key = entropy.key(machine);
 
         // 3. Memory, shared out between the cores.
         let cores = machine.cores();
@@ -197,16 +199,18 @@ impl Appliance {
         let plan = or_fatal(Plan::new(free, cores, &service.footprint));
 
         // 4. The network device, with a queue pair for each core as far as it has them.
-        let pairs = open_network(machine, devices, plan.queue_size);
+        let rss = Rss::new(rss_key, cores);
+        let Opened { pairs, scales } = open_network(machine, devices, plan.queue_size, &rss);
         let queues = pairs.len();
         log::info!(
-            "{cores} cores, {queues} queue pairs, {} connections per core",
+            "{cores} cores, {queues} queue pairs{}, {} connections per core",
+            if scales { " with RSS" } else { "" },
             plan.connections
         );
 
         // 5. What the cores share.
         let has_pair: Vec<bool> = (0..cores).map(|core| core < queues).collect();
-        let ports = fabric(&has_pair, flow_key);
+        let ports = fabric_with_rss(&has_pair, flow_key, scales.then_some(rss));
 
         // 6. What the host asks the machine to end with.
         let mut power_button = machine.power_button();
@@ -302,13 +306,13 @@ fn seconds(now: Instant) -> u64 {
 }
 
 /// Opens the network device with a queue pair for each core, as far as it has them.
-fn open_network(machine: &Machine, devices: Vec<Device>, queue_size: u16) -> Vec<QueuePair> {
+fn open_network(machine: &Machine, devices: Vec<Device>, queue_size: u16, rss: &Rss) -> Opened {
     let mut devices = devices.into_iter();
     let Some(device) = devices.find(|device| device.kind() == DeviceKind::Network) else {
         fatal(format_args!("no network: give QEMU a virtio-net device"));
     };
     let targets: Vec<InterruptTarget> = machine.interrupt_targets().collect();
-    or_fatal(virtio_net::open(device, &targets, queue_size))
+    or_fatal(virtio_net::open(device, &targets, queue_size, rss))
 }
 
 /// Random bytes: the processor's, or else those of an entropy device.

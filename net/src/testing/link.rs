@@ -5,9 +5,10 @@
 //! Frames live in buffers that are used again, so that a warm link allocates nothing.
 
 use super::conditions::{Conditions, Rate, Shaper};
-use super::{CLIENT_MAC, STACK_MAC, offload, pcap::Capture, random::Random};
+use super::{CLIENT_MAC, STACK_MAC, offload, pcap::Capture, random::Random, steering};
 use crate::limits::{HEAD_MAX_BYTES, TAIL_PIECES};
 use crate::nic::{Nic, NicCounters, NicInfo, RxMeta, TxMeta};
+use crate::rss::Rss;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -23,6 +24,8 @@ struct Wire {
     conditions: Conditions,
     /// Frames that arrive on a queue chosen by chance instead of by their flow, per mille.
     wandering: u64,
+    /// How flows choose their queue; by their ports without it.
+    rss: Option<Rss>,
     random: Random,
     now: Instant,
     /// By queue of the stack.
@@ -62,6 +65,7 @@ impl Link {
         Link(Rc::new(RefCell::new(Wire {
             conditions,
             wandering: 0,
+            rss: None,
             random: Random::new(seed),
             now: Instant::ZERO,
             to_stack: (0..queues).map(|_| Lane::default()).collect(),
@@ -81,6 +85,11 @@ impl Link {
     /// Lets so many frames, per mille, arrive on a queue chosen by chance instead of by their flow.
     pub fn let_wander(&self, wandering: u64) {
         self.0.borrow_mut().wandering = wandering;
+    }
+
+    /// Lets flows arrive where receive-side scaling brings them.
+    pub fn scale(&self, rss: Rss) {
+        self.0.borrow_mut().rss = Some(rss);
     }
 
     /// Changes the conditions.
@@ -202,7 +211,7 @@ impl Wire {
         let queues = self.to_stack.len();
         match self.wandering > 0 && self.random.chance(self.wandering) {
             true => self.random.below(queues as u64) as usize,
-            false => steer(frame, queues),
+            false => steering::queue(frame, queues, self.rss.as_ref()),
         }
     }
 
@@ -225,13 +234,6 @@ impl Wire {
         }
         self.lane(end).0.pop_front().map(|(_, frame)| frame)
     }
-}
-
-/// Chooses a queue by the ports of a TCP segment without IP options.
-fn steer(frame: &[u8], queues: usize) -> usize {
-    let is_tcp = frame.len() >= 38 && frame[12..14] == [8, 0] && frame[23] == 6;
-    let ports = if is_tcp { &frame[34..38] } else { &[] };
-    ports.iter().map(|byte| usize::from(*byte)).sum::<usize>() % queues
 }
 
 /// A queue pair of the stack on a [`Link`].

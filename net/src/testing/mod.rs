@@ -28,6 +28,7 @@ mod one_frame;
 mod pair;
 mod pcap;
 mod random;
+mod steering;
 mod world;
 
 pub use client::Client;

@@ -15,5 +15,5 @@ mod queue_pair;
 #[cfg(test)]
 mod tests;
 
-pub use open::{MAX_MTU_BYTES, OpenError, open};
+pub use open::{MAX_MTU_BYTES, OpenError, Opened, open};
 pub use queue_pair::{Frame, QueuePair};

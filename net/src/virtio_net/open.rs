@@ -4,13 +4,14 @@
 use super::header::HEADER_BYTES;
 use super::queue_pair::QueuePair;
 use crate::nic::NicInfo;
+use crate::rss::{self, Rss};
 use alloc::vec::Vec;
 use core::fmt;
 use kernel::virtio::device::{
     Device, DeviceKind, InterruptTarget, NegotiateError, QueueError, QueueRequest, features,
 };
 use kernel::virtio::exchange::{ExchangeError, ExchangeQueue};
-use kernel::virtio::limits::{RX_BUFFER_BYTES, TX_BUFFER_BYTES, TX_TAIL_PIECES};
+use kernel::virtio::limits::{EXCHANGE_BYTES, RX_BUFFER_BYTES, TX_BUFFER_BYTES, TX_TAIL_PIECES};
 
 /// Features of a network device (VirtIO 1.2 §5.1.3).
 mod feature {
@@ -21,16 +22,27 @@ mod feature {
     pub(super) const HOST_TSO4: u64 = 1 << 11;
     pub(super) const CTRL_VQ: u64 = 1 << 17;
     pub(super) const MQ: u64 = 1 << 22;
+    pub(super) const RSS: u64 = 1 << 60;
 }
 
 /// Offsets in the configuration space, in bytes (VirtIO 1.2 §5.1.4).
 mod config {
     pub(super) const MAX_QUEUE_PAIRS: usize = 8;
     pub(super) const MTU: usize = 10;
+    pub(super) const RSS_MAX_KEY_BYTES: usize = 17;
+    pub(super) const RSS_MAX_BUCKETS: usize = 18;
+    pub(super) const RSS_HASH_TYPES: usize = 20;
 }
 
 /// Control command: class MQ, command VQ_PAIRS_SET (VirtIO 1.2 §5.1.6.5.5).
 const SET_QUEUE_PAIRS: [u8; 2] = [4, 0];
+/// Control command: class MQ, command RSS_CONFIG (VirtIO 1.2 §5.1.6.5.7).
+const SET_RSS: [u8; 2] = [4, 1];
+/// Bytes of that command.
+const SET_RSS_BYTES: usize = 2 + 4 + 2 + 2 + 2 * rss::BUCKETS + 2 + 1 + rss::KEY_BYTES;
+/// TCP over IPv4 is hashed with its ports (VIRTIO_NET_RSS_HASH_TYPE_TCPv4); all else goes to the
+/// first queue.
+const HASH_TCP4: u16 = 1 << 1;
 /// Reply of the control queue: done.
 const CONTROL_OK: u8 = 0;
 
@@ -46,6 +58,7 @@ pub const MAX_MTU_BYTES: u16 = (RX_BUFFER_BYTES - HEADER_BYTES - ETHERNET_HEADER
 /// Bytes of an Ethernet header with one VLAN tag.
 const ETHERNET_HEADER_BYTES: usize = 18;
 
+const _: () = assert!(SET_RSS_BYTES <= EXCHANGE_BYTES);
 const _: () = assert!(RX_BUFFER_BYTES <= TX_BUFFER_BYTES && MAX_MTU_BYTES > DEFAULT_MTU_BYTES);
 
 /// Why a network device could not be opened.
@@ -98,11 +111,22 @@ struct Config {
     mtu: u16,
     /// Queue pairs that the device has; the control queue comes behind all of them.
     max_pairs: u16,
+    /// The device can spread flows with our key and table.
+    can_scale: bool,
+}
+
+/// An open device.
+pub struct Opened {
+    /// Its queue pairs, in core order.
+    pub pairs: Vec<QueuePair>,
+    /// It spreads flows as it was asked to, so that each arrives on its home's queue.
+    pub scales: bool,
 }
 
 /// Opens `device` and starts it with one queue pair for each of `targets`, which are the cores to
 /// interrupt, in core order; with fewer when the device has fewer pairs or interrupts. Each queue
-/// has at most `queue_size` descriptors, and two buffers of 2 KiB for each.
+/// has at most `queue_size` descriptors, and two buffers of 2 KiB for each. A device with several
+/// pairs is told to spread flows by `rss`, if it can.
 ///
 /// # Errors
 /// See [`OpenError`]. The device is told that it was given up.
@@ -110,8 +134,9 @@ pub fn open(
     mut device: Device,
     targets: &[InterruptTarget],
     queue_size: u16,
-) -> Result<Vec<QueuePair>, OpenError> {
-    let opened = open_or_fail(&mut device, targets, queue_size);
+    rss: &Rss,
+) -> Result<Opened, OpenError> {
+    let opened = open_or_fail(&mut device, targets, queue_size, rss);
     if opened.is_err() {
         device.give_up();
     }
@@ -122,7 +147,8 @@ fn open_or_fail(
     device: &mut Device,
     targets: &[InterruptTarget],
     queue_size: u16,
-) -> Result<Vec<QueuePair>, OpenError> {
+    rss: &Rss,
+) -> Result<Opened, OpenError> {
     if device.kind() != DeviceKind::Network {
         return Err(OpenError::NotANetwork);
     }
@@ -177,10 +203,17 @@ fn open_or_fail(
         }
     };
     device.start();
+    let mut scales = false;
     if let Some(mut control) = control {
-        use_pairs(&mut control, pairs as u16)?;
+        scales = config.can_scale && use_rss(&mut control, rss, pairs as u16)?;
+        if !scales {
+            use_pairs(&mut control, pairs as u16)?;
+        }
     }
-    Ok(opened)
+    Ok(Opened {
+        pairs: opened,
+        scales,
+    })
 }
 
 /// Says what a queue pair of this device can do.
@@ -219,7 +252,7 @@ fn choose_features(device: &mut Device, offered: u64, wants_several: bool) -> u6
         wanted |= feature::MTU;
     }
     if wants_several && offered & feature::CTRL_VQ != 0 {
-        wanted |= feature::CTRL_VQ | feature::MQ;
+        wanted |= feature::CTRL_VQ | feature::MQ | feature::RSS;
     }
     wanted
 }
@@ -256,7 +289,36 @@ fn read_config(device: &mut Device, accepted: u64) -> Result<Config, OpenError> 
         mac,
         mtu,
         max_pairs,
+        can_scale: accepted & feature::RSS != 0 && can_scale(device),
     })
+}
+
+/// Returns whether the device takes our key, our table, and hashes what we have flows of.
+fn can_scale(device: &mut Device) -> bool {
+    let key_bytes = device.config_u8(config::RSS_MAX_KEY_BYTES);
+    let buckets = device.config_u16(config::RSS_MAX_BUCKETS);
+    let hash_types = device.config_u16(config::RSS_HASH_TYPES);
+    key_bytes.is_some_and(|bytes| usize::from(bytes) >= rss::KEY_BYTES)
+        && buckets.is_some_and(|buckets| usize::from(buckets) >= rss::BUCKETS)
+        && hash_types.is_some_and(|types| types & HASH_TCP4 != 0)
+}
+
+/// Tells the device to spread flows over the first `pairs` pairs by `rss`; false when it will not.
+fn use_rss(control: &mut ExchangeQueue, rss: &Rss, pairs: u16) -> Result<bool, OpenError> {
+    let mut command = Vec::with_capacity(SET_RSS_BYTES);
+    command.extend(SET_RSS);
+    command.extend(u32::from(HASH_TCP4).to_le_bytes());
+    command.extend((rss::BUCKETS as u16 - 1).to_le_bytes());
+    // What is not hashed: to the first queue.
+    command.extend(0_u16.to_le_bytes());
+    for queue in rss.table(pairs.into()) {
+        command.extend(queue.to_le_bytes());
+    }
+    command.extend(pairs.to_le_bytes());
+    command.push(rss::KEY_BYTES as u8);
+    command.extend(rss.key());
+    let reply = control.exchange(&command, 1).map_err(OpenError::Control)?;
+    Ok(reply == [CONTROL_OK])
 }
 
 /// Tells the device to spread what it receives over the first `pairs` pairs.
