@@ -266,8 +266,11 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             now: arrival.now,
         };
         let slot = self.connections.slot(index);
-        slot.peer = arrival.sender();
         let news = slot.tcb.process(&arrived, &mut self.chunks);
+        // A segment that anybody may have made up says nothing about where the peer is.
+        if !news.has(News::OUT_OF_PLACE) {
+            slot.peer = arrival.sender();
+        }
         if slot.tcb.wants_transmit() && !slot.dirty {
             slot.dirty = true;
             self.dirty.push(index);
