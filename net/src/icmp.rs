@@ -20,7 +20,8 @@ pub(crate) struct EchoReply<'a> {
 pub(crate) fn process(message: &[u8]) -> Option<EchoReply<'_>> {
     let is_request = message.len() >= ECHO_HEADER_BYTES && message[..2] == ECHO_REQUEST;
     let is_intact = is_request && Sum::default().add(message).is_intact();
-    is_intact.then_some(EchoReply {
+    // Not before it is known to be long enough.
+    is_intact.then(|| EchoReply {
         rest: &message[4..],
     })
 }
@@ -58,6 +59,9 @@ mod tests {
         assert_eq!(process(&message), None, "a reply is not answered");
         request[8] ^= 1;
         assert_eq!(process(&request), None, "a damaged one neither");
+        for bytes in 0..8 {
+            assert_eq!(process(&[8; 8][..bytes]), None, "{bytes} bytes");
+        }
         assert_eq!(process(&request[..7]), None);
     }
 }

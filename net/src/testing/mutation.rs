@@ -1,0 +1,146 @@
+//! Frames made from real ones by changes that reach deep: fields that matter, lengths that lie,
+//! options, parts of other frames; and mostly with checksums that are right all the same.
+
+use super::frames::{seal_ipv4, seal_tcp};
+use super::random::Random;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+
+/// Frames that are kept to take parts of.
+const KEPT_FRAMES: usize = 64;
+/// Bytes that a mutation adds at most.
+const MOST_ADDED_BYTES: u64 = 600;
+
+/// Makes frames from those that it is shown.
+pub struct Mutator {
+    random: Random,
+    seen: Vec<Vec<u8>>,
+}
+
+impl Mutator {
+    /// Makes a mutator from a seed.
+    pub fn new(seed: u64) -> Self {
+        Mutator {
+            random: Random::new(seed),
+            seen: Vec::new(),
+        }
+    }
+
+    /// Returns a frame like `frame`, or like one seen before, with one to four changes.
+    pub fn mutate(&mut self, frame: &[u8]) -> Vec<u8> {
+        if self.seen.len() == KEPT_FRAMES {
+            let oldest = self.random.below(KEPT_FRAMES as u64) as usize;
+            self.seen.swap_remove(oldest);
+        }
+        self.seen.push(frame.to_vec());
+        let mut changed = match self.random.below(4) {
+            0 => self.seen[self.random.below(self.seen.len() as u64) as usize].clone(),
+            _ => frame.to_vec(),
+        };
+        for _ in 0..1 + self.random.below(4) {
+            self.change(&mut changed);
+        }
+        if self.random.chance(850) {
+            seal(&mut changed);
+        }
+        changed
+    }
+
+    /// Changes one thing.
+    fn change(&mut self, frame: &mut Vec<u8>) {
+        let random = &mut self.random;
+        let mut place = |span: usize| random.below(span.max(1) as u64) as usize;
+        match place(9) {
+            0 => {
+                let (at, bit) = (place(frame.len()), place(8));
+                set(frame, at, |byte| byte ^ 1 << bit);
+            }
+            // A value at the edge, in a field of two bytes or four.
+            1 => {
+                let edges = [0_u32, 1, 0x7fff, 0x8000, 0xffff, 0x7fff_ffff, u32::MAX];
+                let bytes = edges[place(edges.len())].to_be_bytes();
+                let (at, width) = (place(frame.len().min(78)), 2 + 2 * place(2));
+                for (offset, value) in bytes[4 - width..].iter().enumerate() {
+                    set(frame, at + offset, |_| *value);
+                }
+            }
+            // A field that counts: lengths, fragments, sequence, acknowledgement, window, urgent.
+            2 => {
+                let fields = [16, 20, 38, 42, 46, 48, 52];
+                let (at, by) = (fields[place(fields.len())], place(64) as u8);
+                let is_low = place(2);
+                set(frame, at + is_low, |byte| {
+                    byte.wrapping_add(by).wrapping_sub(32)
+                });
+            }
+            // Flags, and the header's length.
+            3 => {
+                let value = place(256) as u8;
+                set(frame, 46 + place(2), |_| value);
+            }
+            // Options: longer headers, other kinds and lengths.
+            4 => {
+                let (words, at) = (6 + place(10) as u8, 54 + place(40));
+                let kind = [0, 1, 2, 3, 4, 5, 8, place(256) as u8][place(8)];
+                let length = [0, 1, 2, 3, 4, 10, 34, place(256) as u8][place(8)];
+                set(frame, 46, |byte| byte & 0x0f | words << 4);
+                set(frame, at, |_| kind);
+                set(frame, at + 1, |_| length);
+            }
+            5 => frame.truncate(place(frame.len() + 1)),
+            6 => {
+                let added = place(MOST_ADDED_BYTES as usize);
+                let filler = place(256) as u8;
+                frame.resize(frame.len() + added, filler);
+            }
+            // A part of another frame over this one.
+            7 => {
+                let other = &self.seen[place(self.seen.len())];
+                let from = place(other.len());
+                let part = &other[from..from + place(other.len() - from + 1)];
+                let at = if place(2) == 0 {
+                    from
+                } else {
+                    place(frame.len())
+                };
+                for (offset, value) in part.iter().enumerate() {
+                    set(frame, at + offset, |_| *value);
+                }
+            }
+            // What the packet says of its own length is true again.
+            _ => {
+                let length = (frame.len().saturating_sub(14) as u16).to_be_bytes();
+                set(frame, 16, |_| length[0]);
+                set(frame, 17, |_| length[1]);
+            }
+        }
+    }
+}
+
+fn set(frame: &mut [u8], at: usize, change: impl FnOnce(u8) -> u8) {
+    if let Some(byte) = frame.get_mut(at) {
+        *byte = change(*byte);
+    }
+}
+
+/// Makes the checksums right, of what looks like IPv4 and TCP.
+pub fn seal(frame: &mut [u8]) {
+    if frame.len() < 34 || frame[12..14] != [8, 0] {
+        return;
+    }
+    let header_bytes = usize::from(frame[14] & 0x0f) * 4;
+    let length = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
+    if header_bytes < 20 || 14 + header_bytes > frame.len() {
+        return;
+    }
+    seal_ipv4(frame);
+    let address = |at: usize| Ipv4Addr::new(frame[at], frame[at + 1], frame[at + 2], frame[at + 3]);
+    let (from, to, protocol) = (address(26), address(30), frame[23]);
+    let end = frame.len().min(14 + length);
+    if let Some(payload) = frame.get_mut(14 + header_bytes..end)
+        && protocol == 6
+        && payload.len() >= 20
+    {
+        seal_tcp(payload, from, to);
+    }
+}
