@@ -115,6 +115,8 @@ pub struct RunOptions {
     pub net: NetChoice,
     /// Queue pairs; `None` to take what the backend has.
     pub queues: Option<u32>,
+    /// Where every frame to and from the guest is written.
+    pub pcap: Option<PathBuf>,
     /// More words for the kernel command line.
     pub append: String,
     /// Print the QEMU command instead of running it.
@@ -139,6 +141,7 @@ impl Default for RunOptions {
             machine: MachineKind::Microvm,
             net: NetChoice::User,
             queues: None,
+            pcap: None,
             append: String::new(),
             is_dry_run: false,
             timeout: READY_TIMEOUT,
@@ -248,6 +251,7 @@ fn run_flag(
             }
         }
         "--queues" => options.queues = Some(number(parser, name, 1..=MAX_QUEUES)?),
+        "--pcap" => options.pcap = Some(parser.value().map_err(explain)?.into()),
         "--append" => options.append = text(parser, name)?,
         "--dry-run" => options.is_dry_run = true,
         "--timeout" => {

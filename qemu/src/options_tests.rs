@@ -66,6 +66,14 @@ fn an_example_has_a_name_and_the_flags_of_run() {
 }
 
 #[test]
+fn a_capture_needs_a_file() {
+    let options = run(&["--pcap", "a.pcap"]);
+    assert_eq!(options.pcap, Some("a.pcap".into()));
+    let error = parse(["--pcap"]).unwrap_err();
+    assert!(error.contains("'--pcap'"), "{error}");
+}
+
+#[test]
 fn a_tap_takes_queues_and_no_port() {
     let options = run(&["--net", "tap=tap0", "--queues", "2"]);
     assert_eq!(options.net, NetChoice::Tap("tap0".to_owned()));

@@ -188,10 +188,18 @@ fn prepare_example(name: &str, options: &RunOptions) -> Result<Prepared, Failure
 }
 
 fn network(options: &RunOptions) -> Result<Net, Failure> {
-    match &options.net {
+    let net = match &options.net {
         NetChoice::User => backend::user(options),
         NetChoice::Tap(interface) => backend::tap(interface, options),
+    }?;
+    if options.pcap.is_some() && net.queues() > 1 {
+        return Err(Failure::Usage(
+            "--pcap: QEMU captures one queue only; use a tap made without multi_queue, or capture \
+             the tap itself (tcpdump -i TAP -w FILE)"
+                .to_owned(),
+        ));
     }
+    Ok(net)
 }
 
 /// Returns the machine as far as the flags alone say what it is.
@@ -203,6 +211,7 @@ fn machine(options: &RunOptions, image: &Image) -> Result<Machine, Failure> {
         accel,
         cores: options.cores,
         has_entropy_device: accel == Accel::Kvm && !has_rdrand(),
+        pcap: options.pcap.clone(),
         append: options.append.clone(),
         ..Machine::new(&image.elf)
     })

@@ -23,6 +23,7 @@ flags of run, example and gdb:
   --machine microvm|q35 what QEMU builds                               (default microvm)
   --net user|tap=IFNAME user networking, or a tap that exists          (default user)
   --queues N            queue pairs of the network device; needs a tap (default: as the tap has)
+  --pcap FILE           write every frame to FILE, for Wireshark; one queue only
   --append \"...\"        more words for the kernel command line:
                         ip=dhcp|ADDR/PREFIX gateway=ADDR port=80 stats=SECONDS
                         log=off|error|warn|info|debug|trace

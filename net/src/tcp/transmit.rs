@@ -169,7 +169,10 @@ impl<P: Lent> Tcb<P> {
             }
             return Part::NOTHING;
         }
-        if self.nxt == self.max && self.una == self.nxt && self.sent_at.after_micros(self.rtt.timeout_us()) < now {
+        if self.nxt == self.max
+            && self.una == self.nxt
+            && self.sent_at.after_micros(self.rtt.timeout_us()) < now
+        {
             self.cubic.on_idle(self.mss);
         }
         let in_flight = self.in_flight();
@@ -311,7 +314,11 @@ impl<P: Lent> Tcb<P> {
             && round_trip_us > 0;
         let single = self.max - self.una <= self.mss;
         // A single segment may have its acknowledgement delayed.
-        let delayed_us = if single { RTO_MIN.as_micros() as u64 } else { 0 };
+        let delayed_us = if single {
+            RTO_MIN.as_micros() as u64
+        } else {
+            0
+        };
         let wait_us = 2 * round_trip_us + delayed_us;
         let probe_at = now.after_micros(wait_us.max(TAIL_PROBE_MIN.as_micros() as u64));
         self.retransmission = if may_probe && probe_at < timeout_at {

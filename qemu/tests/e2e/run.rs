@@ -93,6 +93,41 @@ fn serves_until(signal: Signal) {
 }
 
 #[test]
+fn every_frame_is_in_the_capture() {
+    let _turn = guest::turn();
+    guest::image();
+    let folder = Folder::small();
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("a,b.pcap");
+    let words = [
+        "--port",
+        "0",
+        "--accel",
+        "tcg",
+        "--pcap",
+        file.to_str().unwrap(),
+    ];
+    let mut command = start(&words, folder.path());
+    let mut lines = BufReader::new(command.0.stdout.take().unwrap()).lines();
+    let line = lines.next().expect("no line").unwrap();
+    let (_, rest) = line.split_once("127.0.0.1:").unwrap();
+    let port: u16 = rest.split_once(' ').unwrap().0.parse().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let page = Client::connect(address).unwrap().get("/style.css").unwrap();
+    assert_eq!(page.status, 200);
+    kill_process(Pid::from_raw(command.0.id() as i32).unwrap(), Signal::INT).unwrap();
+    command.0.wait().unwrap();
+
+    let capture = fs::read(&file).unwrap();
+    assert_eq!(capture[..4], 0xa1b2_c3d4_u32.to_le_bytes());
+    // Link type: Ethernet.
+    assert_eq!(capture[20..24], 1_u32.to_le_bytes());
+    let holds = |text: &[u8]| capture.windows(text.len()).any(|part| part == text);
+    assert!(holds(b"GET /style.css HTTP/1.1") && holds(b"HTTP/1.1 200 OK"));
+    assert!(holds(&page.body));
+}
+
+#[test]
 fn an_interrupt_powers_the_guest_down() {
     serves_until(Signal::INT);
 }
