@@ -20,3 +20,4 @@ mod namespace;
 mod operations;
 mod proxy;
 mod run;
+mod siege;

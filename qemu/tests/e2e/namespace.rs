@@ -83,6 +83,11 @@ impl Namespace {
         address
     }
 
+    /// Takes the tap up or down.
+    pub(crate) fn set_link(&self, state: &str) {
+        ip(&["link", "set", self.tap(), state]);
+    }
+
     /// Bounds the ports from which connections are made, both included.
     pub(crate) fn set_client_ports(&self, first: u16, last: u16) {
         // The file shows the namespace of the thread that opens it.
