@@ -127,7 +127,7 @@ impl Machine {
             cores: 1,
             memory_mib: 128,
             net: Net::None,
-            has_rss: true,
+            has_rss: false,
             has_entropy_device: false,
             pcap: None,
             kernel: kernel.into(),

@@ -115,6 +115,8 @@ pub struct RunOptions {
     pub net: NetChoice,
     /// Queue pairs; `None` to take what the backend has.
     pub queues: Option<u32>,
+    /// Have the device spread connections over its queues.
+    pub has_rss: bool,
     /// Where every frame to and from the guest is written.
     pub pcap: Option<PathBuf>,
     /// More words for the kernel command line.
@@ -141,6 +143,7 @@ impl Default for RunOptions {
             machine: MachineKind::Microvm,
             net: NetChoice::User,
             queues: None,
+            has_rss: false,
             pcap: None,
             append: String::new(),
             is_dry_run: false,
@@ -251,6 +254,7 @@ fn run_flag(
             }
         }
         "--queues" => options.queues = Some(number(parser, name, 1..=MAX_QUEUES)?),
+        "--rss" => options.has_rss = true,
         "--pcap" => options.pcap = Some(parser.value().map_err(explain)?.into()),
         "--append" => options.append = text(parser, name)?,
         "--dry-run" => options.is_dry_run = true,
@@ -271,6 +275,9 @@ fn fit_together(options: &RunOptions) -> Result<(), String> {
         NetChoice::User if options.queues.is_some_and(|queues| queues > 1) => Err(
             "--queues: user networking has one queue; use --net tap=IFNAME for more".to_owned(),
         ),
+        NetChoice::User if options.has_rss => {
+            Err("--rss: it needs several queues, and they a tap: --net tap=IFNAME".to_owned())
+        }
         NetChoice::Tap(_) if options.port.is_some() || options.bind.is_some() => Err(
             "--port, --bind: they go with --net user; on a tap the guest has an address of its own \
              (--append \"ip=ADDR/PREFIX port=P\")"

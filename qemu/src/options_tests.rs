@@ -82,6 +82,9 @@ fn a_tap_takes_queues_and_no_port() {
     assert!(error.contains("--net user"), "{error}");
     let error = parse(["--queues", "2"]).unwrap_err();
     assert!(error.contains("--net tap"), "{error}");
+    let error = parse(["--rss"]).unwrap_err();
+    assert!(error.contains("--net tap"), "{error}");
+    assert!(run(&["--net", "tap=tap0", "--rss"]).has_rss);
 }
 
 #[test]

@@ -211,6 +211,7 @@ fn machine(options: &RunOptions, image: &Image) -> Result<Machine, Failure> {
         accel,
         cores: options.cores,
         has_entropy_device: accel == Accel::Kvm && !has_rdrand(),
+        has_rss: options.has_rss,
         pcap: options.pcap.clone(),
         append: options.append.clone(),
         ..Machine::new(&image.elf)

@@ -12,7 +12,7 @@ usage: ./run.sh [run] [SITE_DIR] [FLAGS]   build, pack, boot and serve (default:
        ./run.sh test [FILTER]              host tests, then tests that boot the image
        ./run.sh check                      formatting, lints, docs, house rules
        ./run.sh gdb [SITE_DIR] [FLAGS]     boot stopped, and print the gdb line
-       ./run.sh bench quick|connections    measurements: beside a Linux guest, of idle connections
+       ./run.sh bench quick|connections|cores   measurements (see README)
 
 flags of run, example and gdb:
   --port P              port on this machine, 0 for any free one       (default 8080)
@@ -23,6 +23,7 @@ flags of run, example and gdb:
   --machine microvm|q35 what QEMU builds                               (default microvm)
   --net user|tap=IFNAME user networking, or a tap that exists          (default user)
   --queues N            queue pairs of the network device; needs a tap (default: as the tap has)
+  --rss                 the device brings each connection to its core; needs several queues
   --pcap FILE           write every frame to FILE, for Wireshark; one queue only
   --append \"...\"        more words for the kernel command line:
                         ip=dhcp|ADDR/PREFIX gateway=ADDR port=80 stats=SECONDS

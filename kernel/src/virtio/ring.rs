@@ -196,6 +196,12 @@ impl Ring {
         old
     }
 
+    /// Rings the doorbell, whether the device wants it or not.
+    pub(super) fn nudge(&mut self) {
+        self.doorbells += 1;
+        self.doorbell.ring();
+    }
+
     /// Second half of [`publish`](Self::publish) (VirtIO 1.2 §2.7.10.1, §2.7.13.4.1).
     #[inline]
     pub(super) fn ring_if_wanted(&mut self, old: u16) {

@@ -119,6 +119,12 @@ impl RxQueue {
         self.ring.publish();
     }
 
+    /// Rings the doorbell though the device may not have asked: it looks once more for what it could
+    /// not bring.
+    pub fn nudge(&mut self) {
+        self.ring.nudge();
+    }
+
     /// Asks for an interrupt at the next filled buffer; true when one waits already, and then none
     /// was asked for.
     pub fn arm(&mut self) -> bool {

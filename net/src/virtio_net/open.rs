@@ -205,15 +205,30 @@ fn open_or_fail(
     device.start();
     let mut scales = false;
     if let Some(mut control) = control {
-        scales = config.can_scale && use_rss(&mut control, rss, pairs as u16)?;
-        if !scales {
-            use_pairs(&mut control, pairs as u16)?;
-        }
+        let rss = config.can_scale.then_some(rss);
+        scales = spread(&mut control, rss, &mut opened)?;
     }
     Ok(Opened {
         pairs: opened,
         scales,
     })
+}
+
+/// Tells the device to use all of several pairs, by `rss` if it can. Returns whether it does.
+fn spread(
+    control: &mut ExchangeQueue,
+    rss: Option<&Rss>,
+    pairs: &mut [QueuePair],
+) -> Result<bool, OpenError> {
+    let count = pairs.len() as u16;
+    if let Some(rss) = rss
+        && use_rss(control, rss, count)?
+    {
+        pairs.iter_mut().for_each(QueuePair::set_scaled);
+        return Ok(true);
+    }
+    use_pairs(control, count)?;
+    Ok(false)
 }
 
 /// Says what a queue pair of this device can do.

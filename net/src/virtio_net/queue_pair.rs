@@ -1,8 +1,8 @@
 //! One queue pair of one core: the [`Nic`] of the image.
 //!
 //! Upstream: `kernel::virtio`'s queues. Downstream: the stack of the core that owns the pair.
-//! Invariants: no register but the two doorbells (and on MMIO the interrupt acknowledgement, before
-//! a sleep) is touched, and none is read; nothing is allocated.
+//! Invariants: no register but the two doorbells is touched (and on MMIO the interrupt
+//! acknowledgement, before a sleep), and none is read; nothing is allocated.
 
 use super::header::{self, HEADER_BYTES};
 use crate::nic::{Nic, NicCounters, NicInfo, RxMeta, TxMeta};
@@ -30,6 +30,8 @@ pub struct QueuePair {
     /// The device may say that a checksum is good (GUEST_CSUM).
     trusts_rx_checksum: bool,
     interrupt_acknowledge: Option<Doorbell>,
+    /// The device may hold frames back that came for another queue: see [`set_scaled`](Self::set_scaled).
+    holds_back: bool,
     counters: NicCounters,
 }
 
@@ -48,8 +50,16 @@ impl QueuePair {
             tx,
             trusts_rx_checksum,
             interrupt_acknowledge,
+            holds_back: false,
             counters: NicCounters::default(),
         }
+    }
+
+    /// Says that the device spreads flows, and so may hold frames back. QEMU does, when it spreads
+    /// them itself and one queue is out of buffers: what has come in on another is not read on until
+    /// that other queue's doorbell rings, which nothing else would do.
+    pub(super) fn set_scaled(&mut self) {
+        self.holds_back = true;
     }
 }
 
@@ -120,6 +130,9 @@ impl Nic for QueuePair {
         }
         if self.rx.arm() {
             return true;
+        }
+        if self.holds_back {
+            self.rx.nudge();
         }
         if self.tx.arm_if_full() {
             self.rx.disarm();

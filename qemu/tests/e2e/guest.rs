@@ -115,12 +115,17 @@ pub(crate) fn boot(mut machine: Machine) -> Appliance {
     start(&machine, Some(host.into()))
 }
 
-/// Boots the machine on the namespace's tap.
-pub(crate) fn boot_on_tap(mut machine: Machine, namespace: &Namespace) -> Appliance {
-    machine.net = Net::Tap {
+/// Returns the namespace's tap as the machine's network.
+pub(crate) fn tap(namespace: &Namespace) -> Net {
+    Net::Tap {
         interface: namespace.tap().to_owned(),
         queues: namespace.queues(),
-    };
+    }
+}
+
+/// Boots the machine on the namespace's tap.
+pub(crate) fn boot_on_tap(mut machine: Machine, namespace: &Namespace) -> Appliance {
+    machine.net = tap(namespace);
     machine.append.push_str(&format!(
         " ip={}/24 gateway={}",
         Namespace::GUEST,

@@ -83,6 +83,12 @@ impl Namespace {
         address
     }
 
+    /// Tells the host the guest's station address, so that it does not have to ask.
+    pub(crate) fn know_guest(&self, mac: &str) {
+        let (guest, tap) = (Self::GUEST, self.tap());
+        ip(&["neigh", "replace", guest, "lladdr", mac, "dev", tap]);
+    }
+
     /// Takes the tap up or down.
     pub(crate) fn set_link(&self, state: &str) {
         ip(&["link", "set", self.tap(), state]);

@@ -7,7 +7,7 @@ use crate::guest::{self, Appliance, Packed};
 use crate::hostile::assert_all_closed;
 use crate::namespace::Namespace;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -124,6 +124,39 @@ fn curl(address: SocketAddr) -> Vec<u8> {
         .expect("no curl");
     assert!(output.status.success(), "{output:?}");
     output.stdout
+}
+
+#[test]
+fn a_guest_that_is_asked_before_it_is_ready_loses_no_queue() {
+    let _turn = guest::turn();
+    Namespace::with(2, |namespace| {
+        let packed = guest::packed(Folder::small().path());
+        let mut machine = guest::machine(&packed);
+        (machine.cores, machine.has_rss) = (2, true);
+        let to = SocketAddr::from((Namespace::GUEST.parse::<Ipv4Addr>().unwrap(), 80));
+        // Nobody asks by ARP first: what comes early are SYNs.
+        machine.net = guest::tap(namespace);
+        let line = machine.shell_line();
+        let (_, rest) = line.split_once(",mac=").unwrap();
+        namespace.know_guest(rest.split_once(',').unwrap().0);
+        let is_over = AtomicBool::new(false);
+        let appliance = thread::scope(|scope| {
+            // Whoever asks too early gives up soon.
+            let early = || {
+                while !is_over.load(Ordering::Relaxed) {
+                    let _ = TcpStream::connect_timeout(&to, Duration::from_millis(20));
+                }
+            };
+            (0..4).for_each(|_| drop(scope.spawn(early)));
+            let appliance = guest::boot_on_tap(machine, namespace);
+            is_over.store(true, Ordering::Relaxed);
+            appliance
+        });
+        let mut clients: Vec<Client> = (0..32).map(|_| appliance.client()).collect();
+        for client in &mut clients {
+            assert_eq!(client.get("/deep/er/data.bin").unwrap().body.len(), 300_000);
+        }
+    });
 }
 
 #[test]

@@ -34,6 +34,29 @@ fn a_device_that_scales_is_told_our_key_and_table() {
 }
 
 #[test]
+fn a_device_that_scales_is_nudged_before_each_sleep() {
+    for is_scaling in [true, false] {
+        let fake = FakeDevice::new(match is_scaling {
+            true => scaling(40, 128, 2),
+            false => options(),
+        });
+        let control = answer_control(&fake, 4, 0);
+        let mut pairs = open(fake.device(), &targets(2), 16, &rss()).unwrap().pairs;
+        control.join().unwrap();
+        for (pair, queue) in pairs.iter_mut().zip([0, 2]) {
+            pair.flush();
+            let mut rx = fake.queue(queue).unwrap();
+            rx.was_rung();
+            assert!(!pair.arm());
+            assert_eq!(rx.was_rung(), is_scaling);
+            pair.disarm();
+            // With a frame there, nobody sleeps, and nothing is held back.
+            assert!(rx.deliver(&[0; 72]) && pair.arm() && !rx.was_rung());
+        }
+    }
+}
+
+#[test]
 fn a_device_that_will_not_scale_spreads_as_it_likes() {
     let fake = FakeDevice::new(scaling(40, 128, 0x1ff));
     let control = answer_controls(&fake, 4, &[1, 0]);
