@@ -45,7 +45,7 @@ pub(crate) fn run(elf: &Path) -> Result<(), Error> {
     let packed = work.0.join("site.img");
     site::pack::pack_to_file(&pages, &packed, &PackOptions::default())?;
     let plugin = work.build_plugin()?;
-    let namespace = Namespace::create()?;
+    let namespace = Namespace::create(1)?;
     let members = MANY.div_ceil(PER_MEMBER);
     (0..members).try_for_each(|number| namespace.add_address(&source(number)))?;
 
@@ -59,6 +59,7 @@ pub(crate) fn run(elf: &Path) -> Result<(), Error> {
             initrd: &packed,
             append: &append,
             device: "virtio-net-device",
+            cores: 1,
         };
         let vm = Vm::boot(&image, &namespace, &work.0, Some(&plugin))?;
         let few = measure(&vm, &namespace, FEW)?;

@@ -1,14 +1,16 @@
 //! Measurements of Sluice against what its users would otherwise run, in ratios within one run
 //! and in guest instructions.
 //!
-//! `sluice-bench quick ELF` is what `./run.sh bench quick` runs, and `connections` its neighbour;
+//! `sluice-bench quick ELF` is what `./run.sh bench quick` runs, and `connections` and `cores` its neighbours;
 //! `client` is the load generator, run by them inside the network namespace.
 #![forbid(unsafe_code)]
 
 mod client;
 mod connections;
+mod cores;
 mod crowd;
 mod linux_guest;
+mod load;
 mod namespace;
 mod quick;
 mod vm;
@@ -22,10 +24,11 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["quick", elf] => quick::run(std::path::Path::new(elf)),
         ["connections", elf] => connections::run(std::path::Path::new(elf)),
+        ["cores", elf] => cores::run(std::path::Path::new(elf)),
         ["client", "crowd", rest @ ..] => crowd::run(rest),
         ["client", rest @ ..] => client::run(rest),
         _ => {
-            eprintln!("usage: sluice-bench quick|connections ELF");
+            eprintln!("usage: sluice-bench quick|connections|cores ELF");
             return ExitCode::from(2);
         }
     };

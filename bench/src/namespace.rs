@@ -20,8 +20,13 @@ pub(crate) struct Namespace {
 }
 
 impl Namespace {
-    /// Makes the namespace; needs root.
-    pub(crate) fn create() -> Result<Self, Error> {
+    /// Makes the namespace, with a tap of so many queues; needs root.
+    pub(crate) fn create(queues: u32) -> Result<Self, Error> {
+        let several = if queues > 1 {
+            "multi_queue"
+        } else {
+            "one_queue"
+        };
         let name = format!("sluice-bench-{}", std::process::id());
         run(&["ip", "netns", "add", &name])?;
         let namespace = Namespace { name };
@@ -57,7 +62,7 @@ impl Namespace {
                 "net.ipv4.ip_local_port_range=1024 65000",
             ],
             &[
-                "ip", "-n", n, "tuntap", "add", "dev", TAP, "mode", "tap", "vnet_hdr",
+                "ip", "-n", n, "tuntap", "add", "dev", TAP, "mode", "tap", "vnet_hdr", several,
             ],
             &["ip", "-n", n, "addr", "add", &address, "dev", TAP],
             &["ip", "-n", n, "link", "set", TAP, "up"],

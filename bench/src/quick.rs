@@ -6,38 +6,19 @@
 
 use crate::Error;
 use crate::linux_guest::{self, PACKAGES};
+use crate::load::{CLOSE, KEEP_ALIVE, Load, first_answer};
 use crate::namespace::{GUEST, HOST, Namespace};
 use crate::vm::{Image, Vm};
 use crate::work::Work;
 use site::pack::PackOptions;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 const PAGE_BYTES: usize = 612;
 const BODY_BYTES: usize = 1 << 20;
 const BOOTS: usize = 5;
 
-/// A load whose marginal cost is measured: a short run against a long one.
-struct Load {
-    mode: &'static str,
-    path: &'static str,
-    connections: u64,
-    short: u64,
-    long: u64,
-}
-
-const KEEP_ALIVE: Load = Load {
-    mode: "keepalive",
-    path: "/index.html",
-    connections: 16,
-    short: 500,
-    long: 2_500,
-};
-const CLOSE: Load = Load {
-    mode: "close",
-    ..KEEP_ALIVE
-};
 const BODY: Load = Load {
     path: "/mebibyte.bin",
     connections: 4,
@@ -68,7 +49,7 @@ pub(crate) fn run(elf: &Path) -> Result<(), Error> {
     site::pack::pack_to_file(&pages, &packed, &PackOptions::default())?;
     let plugin = work.build_plugin()?;
     let linux = linux_guest::build(&work.0, &pages)?;
-    let namespace = Namespace::create()?;
+    let namespace = Namespace::create(1)?;
 
     let append = format!("ip={GUEST}/24 gateway={HOST} log=warn");
     let sluice = Image {
@@ -78,6 +59,7 @@ pub(crate) fn run(elf: &Path) -> Result<(), Error> {
         initrd: &packed,
         append: &append,
         device: "virtio-net-device",
+        cores: 1,
     };
     let append = format!("console=ttyS0 quiet sluice.ip={GUEST}/24 sluice.gateway={HOST}");
     let linux = Image {
@@ -87,6 +69,7 @@ pub(crate) fn run(elf: &Path) -> Result<(), Error> {
         initrd: &linux.initrd,
         append: &append,
         device: "virtio-net-pci",
+        cores: 1,
     };
     println!("Linux guest with nginx (q35, 256 MiB) ...");
     let theirs = measure(&linux, &namespace, &work.0, &plugin, 1)?;
@@ -170,7 +153,7 @@ fn measure(
         .collect::<Result<_, _>>()?;
     let vm = Vm::boot(image, namespace, work, Some(plugin))?;
     first_answer(&vm, namespace, 90)?;
-    load(namespace, &KEEP_ALIVE, KEEP_ALIVE.short)?;
+    KEEP_ALIVE.run(namespace, KEEP_ALIVE.short)?;
     std::thread::sleep(Duration::from_secs(4));
     let idle_rate = vm.idle_rate()?;
     let keep_alive = marginal(&vm, namespace, &KEEP_ALIVE, idle_rate)?;
@@ -191,60 +174,16 @@ fn boot_time(image: &Image<'_>, namespace: &Namespace, work: &Path) -> Result<f6
     first_answer(&vm, namespace, 60)
 }
 
-/// Waits for the first 200 and returns the milliseconds since QEMU was started.
-fn first_answer(vm: &Vm, namespace: &Namespace, seconds: u64) -> Result<f64, Error> {
-    let address = format!("{GUEST}:80");
-    let at = client(
-        namespace,
-        &["first", &address, "/index.html", &seconds.to_string()],
-    )?;
-    let started = vm.started.duration_since(UNIX_EPOCH)?.as_micros() as u64;
-    Ok(at.saturating_sub(started) as f64 / 1000.0)
-}
-
 /// Returns the guest instructions that one more request costs.
 fn marginal(vm: &Vm, namespace: &Namespace, kind: &Load, idle_rate: f64) -> Result<f64, Error> {
     let cost = |requests: u64| -> Result<f64, Error> {
         let (before, start) = (vm.instructions()?, Instant::now());
-        load(namespace, kind, requests)?;
+        kind.run(namespace, requests)?;
         std::thread::sleep(Duration::from_millis(500));
         let spent = (vm.instructions()? - before) as f64;
         Ok(spent - idle_rate * start.elapsed().as_secs_f64())
     };
     Ok((cost(kind.long)? - cost(kind.short)?) / (kind.long - kind.short) as f64)
-}
-
-fn load(namespace: &Namespace, kind: &Load, requests: u64) -> Result<(), Error> {
-    let address = format!("{GUEST}:80");
-    let words = [
-        kind.mode,
-        &address,
-        kind.path,
-        &kind.connections.to_string(),
-        &requests.to_string(),
-    ];
-    let answered = client(namespace, &words)?;
-    if answered == requests {
-        Ok(())
-    } else {
-        Err(format!("{answered} of {requests} requests were answered with 200").into())
-    }
-}
-
-fn client(namespace: &Namespace, words: &[&str]) -> Result<u64, Error> {
-    let this = std::env::current_exe()?;
-    let output = namespace
-        .command(&this.to_string_lossy())
-        .arg("client")
-        .args(words)
-        .output()?;
-    if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr)
-            .trim()
-            .to_owned()
-            .into());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
 }
 
 /// Bytes that no encoding makes shorter.

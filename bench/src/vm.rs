@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, SystemTime};
 
-/// What to boot; everything else (one vCPU, TCG, the tap) is the same for every system.
+/// What to boot; everything else (TCG, the tap) is the same for every system.
 pub(crate) struct Image<'a> {
     /// `-M`, with its options.
     pub(crate) machine: &'a str,
@@ -20,8 +20,10 @@ pub(crate) struct Image<'a> {
     pub(crate) initrd: &'a Path,
     /// `-append`.
     pub(crate) append: &'a str,
-    /// The network device model.
+    /// The network device model; on PCI for several cores.
     pub(crate) device: &'a str,
+    /// Processors, with a queue pair each.
+    pub(crate) cores: u32,
 }
 
 /// A running guest.
@@ -41,16 +43,22 @@ impl Vm {
         plugin: Option<&Path>,
     ) -> Result<Self, Error> {
         let mut command = namespace.command("qemu-system-x86_64");
+        let (threads, backend, device) = match image.cores {
+            1 => ("tcg,thread=single", String::new(), String::new()),
+            cores => (
+                "tcg,thread=multi",
+                format!(",queues={cores}"),
+                format!(",mq=on,rss=on,vectors={}", 2 * cores + 2),
+            ),
+        };
         command
+            .args(["-M", image.machine, "-accel", threads, "-cpu", "max"])
             .args([
-                "-M",
-                image.machine,
-                "-accel",
-                "tcg,thread=single",
-                "-cpu",
-                "max",
+                "-smp",
+                &image.cores.to_string(),
+                "-m",
+                &image.memory_mib.to_string(),
             ])
-            .args(["-smp", "1", "-m", &image.memory_mib.to_string()])
             .args([
                 "-nodefaults",
                 "-no-user-config",
@@ -69,11 +77,11 @@ impl Vm {
             .args(["-append", image.append])
             .args([
                 "-netdev",
-                &format!("tap,id=n0,ifname={TAP},script=no,downscript=no,vhost=off"),
+                &format!("tap,id=n0,ifname={TAP},script=no,downscript=no,vhost=off{backend}"),
             ])
             .args([
                 "-device",
-                &format!("{},netdev=n0,mac={GUEST_MAC}", image.device),
+                &format!("{},netdev=n0,mac={GUEST_MAC}{device}", image.device),
             ])
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(work.join("qemu.log"))?);
@@ -93,14 +101,21 @@ impl Vm {
 
     /// Returns the guest instructions executed so far.
     pub(crate) fn instructions(&self) -> Result<u64, Error> {
+        Ok(self.instructions_by_core()?.iter().sum())
+    }
+
+    /// Returns the guest instructions executed so far by each core.
+    pub(crate) fn instructions_by_core(&self) -> Result<Vec<u64>, Error> {
         let socket = self.counter.as_ref().ok_or("booted without the counter")?;
         let mut line = String::new();
         UnixStream::connect(socket)?.read_to_string(&mut line)?;
-        Ok(line
+        let mut counts = line
             .split_whitespace()
-            .last()
-            .ok_or("empty count")?
-            .parse()?)
+            .map(str::parse)
+            .collect::<Result<Vec<u64>, _>>()?;
+        // The last is the sum.
+        counts.pop().ok_or("empty count")?;
+        Ok(counts)
     }
 
     /// Returns instructions per second of the idle guest, measured over two seconds.

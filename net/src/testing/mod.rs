@@ -30,6 +30,7 @@ mod pair;
 mod pcap;
 mod random;
 mod steering;
+mod story;
 mod world;
 
 pub use client::Client;
@@ -40,6 +41,7 @@ pub use one_frame::OneFrame;
 pub use pair::Pair;
 pub use random::Random;
 pub use smoltcp::iface::SocketHandle;
+pub use story::play;
 pub use world::{World, next_event, stack};
 
 use core::net::Ipv4Addr;
