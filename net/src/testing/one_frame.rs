@@ -72,7 +72,12 @@ impl Nic for OneFrame {
 impl OneFrame {
     /// Puts a segment where it is received next.
     pub fn put(&self, segment: &Tcp) {
-        self.0.borrow_mut().received = Some(segment.frame());
+        self.put_frame(&segment.frame());
+    }
+
+    /// Puts a frame where it is received next.
+    pub fn put_frame(&self, frame: &[u8]) {
+        self.0.borrow_mut().received = Some(frame.to_vec());
     }
 
     /// Returns the sequence number after the segment that was sent last.
