@@ -14,7 +14,7 @@ use crate::connections::Connections;
 use crate::exchange::Attempt;
 use crate::handle_table::{Operation, Pending, Slot};
 use crate::lwsocket::Handle;
-use crate::ready::announce;
+use crate::ready::{ReadyRing, announce};
 use crate::submissions::{Command, Submissions};
 use alloc::boxed::Box;
 use net::chunk::Chunk;
@@ -132,7 +132,7 @@ impl Channel {
         match self.table.of(connection) {
             Some(slot) => {
                 slot.is_readable = true;
-                self.continue_read(connection, stack);
+                try_read(slot, &mut self.ready, stack);
             }
             // Not accepted yet: accepting marks it readable.
             None => self.counters.events_unknown += 1,
@@ -149,38 +149,45 @@ impl Channel {
         let Some(slot) = self.table.of(connection) else {
             return Attempt::Nothing;
         };
-        if slot.read != Operation::UnderWay {
-            return Attempt::Nothing;
-        }
-        if !slot.is_readable {
-            return Attempt::Waits;
-        }
-        let attempt = match slot.chunk.take() {
-            Some(chunk) => read_into(slot, chunk, stack),
-            None => match stack.take(connection) {
-                Ok(Some(chunk)) => {
-                    slot.finish_read(Ok(chunk.len()));
-                    slot.chunk = Some(chunk);
-                    slot.chunk_owner = Owner::Stack;
-                    Attempt::Complete
-                }
-                Ok(None) => Attempt::Waits,
-                Err(error) => end_read(slot, error),
-            },
-        };
-        if attempt == Attempt::Complete {
-            // The next read need not try in vain.
-            slot.is_readable = stack.is_readable(connection);
-            if slot.is_draining && stack.unread_bytes(connection) == 0 {
-                slot.is_draining = false;
-                slot.pending.add(Pending::END);
-            }
-            announce(slot, &mut self.ready);
-        } else {
-            slot.is_readable = false;
-        }
-        attempt
+        try_read(slot, &mut self.ready, stack)
     }
+}
+
+/// Tries the read that is under way on a connection, if there is one.
+#[inline(always)]
+fn try_read(slot: &mut Slot, ready: &mut ReadyRing, stack: &mut impl Connections) -> Attempt {
+    if slot.read != Operation::UnderWay {
+        return Attempt::Nothing;
+    }
+    if !slot.is_readable {
+        return Attempt::Waits;
+    }
+    let connection = slot.connection;
+    let attempt = match slot.chunk.take() {
+        Some(chunk) => read_into(slot, chunk, stack),
+        None => match stack.take(connection) {
+            Ok(Some(chunk)) => {
+                slot.finish_read(Ok(chunk.len()));
+                slot.chunk = Some(chunk);
+                slot.chunk_owner = Owner::Stack;
+                Attempt::Complete
+            }
+            Ok(None) => Attempt::Waits,
+            Err(error) => end_read(slot, error),
+        },
+    };
+    if attempt == Attempt::Complete {
+        // The next read need not try in vain.
+        slot.is_readable = stack.is_readable(connection);
+        if slot.is_draining && stack.unread_bytes(connection) == 0 {
+            slot.is_draining = false;
+            slot.pending.add(Pending::END);
+        }
+        announce(slot, ready);
+    } else {
+        slot.is_readable = false;
+    }
+    attempt
 }
 
 /// Tries to read into a buffer that the application has lent.

@@ -6,7 +6,7 @@
 
 use crate::completion::SubmitError;
 use crate::limits;
-use alloc::vec::Vec;
+use alloc::boxed::Box;
 use net::stack::ConnectionId;
 
 /// A command in the submission ring. What it is to read into or write waits in the handle.
@@ -33,11 +33,11 @@ pub(crate) enum Command {
 
 /// The submission ring and what asks for its flush. It is filled, and then emptied as a whole.
 pub(crate) struct Submissions {
-    /// Never more than it has room for.
-    list: Vec<Command>,
+    /// As many as there is room for; the first `len` are commands.
+    places: Box<[Command]>,
+    len: usize,
     /// How many of these have been run in this flush.
     run: usize,
-    room: usize,
     batch: usize,
     /// The application has asked for a flush, or was refused a command for want of room.
     pub(crate) is_flush_wanted: bool,
@@ -53,9 +53,9 @@ impl Submissions {
         let batch = batch.max(1);
         let room = batch + limits::COMMANDS_PER_COMPLETION;
         Submissions {
-            list: Vec::with_capacity(room),
+            places: (0..room).map(|_| Command::Listen(0)).collect(),
+            len: 0,
             run: 0,
-            room,
             batch,
             is_flush_wanted: false,
             taken: 0,
@@ -69,8 +69,11 @@ impl Submissions {
     /// [`SubmitError::RingFull`]; then the application is called again after the flush.
     #[inline]
     pub(crate) fn push(&mut self, command: Command) -> Result<(), SubmitError> {
-        self.check_room()?;
-        self.list.push(command);
+        let Some(place) = self.places.get_mut(self.len) else {
+            return Err(self.refuse());
+        };
+        *place = command;
+        self.len += 1;
         Ok(())
     }
 
@@ -80,43 +83,47 @@ impl Submissions {
     /// As [`push`](Self::push).
     #[inline]
     pub(crate) fn check_room(&mut self) -> Result<(), SubmitError> {
-        if self.list.len() >= self.room {
-            self.refused += 1;
-            self.is_flush_wanted = true;
-            return Err(SubmitError::RingFull);
+        if self.len == self.places.len() {
+            return Err(self.refuse());
         }
         Ok(())
+    }
+
+    /// Counts a command that there is no room for; the application is called again after the flush.
+    #[cold]
+    fn refuse(&mut self) -> SubmitError {
+        self.refused += 1;
+        self.is_flush_wanted = true;
+        SubmitError::RingFull
     }
 
     /// Takes the oldest command out; after the last one, there is room for all again.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Command> {
-        let command = self.list.get(self.run).copied();
-        match command {
-            Some(_) => self.run += 1,
-            None => {
-                self.taken += self.list.len() as u64;
-                self.list.clear();
-                self.run = 0;
-            }
+        if self.run == self.len {
+            self.taken += self.len as u64;
+            (self.len, self.run) = (0, 0);
+            return None;
         }
+        let command = self.places.get(self.run).copied();
+        self.run += 1;
         command
     }
 
     /// Returns the commands in the ring.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.list.len()
+        self.len
     }
 
     /// Returns whether a batch has collected.
     #[inline]
     pub(crate) fn is_batch_full(&self) -> bool {
-        self.list.len() >= self.batch
+        self.len >= self.batch
     }
 
     /// Returns how many commands were ever taken in.
     pub(crate) fn taken(&self) -> u64 {
-        self.taken + self.list.len() as u64
+        self.taken + self.len as u64
     }
 }
