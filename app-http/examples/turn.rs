@@ -18,7 +18,7 @@ use megapipe::{Core, IoSlice};
 use net::fabric::fabric;
 use net::testing::frames::Tcp;
 use net::testing::{OneFrame, STACK_ADDRESS, World};
-use net::{Address, AddressConfig, Stack};
+use net::{AddressConfig, Stack};
 use site::Site;
 use site::pack::{PackOptions, pack_to_vec};
 
@@ -66,12 +66,8 @@ fn core(wire: &OneFrame, connections: usize) -> Serving {
     let port = fabric(&[true], [7; 16]).remove(0);
     let config = World::config(connections + 1, 4096);
     let mut stack: Stack<_, IoSlice> = Stack::new(config, Some(wire.clone()), port, Instant::ZERO);
-    let address = AddressConfig::Static(Address {
-        address: STACK_ADDRESS,
-        prefix: 16,
-        gateway: None,
-    });
-    stack.configure_address(address, Instant::ZERO);
+    let address = AddressConfig::fixed(STACK_ADDRESS, 16);
+    stack.configure_address(&address, Instant::ZERO);
     let channel = Channel::create(ChannelConfig {
         handles: connections + 1,
         batch: 32,

@@ -5,7 +5,7 @@
 
 use crate::writes::IoSlice;
 use alloc::boxed::Box;
-use core::net::SocketAddrV4;
+use core::net::{SocketAddr, SocketAddrV4};
 use kernel::{CoreMask, Instant};
 use net::chunk::Chunk;
 use net::datagram::DatagramError;
@@ -29,8 +29,7 @@ pub(crate) trait Connections {
     fn bid(&mut self, listener: ListenerId, most: u32) -> CoreMask;
     fn close_listener(&mut self, listener: ListenerId) -> Result<(), ListenError>;
     fn accept(&mut self, listener: ListenerId) -> Option<Accepted>;
-    fn connect(&mut self, remote: SocketAddrV4, now: Instant)
-    -> Result<ConnectionId, ConnectError>;
+    fn connect(&mut self, remote: SocketAddr, now: Instant) -> Result<ConnectionId, ConnectError>;
     fn take(&mut self, connection: ConnectionId) -> Result<Option<Box<Chunk>>, ReceiveError>;
     fn give_back(&mut self, chunk: Box<Chunk>);
     fn receive(
@@ -91,11 +90,7 @@ impl<N: Nic> Connections for Stack<N, IoSlice> {
         Stack::accept(self, listener)
     }
 
-    fn connect(
-        &mut self,
-        remote: SocketAddrV4,
-        now: Instant,
-    ) -> Result<ConnectionId, ConnectError> {
+    fn connect(&mut self, remote: SocketAddr, now: Instant) -> Result<ConnectionId, ConnectError> {
         Stack::connect(self, remote, now)
     }
 

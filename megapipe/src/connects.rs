@@ -154,15 +154,9 @@ impl Channel {
             // It was given up before the flush.
             return;
         };
-        let begun = match remote {
-            SocketAddr::V4(remote) => stack
-                .connect(remote, self.now)
-                .map_err(ConnectFailure::from),
-            SocketAddr::V6(_) => Err(ConnectFailure::BadAddress),
-        };
-        let connection = match begun {
+        let connection = match stack.connect(remote, self.now) {
             Ok(connection) => connection,
-            Err(failure) => return self.end_connect(index, Err(failure)),
+            Err(error) => return self.end_connect(index, Err(error.into())),
         };
         let Some(slot) = self.table.at(connection.index()) else {
             // More connections than handles: a wrong configuration, not a leak.

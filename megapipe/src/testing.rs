@@ -158,7 +158,7 @@ impl Connections for IdleStack {
         })
     }
 
-    fn connect(&mut self, _: SocketAddrV4, _: Instant) -> Result<ConnectionId, ConnectError> {
+    fn connect(&mut self, _: SocketAddr, _: Instant) -> Result<ConnectionId, ConnectError> {
         Err(ConnectError::ConnectionsFull)
     }
 

@@ -17,7 +17,8 @@ use net::fabric::fabric;
 use net::stack::ConnectionId;
 use net::testing::frames::{ACK, SYN, Tcp, ipv4, seal_ipv4};
 use net::testing::{OneFrame, STACK_ADDRESS, World};
-use net::{Address, AddressConfig, Stack};
+use net::{AddressConfig, Stack};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 type Flooded = Stack<OneFrame, &'static [u8]>;
@@ -74,12 +75,8 @@ fn flooded(wire: &OneFrame, connections: usize, now: Instant) -> Flooded {
         ..World::config(connections + 256, 4096)
     };
     let mut stack = Flooded::new(config, Some(wire.clone()), port, now);
-    let address = AddressConfig::Static(Address {
-        address: STACK_ADDRESS,
-        prefix: 16,
-        gateway: None,
-    });
-    stack.configure_address(address, now);
+    let address = AddressConfig::fixed(STACK_ADDRESS, 16);
+    stack.configure_address(&address, now);
     turn(&mut stack, now);
     stack
 }
@@ -88,7 +85,7 @@ fn flooded(wire: &OneFrame, connections: usize, now: Instant) -> Flooded {
 fn open(stack: &mut Flooded, wire: &OneFrame, number: usize, now: Instant) -> Tcp {
     let client = 0x0a07_0100 + (number / PORTS) as u32;
     let mut segment = Tcp {
-        client: client.into(),
+        client: Ipv4Addr::from_bits(client).into(),
         ..Tcp::new((1024 + number % PORTS) as u16, SYN, 1000, 0)
     };
     wire.put_frame(&segment.frame());
@@ -103,7 +100,7 @@ fn open(stack: &mut Flooded, wire: &OneFrame, number: usize, now: Instant) -> Tc
 
 fn syn(number: u32) -> Tcp {
     Tcp {
-        client: (0x0b00_0000 | number.wrapping_mul(0x9e37_79b9) >> 8).into(),
+        client: Ipv4Addr::from_bits(0x0b00_0000 | number.wrapping_mul(0x9e37_79b9) >> 8).into(),
         ..Tcp::new(1024 + (number & 0x7fff) as u16, SYN, number, 0)
     }
 }

@@ -14,7 +14,7 @@ use net::fabric::fabric;
 use net::stack::{ConnectionId, Event};
 use net::testing::frames::Tcp;
 use net::testing::{OneFrame, STACK_ADDRESS, World};
-use net::{Address, AddressConfig, Stack};
+use net::{AddressConfig, Stack};
 
 /// What each request is answered with: sent from where it is.
 static RESPONSE: [u8; 64] = [b'r'; 64];
@@ -32,12 +32,8 @@ fn main() {
     let port = fabric(&[true], [7; 16]).remove(0);
     let config = World::config(connections + 1, 4096);
     let mut stack = Served::new(config, Some(wire.clone()), port, Instant::ZERO);
-    let address = AddressConfig::Static(Address {
-        address: STACK_ADDRESS,
-        prefix: 16,
-        gateway: None,
-    });
-    stack.configure_address(address, Instant::ZERO);
+    let address = AddressConfig::fixed(STACK_ADDRESS, 16);
+    stack.configure_address(&address, Instant::ZERO);
     let listener = stack
         .listen(80, CoreMask::first(1), connections)
         .expect("free");

@@ -1,8 +1,9 @@
-//! ARP (RFC 826) for our one address: requests are answered, and our address is announced once
-//! when it becomes known (RFC 5227 §2.3). Whoever sends us a packet is answered at the station it
-//! came from; others are asked for when this side opens a connection.
+//! ARP (RFC 826) for our addresses: requests are answered, and what others say of themselves is read:
+//! where they are, and that they have an address that we claim (RFC 5227). Whoever sends us a packet
+//! is answered at the station it came from; others are asked for when this side opens a connection.
 
-use crate::demux::{ETHERNET_HEADER_BYTES, Station};
+use crate::address::{AddressState, Host};
+use crate::demux::ETHERNET_HEADER_BYTES;
 use core::net::Ipv4Addr;
 use smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, EthernetAddress};
 
@@ -19,6 +20,8 @@ pub(crate) enum Action {
     /// A reply to us: this address is at this station. The DHCP client, or another core, may have
     /// asked.
     Learn(Ipv4Addr, [u8; 6]),
+    /// Another station has this address of ours, or wants it as we do.
+    Conflict(Ipv4Addr),
     /// Nothing: malformed, or not about us.
     Drop,
 }
@@ -31,8 +34,8 @@ pub(crate) struct Answer {
     packet: ArpRepr,
 }
 
-/// Says what a received ARP frame asks for.
-pub(crate) fn process(frame: &[u8], station: &Station) -> Action {
+/// Says what a frame asks for that has come to the station `mac`.
+pub(crate) fn process(frame: &[u8], mac: [u8; 6], host: &Host) -> Action {
     let packet = frame.get(ETHERNET_HEADER_BYTES..).unwrap_or_default();
     let parsed = ArpPacket::new_checked(packet).and_then(|packet| ArpRepr::parse(&packet));
     let Ok(ArpRepr::EthernetIpv4 {
@@ -45,29 +48,46 @@ pub(crate) fn process(frame: &[u8], station: &Station) -> Action {
     else {
         return Action::Drop;
     };
-    if station.address != Some(target) || !peer.is_unicast() {
+    if !peer.is_unicast() || peer.0 == mac {
         return Action::Drop;
     }
-    match operation {
-        ArpOperation::Request => Action::Answer(Answer {
+    if host.state_of(peer_address.into()).is_some() {
+        return Action::Conflict(peer_address);
+    }
+    let is_probe = peer_address.is_unspecified();
+    match (host.state_of(target.into()), operation) {
+        (None, _) => Action::Drop,
+        // Both ask for it, and neither has it (RFC 5227 §2.1.1).
+        (Some(AddressState::Tentative | AddressState::Optimistic), ArpOperation::Request)
+            if is_probe =>
+        {
+            Action::Conflict(target)
+        }
+        (Some(AddressState::Tentative), _) => Action::Drop,
+        (Some(_), ArpOperation::Request) => Action::Answer(Answer {
             destination: peer.0,
-            source: station.mac,
+            source: mac,
             packet: ArpRepr::EthernetIpv4 {
                 operation: ArpOperation::Reply,
-                source_hardware_addr: EthernetAddress(station.mac),
+                source_hardware_addr: EthernetAddress(mac),
                 source_protocol_addr: target,
                 target_hardware_addr: peer,
                 target_protocol_addr: peer_address,
             },
         }),
-        ArpOperation::Reply => Action::Learn(peer_address, peer.0),
-        ArpOperation::Unknown(_) => Action::Drop,
+        (Some(_), ArpOperation::Reply) => Action::Learn(peer_address, peer.0),
+        (Some(_), ArpOperation::Unknown(_)) => Action::Drop,
     }
 }
 
 /// Returns the announcement of `address` by the station `mac`: a request for itself.
 pub(crate) fn announcement(mac: [u8; 6], address: Ipv4Addr) -> Answer {
     request(mac, address, address)
+}
+
+/// Returns the question of the station `mac` whether anybody has `address` (RFC 5227 §2.1.1).
+pub(crate) fn probe(mac: [u8; 6], address: Ipv4Addr) -> Answer {
+    request(mac, Ipv4Addr::UNSPECIFIED, address)
 }
 
 /// Returns the question of the station `mac` at `address` who is at `target`.
@@ -99,14 +119,37 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::HostAddress;
 
-    const STATION: Station = Station {
-        mac: [2, 0, 0, 0, 0, 1],
-        address: Some(Ipv4Addr::new(10, 0, 0, 1)),
-    };
+    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+    const US: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+
+    fn host(state: AddressState) -> Host {
+        let mut host = Host::default();
+        let ours = HostAddress {
+            cidr: "10.0.0.1/24".parse().unwrap(),
+            state,
+        };
+        host.addresses.push(ours).unwrap();
+        host
+    }
+
+    fn action(frame: &[u8]) -> Action {
+        process(frame, MAC, &host(AddressState::Preferred))
+    }
+
     const PEER: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 9]);
 
     fn frame(operation: ArpOperation, peer: EthernetAddress, target: Ipv4Addr) -> [u8; 42] {
+        frame_from(Ipv4Addr::new(10, 0, 0, 9), operation, peer, target)
+    }
+
+    fn frame_from(
+        source: Ipv4Addr,
+        operation: ArpOperation,
+        peer: EthernetAddress,
+        target: Ipv4Addr,
+    ) -> [u8; 42] {
         let mut frame = [0; FRAME_BYTES];
         let answer = Answer {
             destination: BROADCAST,
@@ -114,7 +157,7 @@ mod tests {
             packet: ArpRepr::EthernetIpv4 {
                 operation,
                 source_hardware_addr: peer,
-                source_protocol_addr: Ipv4Addr::new(10, 0, 0, 9),
+                source_protocol_addr: source,
                 target_hardware_addr: EthernetAddress([0; 6]),
                 target_protocol_addr: target,
             },
@@ -125,43 +168,54 @@ mod tests {
 
     #[test]
     fn a_request_for_us_is_answered_to_the_asker() {
-        let request = frame(ArpOperation::Request, PEER, Ipv4Addr::new(10, 0, 0, 1));
-        let Action::Answer(answer) = process(&request, &STATION) else {
+        let request = frame(ArpOperation::Request, PEER, US);
+        let Action::Answer(answer) = action(&request) else {
             panic!("no answer");
         };
         let mut reply = [0; FRAME_BYTES];
         answer.emit(&mut reply);
         assert_eq!(reply[..6], PEER.0);
         assert_eq!(reply[20..22], [0, 2], "a reply");
-        assert_eq!(reply[22..28], STATION.mac);
+        assert_eq!(reply[22..28], MAC);
         assert_eq!(reply[28..32], [10, 0, 0, 1]);
         assert_eq!(reply[32..38], PEER.0);
     }
 
     #[test]
     fn what_is_not_about_us_is_dropped() {
-        let us = Ipv4Addr::new(10, 0, 0, 1);
         let cases = [
             frame(ArpOperation::Request, PEER, Ipv4Addr::new(10, 0, 0, 2)),
-            frame(ArpOperation::Request, EthernetAddress(BROADCAST), us),
-            frame(ArpOperation::Unknown(7), PEER, us),
+            frame(ArpOperation::Request, EthernetAddress(BROADCAST), US),
+            frame(ArpOperation::Request, EthernetAddress(MAC), US),
+            frame(ArpOperation::Unknown(7), PEER, US),
         ];
         for case in cases {
-            assert_eq!(process(&case, &STATION), Action::Drop);
+            assert_eq!(action(&case), Action::Drop);
         }
-        let request = frame(ArpOperation::Request, PEER, us);
-        assert_eq!(process(&request[..30], &STATION), Action::Drop);
-        let nobody = Station {
-            address: None,
-            ..STATION
-        };
-        assert_eq!(process(&request, &nobody), Action::Drop);
+        let request = frame(ArpOperation::Request, PEER, US);
+        assert_eq!(action(&request[..30]), Action::Drop);
+        assert_eq!(process(&request, MAC, &Host::default()), Action::Drop);
+        let tentative = host(AddressState::Tentative);
+        assert_eq!(process(&request, MAC, &tentative), Action::Drop);
     }
 
     #[test]
     fn replies_say_who_is_where() {
-        let reply = frame(ArpOperation::Reply, PEER, Ipv4Addr::new(10, 0, 0, 1));
+        let reply = frame(ArpOperation::Reply, PEER, US);
         let learnt = Action::Learn(Ipv4Addr::new(10, 0, 0, 9), PEER.0);
-        assert_eq!(process(&reply, &STATION), learnt);
+        assert_eq!(action(&reply), learnt);
+    }
+
+    #[test]
+    fn another_station_at_our_address_is_a_conflict() {
+        let announcement = frame_from(US, ArpOperation::Request, PEER, US);
+        assert_eq!(action(&announcement), Action::Conflict(US));
+        let reply = frame_from(US, ArpOperation::Reply, PEER, Ipv4Addr::new(10, 0, 0, 9));
+        assert_eq!(action(&reply), Action::Conflict(US));
+        let probe = frame_from(Ipv4Addr::UNSPECIFIED, ArpOperation::Request, PEER, US);
+        assert!(matches!(action(&probe), Action::Answer(_)), "ours by now");
+        let still_asking = host(AddressState::Optimistic);
+        let conflict = Action::Conflict(US);
+        assert_eq!(process(&probe, MAC, &still_asking), conflict);
     }
 }

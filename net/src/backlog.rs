@@ -104,7 +104,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         debug_assert!(is_given, "room was seen");
         self.detach(connection);
         self.connections.free(connection, &mut self.chunks);
-        self.stealing.moved.insert(hash, key, to.index() as u32);
+        self.stealing.moved.insert(hash, key, to);
         self.output.counters.connections_given += 1;
         self.output.counters.established_now -= 1;
     }

@@ -3,10 +3,11 @@
 //! Sums are kept in native byte order and folded at the end: the ones'-complement sum does not
 //! care which (RFC 1071 §2 (B)).
 
-use core::net::Ipv4Addr;
+use crate::flow::AddressPair;
+use core::net::Ipv6Addr;
 
 /// An unfolded ones'-complement sum.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Sum(u64);
 
 impl Sum {
@@ -39,20 +40,26 @@ impl Sum {
     #[inline]
     pub(crate) fn add_pseudo_header(
         self,
-        source: Ipv4Addr,
-        destination: Ipv4Addr,
+        addresses: &AddressPair,
         protocol: u8,
         length: u16,
     ) -> Self {
-        let rest = [
-            0,
-            protocol,
-            length.to_be_bytes()[0],
-            length.to_be_bytes()[1],
-        ];
-        self.add_word(u64::from(u32::from_ne_bytes(source.octets())))
-            .add_word(u64::from(u32::from_ne_bytes(destination.octets())))
-            .add_word(u64::from(u32::from_ne_bytes(rest)))
+        let [high, low] = length.to_be_bytes();
+        // IPv6 has both in words of 32 bits (RFC 8200 §8.1), which sum to the same.
+        let rest = u64::from(u32::from_ne_bytes([0, protocol, high, low]));
+        match addresses {
+            AddressPair::V4 { remote, local } => self
+                .add_word(u64::from(u32::from_ne_bytes(local.octets())))
+                .add_word(u64::from(u32::from_ne_bytes(remote.octets()))),
+            AddressPair::V6 { remote, local } => self.add_wide(local).add_wide(remote),
+        }
+        .add_word(rest)
+    }
+
+    #[inline]
+    fn add_wide(self, address: &Ipv6Addr) -> Self {
+        let bits = u128::from_ne_bytes(address.octets());
+        self.add_word(bits as u64).add_word((bits >> 64) as u64)
     }
 
     #[inline]
@@ -88,6 +95,7 @@ impl Sum {
 mod tests {
     use super::*;
     use crate::testing::Random;
+    use core::net::Ipv4Addr;
     use smoltcp::wire::checksum;
     use std::vec::Vec;
 
@@ -106,10 +114,19 @@ mod tests {
 
     #[test]
     fn pseudo_header_agrees_with_the_codecs() {
-        let (a, b) = (Ipv4Addr::new(192, 168, 7, 1), Ipv4Addr::new(10, 200, 0, 9));
-        let sum = Sum::default().add_pseudo_header(a, b, 6, 40_001);
         let protocol = smoltcp::wire::IpProtocol::Tcp;
-        let expected = checksum::pseudo_header_v4(&a, &b, protocol, 40_001);
+        let (local, remote) = (Ipv4Addr::new(192, 168, 7, 1), Ipv4Addr::new(10, 200, 0, 9));
+        let pair = AddressPair::V4 { remote, local };
+        let sum = Sum::default().add_pseudo_header(&pair, 6, 40_001);
+        let expected = checksum::pseudo_header_v4(&local, &remote, protocol, 40_001);
+        assert_eq!(sum.fold(), expected.to_be_bytes());
+        let (local, remote) = (
+            Ipv6Addr::new(0x2001, 0xdb8, 7, 0xffff, 1, 2, 3, 4),
+            Ipv6Addr::new(0xfe80, 0, 0, 0, 0xfedc, 0xba98, 0x7654, 0x3210),
+        );
+        let pair = AddressPair::V6 { remote, local };
+        let sum = Sum::default().add_pseudo_header(&pair, 6, 40_001);
+        let expected = checksum::pseudo_header_v6(&local, &remote, protocol, 40_001);
         assert_eq!(sum.fold(), expected.to_be_bytes());
     }
 }

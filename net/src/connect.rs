@@ -6,17 +6,17 @@
 //!
 //! Upstream: the layer above. Downstream: a connection in SYN-SENT, told by
 //! [`Event::Connected`](crate::stack::Event::Connected) or its end. Its station is asked for by
-//! ARP; until that is known its SYN is not sent, which its own retransmission makes good.
+//! ARP or neighbour discovery; until that is known its SYN is not sent, which its own retransmission makes good.
 
-use crate::arp;
 use crate::connection::{ConnectionId, NO_STATION, Role};
-use crate::flow::{FlowHasher, FlowKey};
+use crate::flow::{AddressPair, FlowHasher, FlowKey};
 use crate::limits::{EPHEMERAL_PORTS, PORT_TRIES};
-use crate::nic::{Nic, TxMeta};
+use crate::nic::Nic;
 use crate::port_table::FlowPlace;
 use crate::stack::Stack;
 use crate::tcp::{Lent, Opening, State};
-use core::net::{Ipv4Addr, SocketAddrV4};
+use crate::{ipv4, ipv6};
+use core::net::{IpAddr, SocketAddr};
 use kernel::{CoreId, CoreMask, Instant};
 
 /// Why no connection could be begun.
@@ -50,21 +50,24 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     /// See [`ConnectError`].
     pub fn connect(
         &mut self,
-        remote: SocketAddrV4,
+        remote: impl Into<SocketAddr>,
         now: Instant,
     ) -> Result<ConnectionId, ConnectError> {
         self.now = now;
-        let local = self.station.address.ok_or(ConnectError::NoAddress)?;
-        let address = *remote.ip();
-        let is_host = !address.is_unspecified()
-            && !address.is_multicast()
-            && !address.is_broadcast()
-            && !address.is_loopback();
-        if !is_host || address == local || remote.port() == 0 {
+        let remote = remote.into();
+        let address = remote.ip();
+        let is_host = match address {
+            IpAddr::V4(address) => ipv4::is_host(address),
+            IpAddr::V6(address) => ipv6::is_host(address),
+        };
+        if !is_host || self.station.has(address) || remote.port() == 0 {
             return Err(ConnectError::BadAddress);
         }
+        let local = self.host.source_for(address);
+        let addresses = local.and_then(|local| AddressPair::new(address, local));
+        let addresses = addresses.ok_or(ConnectError::NoAddress)?;
         let (key, hash) = self
-            .free_flow(local, remote, now)
+            .free_flow(addresses, remote.port(), now)
             .ok_or(ConnectError::PortsFull)?;
         let index = self
             .connections
@@ -74,7 +77,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         let opening = Opening {
             sequence,
             timestamp_offset,
-            mss_bytes: self.output.link().mss_bytes,
+            mss_bytes: self.first_mss_bytes(&key, now),
             window_bytes: self.window_bytes,
             keep_alive_s: self.keep_alive_s,
             now,
@@ -85,7 +88,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         slot.peer = NO_STATION;
         slot.role = Role::Owned;
         slot.tcb.open_active(&opening);
-        slot.attached = self.flows.insert(hash, key, index);
+        slot.attached = self.flows.insert(hash, index);
         if !slot.unresolved {
             slot.unresolved = true;
             self.unresolved.push(index);
@@ -99,16 +102,15 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     /// (RFC 6056 §3.3.3: from a place that depends on the peer, onwards).
     fn free_flow(
         &mut self,
-        local: Ipv4Addr,
-        remote: SocketAddrV4,
+        addresses: AddressPair,
+        remote_port: u16,
         now: Instant,
     ) -> Option<(FlowKey, u64)> {
         let hasher: FlowHasher = self.output.port.hasher();
         let (core, cores) = (self.output.port.core(), self.output.port.cores());
         let mut key = FlowKey {
-            remote: *remote.ip(),
-            local,
-            remote_port: remote.port(),
+            addresses,
+            remote_port,
             local_port: 0,
         };
         let (first, last) = (*EPHEMERAL_PORTS.start(), *EPHEMERAL_PORTS.end());
@@ -127,7 +129,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
                     .ports()
                     .owner(key.local_port, place)
                     .is_none()
-                && self.flows.find(hash, &key).is_none()
+                && self.find_flow(hash, &key).is_none()
                 && self.time_wait.find(hash, &key).is_none();
             if is_free {
                 return Some((key, hash));
@@ -143,12 +145,12 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         if slot.peer != NO_STATION {
             return true;
         }
-        let target = next_hop(self.address, slot.key.remote);
+        let target = self.host.next_hop(slot.key.addresses.remote());
         if let Some(mac) = self.neighbours.find(target, now) {
             slot.peer = mac;
             return true;
         }
-        self.ask(target);
+        self.ask_for(target);
         false
     }
 
@@ -157,28 +159,15 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     #[cold]
     pub(crate) fn resolve_again(&mut self, index: u32, now: Instant) {
         let slot = self.connections.slot(index);
-        let target = next_hop(self.address, slot.key.remote);
+        let target = self.host.next_hop(slot.key.addresses.remote());
         if let Some(mac) = self.neighbours.find(target, now) {
             slot.peer = mac;
         }
-        self.ask(target);
-    }
-
-    /// Asks by ARP who is at an address.
-    pub(crate) fn ask(&mut self, target: Ipv4Addr) {
-        let Some(own) = self.station.address else {
-            return;
-        };
-        let request = arp::request(self.station.mac, own, target);
-        self.output.counters.arp_requests += 1;
-        self.output.transmit(arp::FRAME_BYTES, |frame| {
-            request.emit(frame);
-            ((), TxMeta::default())
-        });
+        self.ask_for(target);
     }
 
     /// Takes in who is at an address, and lets the connections go on that waited for it.
-    pub(crate) fn learn(&mut self, address: Ipv4Addr, mac: [u8; 6], now: Instant) {
+    pub(crate) fn learn(&mut self, address: IpAddr, mac: [u8; 6], now: Instant) {
         if !self.neighbours.learn(address, mac, now) {
             return;
         }
@@ -187,7 +176,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             let index = self.unresolved[place];
             let slot = self.connections.slot(index);
             let waits = slot.peer == NO_STATION && slot.tcb.state() == State::SynSent;
-            if waits && next_hop(self.address, slot.key.remote) == address {
+            if waits && self.host.next_hop(slot.key.addresses.remote()) == address {
                 slot.tcb.send_syn_again();
                 self.mark_dirty(index);
             } else if waits {
@@ -201,21 +190,6 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     }
 }
 
-/// Returns whose station a packet for `remote` goes to: its own on the link, else the gateway's.
-pub(crate) fn next_hop(own: Option<crate::Address>, remote: Ipv4Addr) -> Ipv4Addr {
-    let Some(own) = own else {
-        return remote;
-    };
-    let mask = u32::MAX
-        .checked_shl(32 - u32::from(own.prefix))
-        .unwrap_or(0);
-    let is_on_link = (own.address.to_bits() ^ remote.to_bits()) & mask == 0;
-    match own.gateway {
-        Some(gateway) if !is_on_link => gateway,
-        _ => remote,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,7 +199,7 @@ mod tests {
     fn attempts_that_nobody_answers_take_no_memory_however_many_there_are() {
         let link = Link::new();
         let mut world = World::with(&link, World::config(4, 1024), link.nic(0));
-        let nobody = SocketAddrV4::new(Ipv4Addr::new(10, 7, 0, 77), 80);
+        let nobody = SocketAddr::from(([10, 7, 0, 77], 80));
         for _ in 0..50 {
             let id = world.stack.connect(nobody, world.now).unwrap();
             world.turn();
@@ -234,7 +208,7 @@ mod tests {
         }
         assert!(world.stack.unresolved.len() <= 4, "a place for each slot");
         // An answer clears out what does not wait any more.
-        world.stack.learn(*nobody.ip(), [2; 6], world.now);
+        world.stack.learn(nobody.ip(), [2; 6], world.now);
         assert!(world.stack.unresolved.is_empty());
         let id = world.stack.connect(nobody, world.now).unwrap();
         assert_eq!(world.stack.unresolved.len(), 1, "listed again after that");

@@ -6,7 +6,6 @@ use crate::event::Pending;
 use crate::flow::FlowKey;
 use crate::tcp::{Lent, Seq, Tcb};
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
 use kernel::{CoreId, Instant};
 
 /// A connection of one stack: an index into its table and the generation of that slot, so that a
@@ -91,7 +90,7 @@ impl<P: Lent> Connection<P> {
     fn new() -> Self {
         Connection {
             tcb: Tcb::new(),
-            key: NO_FLOW,
+            key: FlowKey::NONE,
             hash: 0,
             peer: NO_STATION,
             role: Role::Free,
@@ -122,13 +121,6 @@ pub(crate) struct Connections<P> {
 
 /// The station of a connection that has none yet.
 pub(crate) const NO_STATION: [u8; 6] = [0; 6];
-
-const NO_FLOW: FlowKey = FlowKey {
-    remote: Ipv4Addr::UNSPECIFIED,
-    local: Ipv4Addr::UNSPECIFIED,
-    remote_port: 0,
-    local_port: 0,
-};
 
 impl<P: Lent> Connections<P> {
     /// Makes room for `count` slots.
@@ -189,6 +181,12 @@ impl<P: Lent> Connections<P> {
     #[inline]
     pub(crate) fn slot(&mut self, index: u32) -> &mut Connection<P> {
         &mut self.slots[index as usize]
+    }
+
+    /// Returns the flow of a slot by an index that this table gave out.
+    #[inline]
+    pub(crate) fn key(&self, index: u32) -> &FlowKey {
+        &self.slots[index as usize].key
     }
 
     /// Returns the connection of an id and its index, `None` when the id is stale or was never

@@ -34,12 +34,8 @@ impl Cookies {
     /// Takes a key of its own out of the fabric's.
     pub(crate) fn new(fabric: FlowHasher) -> Self {
         let part = |number: u16| {
-            fabric.hash(&FlowKey {
-                remote: Ipv4Addr::UNSPECIFIED,
-                local: Ipv4Addr::BROADCAST,
-                remote_port: 0,
-                local_port: number,
-            })
+            let (nobody, all) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
+            fabric.hash(&FlowKey::v4((nobody, 0), (all, number)))
         };
         let key = u128::from(part(1)) << 64 | u128::from(part(2));
         Cookies {
@@ -81,12 +77,10 @@ impl Cookies {
 
     fn hash(&self, key: &FlowKey, theirs: Seq, head: u32) -> u32 {
         let flow = self.hasher.hash(key);
-        let whole = self.hasher.hash(&FlowKey {
-            remote: Ipv4Addr::from_bits((flow >> 32) as u32),
-            local: Ipv4Addr::from_bits(theirs.0),
-            remote_port: flow as u16,
-            local_port: head as u16,
-        });
+        let whole = self.hasher.hash(&FlowKey::v4(
+            (Ipv4Addr::from_bits((flow >> 32) as u32), flow as u16),
+            (Ipv4Addr::from_bits(theirs.0), head as u16),
+        ));
         (whole >> (64 - HASH_BITS)) as u32
     }
 }
@@ -119,12 +113,8 @@ mod tests {
     use core::time::Duration;
 
     fn key(port: u16) -> FlowKey {
-        FlowKey {
-            remote: Ipv4Addr::new(10, 0, 0, 2),
-            local: Ipv4Addr::new(10, 0, 0, 1),
-            remote_port: port,
-            local_port: 80,
-        }
+        let local = (Ipv4Addr::new(10, 0, 0, 1), 80);
+        FlowKey::v4((Ipv4Addr::new(10, 0, 0, 2), port), local)
     }
 
     #[test]

@@ -20,6 +20,10 @@ pub enum DropReason {
     BadIpv4Header,
     /// An IPv4 header checksum that does not fit.
     BadIpv4Checksum,
+    /// An IPv6 header that is cut short, of a wrong version, or with an impossible length.
+    BadIpv6Header,
+    /// IPv6 extension headers that are malformed, too many, not to be ignored, or for routing.
+    BadIpv6Extension,
     /// A fragment: not reassembled.
     Fragment,
     /// A source address that no host may have.
@@ -50,6 +54,8 @@ pub enum DropReason {
     ConnectionsFull,
     /// A RST for a connection in TIME_WAIT (RFC 1337).
     TimeWaitReset,
+    /// Neighbour discovery that is not about us, or of no use.
+    Discovery,
     /// An ICMP message that is malformed, or asks for no answer.
     Icmp,
 }
@@ -75,6 +81,8 @@ drop_names! {
     Ethertype => "drop_ethertype",
     BadIpv4Header => "drop_bad_ipv4_header",
     BadIpv4Checksum => "drop_bad_ipv4_checksum",
+    BadIpv6Header => "drop_bad_ipv6_header",
+    BadIpv6Extension => "drop_bad_ipv6_extension",
     Fragment => "drop_fragment",
     BadSource => "drop_bad_source",
     NotOurAddress => "drop_not_our_address",
@@ -90,6 +98,7 @@ drop_names! {
     HalfOpenFull => "drop_half_open_full",
     ConnectionsFull => "drop_connections_full",
     TimeWaitReset => "drop_time_wait_reset",
+    Discovery => "drop_discovery",
     Icmp => "drop_icmp",
 }
 
@@ -137,6 +146,20 @@ counters! {
     arp_replies,
     /// ARP requests sent, for connections and datagrams of ours.
     arp_requests,
+    /// Neighbour discovery taken in.
+    ndp_frames,
+    /// Neighbour solicitations answered.
+    ndp_replies,
+    /// Neighbour solicitations sent, for connections of ours.
+    ndp_requests,
+    /// Router advertisements taken in.
+    router_advertisements,
+    /// Frames that showed another station at an address of ours.
+    address_conflicts,
+    /// Addresses, networks, routers and routes that there was no room for.
+    addresses_refused,
+    /// Connections whose segments have become smaller because their way takes no larger ones.
+    path_mtu_changes,
     /// UDP datagrams of ours sent, beside DHCP's.
     datagrams_sent,
     /// ICMP packets taken in.

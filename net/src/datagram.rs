@@ -5,13 +5,13 @@
 //! datagrams are DHCP's or dropped.
 
 use crate::checksum::Sum;
-use crate::connect::next_hop;
-use crate::demux::IPV4_HEADER_BYTES;
+use crate::flow::AddressPair;
+use crate::ipv4::IPV4_HEADER_BYTES;
 use crate::limits::ARP_AGAIN;
 use crate::nic::Nic;
 use crate::stack::Stack;
 use crate::tcp::Lent;
-use core::net::SocketAddrV4;
+use core::net::{IpAddr, SocketAddrV4};
 use kernel::Instant;
 
 const HEADER_BYTES: usize = 8;
@@ -45,20 +45,23 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         bytes: &[u8],
     ) -> Result<(), DatagramError> {
         let length = HEADER_BYTES + bytes.len();
-        if IPV4_HEADER_BYTES + length > usize::from(self.output.info.mtu) {
+        if IPV4_HEADER_BYTES + length > self.output.packet_bytes(false) {
             return Err(DatagramError::TooLarge);
         }
-        let from = self.station.address.ok_or(DatagramError::NotNow)?;
+        let target = IpAddr::V4(*to.ip());
+        let Some(IpAddr::V4(from)) = self.host.source_for(target) else {
+            return Err(DatagramError::NotNow);
+        };
         if !self.output.can_transmit() {
             return Err(DatagramError::NotNow);
         }
-        let station = next_hop(self.address, *to.ip());
+        let station = self.host.next_hop(target);
         let Some(peer) = self.neighbours.find(station, self.now) else {
             let now = self.now;
             let is_recent = |asked: Instant| now.saturating_since(asked) < ARP_AGAIN;
             if !self.datagrams.asked.is_some_and(is_recent) {
                 self.datagrams.asked = Some(now);
-                self.ask(station);
+                self.ask_for(station);
             }
             return Err(DatagramError::NotNow);
         };
@@ -71,8 +74,12 @@ impl<N: Nic, P: Lent> Stack<N, P> {
                 header[4..6].copy_from_slice(&(length as u16).to_be_bytes());
                 header[6..].fill(0);
                 payload.copy_from_slice(bytes);
+                let pair = AddressPair::V4 {
+                    remote: *to.ip(),
+                    local: from,
+                };
                 let checksum = Sum::default()
-                    .add_pseudo_header(from, *to.ip(), IPPROTO_UDP, length as u16)
+                    .add_pseudo_header(&pair, IPPROTO_UDP, length as u16)
                     .add(datagram)
                     .complement();
                 // Zero would say that there is none.

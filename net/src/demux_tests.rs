@@ -1,26 +1,33 @@
 //! Every route, and every reason for a drop.
 
 use super::*;
+use crate::flow::FlowKey;
+use crate::tcp::Seq;
 use crate::testing::frames::{ACK, SYN, Tcp, ipv4, seal_ipv4, seal_tcp};
-use crate::testing::{CLIENT_ADDRESS, Random, STACK_ADDRESS, STACK_MAC};
+use crate::testing::frames::{ipv6, seal_icmpv6};
+use crate::testing::{CLIENT_ADDRESS, CLIENT_ADDRESS_V6, Random};
+use crate::testing::{STACK_ADDRESS, STACK_ADDRESS_V6, STACK_MAC};
 use std::vec;
-use std::vec::Vec;
+use std::vec::Vec as List;
 
-const STATION: Station = Station {
-    mac: STACK_MAC,
-    address: Some(STACK_ADDRESS),
-};
-
-fn route_of(frame: &[u8]) -> Route {
-    route(frame, false, &STATION)
+fn station() -> Station {
+    Station {
+        mac: STACK_MAC,
+        v4: Vec::from_iter([STACK_ADDRESS]),
+        v6: Vec::from_iter([STACK_ADDRESS_V6]),
+    }
 }
 
-fn segment() -> Vec<u8> {
+fn route_of(frame: &[u8]) -> Route {
+    route(frame, false, &station())
+}
+
+fn segment() -> List<u8> {
     Tcp::new(4000, ACK, 11, 22).with_payload(b"payload").frame()
 }
 
 /// Changes the IPv4 header of a good segment and makes its checksum good again.
-fn with_header(change: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
+fn with_header(change: impl Fn(&mut List<u8>)) -> List<u8> {
     let mut frame = segment();
     change(&mut frame);
     seal_ipv4(&mut frame);
@@ -30,12 +37,7 @@ fn with_header(change: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
 #[test]
 fn a_segment_is_read_whole() {
     let expected = Segment {
-        key: FlowKey {
-            remote: CLIENT_ADDRESS,
-            local: STACK_ADDRESS,
-            remote_port: 4000,
-            local_port: 80,
-        },
+        key: FlowKey::v4((CLIENT_ADDRESS, 4000), (STACK_ADDRESS, 80)),
         sequence: Seq(11),
         acknowledged: Seq(22),
         flags: Flags(ACK),
@@ -80,8 +82,12 @@ fn every_reason_for_a_drop() {
     broadcast[..6].fill(0xff);
     let mut vlan = segment();
     vlan[12..14].copy_from_slice(&[0x81, 0]);
-    let mut ipv6 = segment();
-    ipv6[12..14].copy_from_slice(&[0x86, 0xdd]);
+    let mut unknown = segment();
+    unknown[12..14].copy_from_slice(&[0x88, 0xcc]);
+    let mut double = segment();
+    double[12..14].copy_from_slice(&[0x88, 0xa8]);
+    let mut not_ipv6 = segment();
+    not_ipv6[12..14].copy_from_slice(&[0x86, 0xdd]);
     let mut bad_sum = segment();
     bad_sum[24] ^= 1;
     let mut bad_tcp_sum = segment();
@@ -94,7 +100,7 @@ fn every_reason_for_a_drop() {
         seal_tcp(&mut tcp, source, STACK_ADDRESS);
         ipv4(6, source, STACK_ADDRESS, &tcp)
     };
-    let with_tcp = |change: fn(&mut Vec<u8>)| {
+    let with_tcp = |change: fn(&mut List<u8>)| {
         let mut frame = segment();
         change(&mut frame);
         let mut tcp = frame.split_off(34);
@@ -102,13 +108,15 @@ fn every_reason_for_a_drop() {
         frame.extend(tcp);
         frame
     };
-    let cases: Vec<(DropReason, Vec<u8>)> = vec![
+    let cases: List<(DropReason, List<u8>)> = vec![
         (DropReason::Runt, segment()[..13].to_vec()),
         (DropReason::Runt, vec![]),
         (DropReason::NotOurStation, other_station),
         (DropReason::Broadcast, broadcast),
         (DropReason::Vlan, vlan),
-        (DropReason::Ethertype, ipv6),
+        (DropReason::Vlan, double),
+        (DropReason::Ethertype, unknown),
+        (DropReason::BadIpv6Header, not_ipv6),
         (DropReason::BadIpv4Header, segment()[..33].to_vec()),
         (DropReason::BadIpv4Header, segment()[..50].to_vec()),
         (
@@ -162,7 +170,7 @@ fn every_reason_for_a_drop() {
 fn a_checksum_that_is_known_to_be_good_is_not_looked_at() {
     let mut frame = segment();
     frame[60] ^= 1;
-    assert!(matches!(route(&frame, true, &STATION), Route::Segment(_)));
+    assert!(matches!(route(&frame, true, &station()), Route::Segment(_)));
 }
 
 #[test]
@@ -171,11 +179,17 @@ fn arp_icmp_and_dhcp_have_their_routes() {
     arp[12..14].copy_from_slice(&[8, 6]);
     assert_eq!(route_of(&arp), Route::Arp);
     let icmp = ipv4(1, CLIENT_ADDRESS, STACK_ADDRESS, &[8, 0, 0, 0]);
-    assert_eq!(route_of(&icmp), Route::Icmp(34..38));
+    let message = Message {
+        source: CLIENT_ADDRESS,
+        destination: STACK_ADDRESS,
+        hop_limit: 64,
+        range: 34..38,
+    };
+    assert_eq!(route_of(&icmp), Route::Icmp(message));
     // Before there is an address, and as a broadcast.
     let nobody = Station {
-        address: None,
-        ..STATION
+        mac: STACK_MAC,
+        ..Station::default()
     };
     let mut dhcp = ipv4(
         17,
@@ -203,12 +217,105 @@ fn no_frame_is_too_strange() {
             seal_ipv4_if_whole(&mut frame);
         }
         frame.truncate(random.below(80) as usize);
-        route(&frame, random.chance(500), &STATION);
+        route(&frame, random.chance(500), &station());
     }
 }
 
 fn seal_ipv4_if_whole(frame: &mut [u8]) {
     if frame.len() >= 14 + usize::from(frame[14] & 0x0f) * 4 && frame[14] & 0x0f >= 5 {
         seal_ipv4(frame);
+    }
+}
+
+fn segment_v6() -> List<u8> {
+    let segment = Tcp::new(4000, ACK, 11, 22).over_ipv6();
+    segment.with_payload(b"payload").frame()
+}
+
+#[test]
+fn a_segment_over_ipv6_is_read_whole() {
+    let key = FlowKey::v6((CLIENT_ADDRESS_V6, 4000), (STACK_ADDRESS_V6, 80));
+    let mut frame = segment_v6();
+    frame.extend([0; 5]);
+    let Route::Segment(segment) = route_of(&frame) else {
+        panic!("no segment");
+    };
+    assert_eq!((segment.key, segment.sequence), (key, Seq(11)));
+    assert_eq!(segment.parts(&frame), (&[][..], &b"payload"[..]));
+    // Behind options that may be ignored.
+    let options = [6, 0, 1, 4, 0, 0, 0, 0];
+    frame.splice(54..54, options);
+    (frame[19], frame[20]) = (frame[19] + 8, 60);
+    let Route::Segment(segment) = route_of(&frame) else {
+        panic!("no segment");
+    };
+    assert_eq!((segment.key, segment.options_at), (key, 82));
+    assert_eq!(segment.parts(&frame).1, b"payload");
+}
+
+#[test]
+fn every_reason_for_a_drop_over_ipv6() {
+    let changed = |change: fn(&mut List<u8>)| {
+        let mut frame = segment_v6();
+        change(&mut frame);
+        frame
+    };
+    let cases: List<(DropReason, List<u8>)> = vec![
+        (DropReason::NotOurStation, changed(|frame| frame[5] ^= 1)),
+        (DropReason::Broadcast, changed(|frame| frame[0] = 0x33)),
+        (DropReason::NotOurAddress, changed(|frame| frame[53] ^= 7)),
+        (DropReason::BadIpv6Header, segment_v6()[..53].to_vec()),
+        (DropReason::BadIpv6Header, segment_v6()[..80].to_vec()),
+        (
+            DropReason::BadIpv6Extension,
+            changed(|frame| frame[20] = 43),
+        ),
+        (DropReason::Fragment, changed(|frame| frame[20] = 44)),
+        (DropReason::IpProtocol, changed(|frame| frame[20] = 59)),
+        (DropReason::UdpPort, changed(|frame| frame[20] = 17)),
+        (DropReason::BadSource, changed(|frame| frame[22] = 0xff)),
+        (
+            DropReason::BadSource,
+            changed(|frame| frame[22..38].fill(0)),
+        ),
+        (DropReason::BadSource, changed(|frame| frame[37] = 1)),
+        (DropReason::BadTcpHeader, changed(|frame| frame[66] = 0x40)),
+        (DropReason::BadTcpChecksum, changed(|frame| frame[80] ^= 1)),
+    ];
+    for (reason, frame) in cases {
+        assert_eq!(route_of(&frame), Route::Drop(reason), "{frame:02x?}");
+    }
+}
+
+#[test]
+fn groups_are_heard_for_icmp_alone() {
+    let group = crate::ipv6::solicited_node(STACK_ADDRESS_V6);
+    let nobody = Ipv6Addr::UNSPECIFIED;
+    for (source, destination) in [(CLIENT_ADDRESS_V6, group), (nobody, group)] {
+        let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
+        seal_icmpv6(&mut message, source, destination);
+        let frame = ipv6(58, source, destination, &message);
+        assert!(matches!(route_of(&frame), Route::Icmpv6(_)), "{source}");
+        let frame = ipv6(6, source, destination, &message);
+        assert_eq!(route_of(&frame), Route::Drop(DropReason::Broadcast));
+    }
+    let frame = ipv6(58, nobody, STACK_ADDRESS_V6, &[128; 8]);
+    assert_eq!(route_of(&frame), Route::Drop(DropReason::BadSource));
+}
+
+#[test]
+fn no_frame_over_ipv6_is_too_strange() {
+    let mut random = Random::new(10);
+    for _ in 0..200_000 {
+        let mut frame = segment_v6();
+        for _ in 0..=random.below(6) {
+            let at = 12 + random.below(frame.len() as u64 - 12) as usize;
+            frame[at] = random.below(256) as u8;
+        }
+        if random.chance(500) {
+            frame[20] = [0, 43, 44, 58, 60][random.below(5) as usize];
+        }
+        frame.truncate(random.below(90) as usize);
+        route(&frame, random.chance(500), &station());
     }
 }

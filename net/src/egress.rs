@@ -5,13 +5,12 @@
 //! on the dirty list. Downstream: [`tcp`](crate::tcp), which writes through
 //! [`output`](crate::output).
 
-use crate::arp;
 use crate::connection::{NO_STATION, Role};
 use crate::event::{CloseReason, Pending};
 use crate::limits::{TIME_WAIT, USER_TIMEOUT};
-use crate::nic::{Nic, TxMeta};
+use crate::nic::Nic;
 use crate::stack::Stack;
-use crate::tcp::{DhcpChange, Lent, State, Tail};
+use crate::tcp::{Lent, State, Tail};
 use crate::time_wait::Remains;
 use core::time::Duration;
 use kernel::{CoreMask, Instant};
@@ -27,15 +26,15 @@ enum Dispatched {
 
 /// How long to wait before a connection is tried again that wants to be dispatched and has nothing
 /// to send: a guard against spinning.
-const RETRY: Duration = Duration::from_millis(1);
+pub(crate) const RETRY: Duration = Duration::from_millis(1);
 
 impl<N: Nic, P: Lent> Stack<N, P> {
     /// Lets every timer run that is due.
     pub fn handle_timers(&mut self, now: Instant) {
         self.now = now;
         while let Some(timer) = self.timers.pop_due(now) {
-            if timer == self.dhcp_timer() {
-                self.dhcp_is_due = true;
+            if timer == self.addressing_timer() {
+                self.addressing_is_due = true;
             } else if timer == self.time_wait_timer() {
                 if let Some(next) = self.time_wait.expire(now) {
                     self.timers.set(timer, next);
@@ -83,11 +82,8 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     /// returns the cores that now have frames waiting in their rings and are to be woken.
     pub fn poll_transmit(&mut self, now: Instant) -> CoreMask {
         self.now = now;
-        if self.dhcp_is_due {
-            self.dispatch_dhcp(now);
-        }
-        if self.announces {
-            self.dispatch_announcement();
+        if self.addressing_is_due {
+            self.dispatch_addressing(now);
         }
         if self.stealing.is_on {
             self.share_backlogs();
@@ -111,8 +107,8 @@ impl<N: Nic, P: Lent> Stack<N, P> {
 
     /// Lets a connection send all it may, and sees to what follows.
     fn dispatch(&mut self, index: u32, now: Instant) -> Dispatched {
-        let link = self.output.link();
         let mut slot = self.connections.slot(index);
+        let link = self.output.link(slot.key.addresses.is_ipv6());
         if slot.role == Role::Free {
             return Dispatched::All;
         }
@@ -124,7 +120,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
                 break;
             };
             if slot.peer == NO_STATION {
-                // Unsent for now: its timer, or the answer to ARP, brings it back.
+                // Unsent for now: its timer, or an answer to who it is, brings it back.
                 if !self.resolve(index, now) {
                     slot = self.connections.slot(index);
                     continue;
@@ -269,7 +265,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         let slot = self.connections.slot(index);
         if slot.attached {
             slot.attached = false;
-            self.flows.remove(slot.hash, &slot.key);
+            self.flows.remove(slot.hash, index);
             self.end_foreign(index, None);
         }
         self.timers.cancel(index);
@@ -284,79 +280,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         }
     }
 
-    fn dispatch_dhcp(&mut self, now: Instant) {
-        self.dhcp_is_due = false;
-        let timer = self.dhcp_timer();
-        let Some(client) = &mut self.dhcp else {
-            return;
-        };
-        client.dispatch(&mut self.output, now);
-        match client.deadline(now) {
-            Some(next) => self.timers.set(timer, next.max(now + RETRY)),
-            None => self.timers.cancel(timer),
-        }
-        let Some(change) = client.poll_change() else {
-            return;
-        };
-        let address = match change {
-            DhcpChange::Configured(address) => {
-                self.output.counters.dhcp_configured += 1;
-                log::info!(
-                    "dhcp: {}/{}, gateway {:?}",
-                    address.address,
-                    address.prefix,
-                    address.gateway
-                );
-                Some(address)
-            }
-            // smoltcp says so at the start, too.
-            DhcpChange::Lost if self.address.is_none() => return,
-            DhcpChange::Lost => {
-                self.output.counters.dhcp_lost += 1;
-                log::warn!("dhcp: no lease");
-                None
-            }
-        };
-        self.output.port.publish_address(address);
-        self.announces = address.is_some();
-        self.follow_address();
-    }
-
-    fn dispatch_announcement(&mut self) {
-        let Some(address) = self.station.address else {
-            self.announces = false;
-            return;
-        };
-        if self.output.can_transmit() {
-            self.announces = false;
-            let announcement = arp::announcement(self.station.mac, address);
-            self.output.transmit(arp::FRAME_BYTES, |frame| {
-                announcement.emit(frame);
-                ((), TxMeta::default())
-            });
-        }
-    }
-
-    /// Takes over the address that the fabric has. Connections of another one are over.
-    pub(crate) fn follow_address(&mut self) {
-        let seen = self.output.port.address().look();
-        let address = self.output.port.address().read(seen);
-        self.address_seen = seen;
-        self.output.refresh_info();
-        self.station.mac = self.output.info.mac;
-        self.address = address;
-        self.station.address = address.map(|address| address.address);
-        self.neighbours.clear();
-        for index in self.connections.indices() {
-            let slot = self.connections.slot(index);
-            if slot.attached && Some(slot.key.local) != self.station.address {
-                slot.tcb.abandon();
-                self.follow_end(index);
-            }
-        }
-    }
-
-    fn dhcp_timer(&self) -> u32 {
+    pub(crate) fn addressing_timer(&self) -> u32 {
         self.connections.count() as u32
     }
 

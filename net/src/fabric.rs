@@ -1,4 +1,4 @@
-//! What the cores of one appliance share: which core answers which port, the address lease, and a
+//! What the cores of one appliance share: which core answers which port, what this host is, and a
 //! ring of frames from every core to every other.
 //!
 //! Made once by the boot core, then split into one [`FabricPort`] per core, which is all that a
@@ -9,8 +9,9 @@
 //! Invariants: one writer and one reader per ring; a frame visits a core at most twice per change
 //! of the port table (to be asked for, and as its owner); nothing on the way of a frame waits.
 
-use crate::address::{Address, AddressWord};
+use crate::address::Host;
 use crate::flow::{FlowHasher, FlowKey};
+use crate::host_words::HostWords;
 use crate::limits::{HANDOVER_FRAME_BYTES, HANDOVER_RING_FRAMES, MOVES_RING, handover_frames};
 use crate::moves::Move;
 use crate::nic::TxMeta;
@@ -43,9 +44,9 @@ pub struct FabricPort {
 /// Words that all cores read.
 struct Shared {
     ports: PortTable,
-    address: AddressWord,
-    /// The core that runs the DHCP client, or [`NO_CORE`].
-    dhcp_core: AtomicU8,
+    host: HostWords,
+    /// The core that sees to our addresses, or [`NO_CORE`].
+    configuring_core: AtomicU8,
     /// The device's MAC in the low 48 bits and the packet size above; 0 until some core's queue
     /// pair has told it.
     link: AtomicU64,
@@ -134,8 +135,8 @@ pub fn fabric_with_rss(
     let count = with_queue_pair.len();
     let shared = Arc::new(Shared {
         ports: PortTable::new(),
-        address: AddressWord::new(),
-        dhcp_core: AtomicU8::new(NO_CORE),
+        host: HostWords::new(),
+        configuring_core: AtomicU8::new(NO_CORE),
         link: AtomicU64::new(0),
         notices: Notices::new(),
         rss,
@@ -221,27 +222,27 @@ impl FabricPort {
         &self.shared.ports
     }
 
-    pub(crate) fn address(&self) -> &AddressWord {
-        &self.shared.address
+    pub(crate) fn host(&self) -> &HostWords {
+        &self.shared.host
     }
 
-    /// Makes the address known to all cores, or withdraws it; they are to be woken.
-    pub(crate) fn publish_address(&mut self, address: Option<Address>) {
-        self.shared.address.publish(address);
+    /// Makes what this host is known to all cores; they are to be woken.
+    pub(crate) fn publish_host(&mut self, host: &Host) {
+        self.shared.host.publish(host);
         let others = self.cores.bits() & !CoreMask::only(self.core).bits();
         self.woken = self.woken.or(CoreMask::from_bits(others));
     }
 
-    /// Makes this core the one that runs the DHCP client.
-    pub(crate) fn run_dhcp_here(&self) {
-        self.shared
-            .dhcp_core
-            .store(self.core.index() as u8, Ordering::Relaxed);
+    /// Makes this core the one that sees to our addresses.
+    pub(crate) fn configure_here(&self) {
+        let core = self.core.index() as u8;
+        self.shared.configuring_core.store(core, Ordering::Relaxed);
     }
 
-    /// Returns the core that runs the DHCP client.
-    pub(crate) fn dhcp_core(&self) -> Option<CoreId> {
-        CoreId::new(usize::from(self.shared.dhcp_core.load(Ordering::Relaxed)))
+    /// Returns the core that sees to our addresses.
+    pub(crate) fn configuring_core(&self) -> Option<CoreId> {
+        let core = self.shared.configuring_core.load(Ordering::Relaxed);
+        CoreId::new(usize::from(core))
     }
 
     /// Tells the cores without a queue pair what the device is.

@@ -5,19 +5,100 @@
 //! (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012; Linux uses the same for its
 //! tables).
 
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A TCP connection's addresses and ports, as this side sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FlowKey {
-    /// The peer.
-    pub remote: Ipv4Addr,
-    /// This side.
-    pub local: Ipv4Addr,
+    /// The peer's and this side's.
+    pub addresses: AddressPair,
     /// The peer's port.
     pub remote_port: u16,
     /// This side's port.
     pub local_port: u16,
+}
+
+/// Two addresses of one family: what a segment's way has to know of the family is decided here,
+/// once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AddressPair {
+    /// Over IPv4.
+    V4 {
+        /// The peer.
+        remote: Ipv4Addr,
+        /// This side.
+        local: Ipv4Addr,
+    },
+    /// Over IPv6.
+    V6 {
+        /// The peer.
+        remote: Ipv6Addr,
+        /// This side.
+        local: Ipv6Addr,
+    },
+}
+
+impl AddressPair {
+    /// Joins two addresses; `None` when they are of different families.
+    pub fn new(remote: IpAddr, local: IpAddr) -> Option<Self> {
+        match (remote, local) {
+            (IpAddr::V4(remote), IpAddr::V4(local)) => Some(AddressPair::V4 { remote, local }),
+            (IpAddr::V6(remote), IpAddr::V6(local)) => Some(AddressPair::V6 { remote, local }),
+            _ => None,
+        }
+    }
+
+    /// Returns the peer's.
+    pub fn remote(&self) -> IpAddr {
+        match *self {
+            AddressPair::V4 { remote, .. } => remote.into(),
+            AddressPair::V6 { remote, .. } => remote.into(),
+        }
+    }
+
+    /// Returns this side's.
+    pub fn local(&self) -> IpAddr {
+        match *self {
+            AddressPair::V4 { local, .. } => local.into(),
+            AddressPair::V6 { local, .. } => local.into(),
+        }
+    }
+
+    /// Whether they are IPv6 addresses.
+    #[inline]
+    pub fn is_ipv6(&self) -> bool {
+        matches!(self, AddressPair::V6 { .. })
+    }
+}
+
+impl FlowKey {
+    /// No flow: what a place holds that is not in use.
+    pub(crate) const NONE: FlowKey =
+        FlowKey::v4((Ipv4Addr::UNSPECIFIED, 0), (Ipv4Addr::UNSPECIFIED, 0));
+
+    /// Makes the key of a flow over IPv4 from the peer's address and port, and this side's.
+    pub const fn v4(remote: (Ipv4Addr, u16), local: (Ipv4Addr, u16)) -> Self {
+        FlowKey {
+            addresses: AddressPair::V4 {
+                remote: remote.0,
+                local: local.0,
+            },
+            remote_port: remote.1,
+            local_port: local.1,
+        }
+    }
+
+    /// Makes the key of a flow over IPv6 from the peer's address and port, and this side's.
+    pub const fn v6(remote: (Ipv6Addr, u16), local: (Ipv6Addr, u16)) -> Self {
+        FlowKey {
+            addresses: AddressPair::V6 {
+                remote: remote.0,
+                local: local.0,
+            },
+            remote_port: remote.1,
+            local_port: local.1,
+        }
+    }
 }
 
 /// The keyed hash of flows, the same on every core.
@@ -38,22 +119,42 @@ impl FlowHasher {
     }
 
     /// Returns the hash of a flow.
+    #[inline(always)]
     pub fn hash(&self, key: &FlowKey) -> u64 {
-        let addresses = u64::from(key.remote.to_bits()) | u64::from(key.local.to_bits()) << 32;
         let ports = u64::from(key.remote_port) | u64::from(key.local_port) << 16;
-        self.sip13(addresses, ports)
+        match key.addresses {
+            AddressPair::V4 { remote, local } => {
+                let addresses = u64::from(remote.to_bits()) | u64::from(local.to_bits()) << 32;
+                self.sip13([addresses, ports | 12 << 56])
+            }
+            AddressPair::V6 { remote, local } => self.hash_v6(remote, local, ports),
+        }
     }
 
-    /// SipHash-1-3 of the 12 bytes of `first` and the low half of `rest`; the length goes into
-    /// the last word's top byte as the algorithm has it.
-    fn sip13(&self, first: u64, rest: u64) -> u64 {
+    #[inline(never)]
+    fn hash_v6(&self, remote: Ipv6Addr, local: Ipv6Addr, ports: u64) -> u64 {
+        let (remote, local) = (remote.to_bits(), local.to_bits());
+        let high = |address: u128| (address >> 64) as u64;
+        self.sip13([
+            high(remote),
+            remote as u64,
+            high(local),
+            local as u64,
+            ports | 36 << 56,
+        ])
+    }
+
+    /// SipHash-1-3 of these words, the last of which has the bytes' count in its top byte, as the
+    /// algorithm has it.
+    #[inline(always)]
+    fn sip13<const WORDS: usize>(&self, words: [u64; WORDS]) -> u64 {
         let mut state = [
             self.k0 ^ 0x736f_6d65_7073_6575,
             self.k1 ^ 0x646f_7261_6e64_6f6d,
             self.k0 ^ 0x6c79_6765_6e65_7261,
             self.k1 ^ 0x7465_6462_7974_6573,
         ];
-        for word in [first, rest | 12 << 56] {
+        for word in words {
             state[3] ^= word;
             round(&mut state);
             state[0] ^= word;
@@ -85,40 +186,58 @@ mod tests {
     use super::*;
     use core::hash::Hasher;
 
+    /// The standard library's deprecated SipHasher is 2-4; its DefaultHasher is 1-3 with a zero key,
+    /// which is what there is to compare with.
+    fn reference(words: &[u64], key: &FlowKey) -> u64 {
+        let mut reference = std::collections::hash_map::DefaultHasher::new();
+        for word in words {
+            reference.write(&word.to_le_bytes());
+        }
+        reference.write(&key.remote_port.to_le_bytes());
+        reference.write(&key.local_port.to_le_bytes());
+        reference.finish()
+    }
+
     #[test]
-    #[allow(deprecated)]
     fn hash_is_siphash_1_3() {
-        // The standard library's deprecated SipHasher is 2-4; its DefaultHasher is 1-3 with a
-        // zero key, which is what there is to compare with.
+        let hasher = FlowHasher::new([0; 16]);
         for seed in 0..1000u32 {
-            let key = FlowKey {
-                remote: Ipv4Addr::from_bits(seed.wrapping_mul(0x9e37_79b9)),
-                local: Ipv4Addr::from_bits(!seed),
-                remote_port: seed as u16,
-                local_port: 80,
-            };
-            let mut reference = std::collections::hash_map::DefaultHasher::new();
-            let addresses = u64::from(key.remote.to_bits()) | u64::from(key.local.to_bits()) << 32;
-            reference.write(&addresses.to_le_bytes());
-            reference.write(&key.remote_port.to_le_bytes());
-            reference.write(&key.local_port.to_le_bytes());
-            assert_eq!(
-                FlowHasher::new([0; 16]).hash(&key),
-                reference.finish(),
-                "seed {seed}"
+            let (remote, local) = (seed.wrapping_mul(0x9e37_79b9), !seed);
+            let key = FlowKey::v4(
+                (Ipv4Addr::from_bits(remote), seed as u16),
+                (Ipv4Addr::from_bits(local), 80),
             );
+            let addresses = u64::from(remote) | u64::from(local) << 32;
+            assert_eq!(hasher.hash(&key), reference(&[addresses], &key), "{seed}");
+            let wide = |low: u32| u128::from(low) << 97 | u128::from(low) << 13 | 1;
+            let (remote, local) = (wide(remote), wide(local));
+            let key = FlowKey::v6(
+                (Ipv6Addr::from_bits(remote), seed as u16),
+                (Ipv6Addr::from_bits(local), 80),
+            );
+            let words = [
+                (remote >> 64) as u64,
+                remote as u64,
+                (local >> 64) as u64,
+                local as u64,
+            ];
+            assert_eq!(hasher.hash(&key), reference(&words, &key), "{seed}");
         }
     }
 
     #[test]
     fn another_key_gives_another_hash() {
-        let key = FlowKey {
-            remote: Ipv4Addr::new(10, 0, 0, 2),
-            local: Ipv4Addr::new(10, 0, 0, 1),
-            remote_port: 40_000,
-            local_port: 80,
-        };
+        let local = Ipv4Addr::new(10, 0, 0, 1);
+        let key = FlowKey::v4((Ipv4Addr::new(10, 0, 0, 2), 40_000), (local, 80));
         let other = FlowHasher::new([7; 16]).hash(&key);
         assert_ne!(FlowHasher::new([0; 16]).hash(&key), other);
+    }
+
+    #[test]
+    fn families_do_not_mix() {
+        let (v4, v6) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
+        assert_eq!(AddressPair::new(v4, v6), None);
+        let pair = AddressPair::new(v6, v6).unwrap();
+        assert!(pair.is_ipv6() && pair.remote() == v6 && pair.local() == v6);
     }
 }

@@ -2,10 +2,13 @@
 //! probing, at most half full, never growing. Removal shifts the cluster back, so that there are
 //! no tombstones and a lookup that misses stays short.
 //!
-//! Upstream: [`flow`](crate::flow) for key and hash. Downstream: the stack's connection table and
+//! An entry holds the low half of the flow's hash and the number; the flow itself lies where the
+//! number leads, and whoever looks one up compares it there. So an entry is 8 bytes whatever the
+//! family of the addresses, and eight of them share a cache line.
+//!
+//! Upstream: [`flow`](crate::flow) for the hash. Downstream: the stack's connection table and
 //! `time_wait`.
 
-use crate::flow::{FlowHasher, FlowKey};
 use alloc::boxed::Box;
 use alloc::vec;
 
@@ -14,42 +17,31 @@ pub struct FlowTable {
     entries: Box<[Entry]>,
     mask: usize,
     len: usize,
-    hasher: FlowHasher,
 }
 
 #[derive(Clone, Copy)]
 struct Entry {
-    key: FlowKey,
+    /// The low half of the hash.
+    tag: u32,
     /// The number, or [`EMPTY`].
     value: u32,
 }
 
 const EMPTY: u32 = u32::MAX;
 
-const NO_FLOW: FlowKey = FlowKey {
-    remote: core::net::Ipv4Addr::UNSPECIFIED,
-    local: core::net::Ipv4Addr::UNSPECIFIED,
-    remote_port: 0,
-    local_port: 0,
-};
-
 impl FlowTable {
-    /// Makes a table for `capacity` flows and takes its memory: 16 bytes times the next power of
-    /// two above twice the capacity.
-    pub fn new(capacity: usize, hasher: FlowHasher) -> Self {
+    /// Makes a table for `capacity` flows and takes its memory: 8 bytes times the next power of
+    /// two from twice the capacity on.
+    pub fn new(capacity: usize) -> Self {
         let slots = (capacity.max(1) * 2).next_power_of_two();
+        let empty = Entry {
+            tag: 0,
+            value: EMPTY,
+        };
         FlowTable {
-            entries: vec![
-                Entry {
-                    key: NO_FLOW,
-                    value: EMPTY
-                };
-                slots
-            ]
-            .into_boxed_slice(),
+            entries: vec![empty; slots].into_boxed_slice(),
             mask: slots - 1,
             len: 0,
-            hasher,
         }
     }
 
@@ -63,66 +55,65 @@ impl FlowTable {
         self.len == 0
     }
 
-    /// Yields every flow, in no order; looks at the whole table.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &FlowKey> {
+    /// Yields every number, in no order; looks at the whole table.
+    pub(crate) fn values(&self) -> impl Iterator<Item = u32> {
         let entries = if self.is_empty() {
             &[][..]
         } else {
             &self.entries
         };
-        let used = entries.iter().filter(|entry| entry.value != EMPTY);
-        used.map(|entry| &entry.key)
+        let values = entries.iter().map(|entry| entry.value);
+        values.filter(|value| *value != EMPTY)
     }
 
-    /// Looks a flow up. `hash` is its [`FlowHasher::hash`], which the caller has anyway.
+    /// Looks a flow up by its hash; `is_it` says whether a number is that flow's.
     #[inline]
-    pub fn find(&self, hash: u64, key: &FlowKey) -> Option<u32> {
+    pub fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let mut slot = hash as usize & self.mask;
         loop {
-            let entry = &self.entries[slot];
+            let entry = self.entries[slot];
             if entry.value == EMPTY {
                 return None;
             }
-            if entry.key == *key {
+            if entry.tag == hash as u32 && is_it(entry.value) {
                 return Some(entry.value);
             }
             slot = (slot + 1) & self.mask;
         }
     }
 
-    /// Adds a flow, or gives a known one a new number. Returns whether there was room: always
-    /// within the capacity the table was made with.
-    pub fn insert(&mut self, hash: u64, key: FlowKey, value: u32) -> bool {
-        let mut slot = hash as usize & self.mask;
-        while self.entries[slot].value != EMPTY {
-            if self.entries[slot].key == key {
-                self.entries[slot].value = value;
-                return true;
-            }
-            slot = (slot + 1) & self.mask;
-        }
-        // At most half full: the loops above end.
+    /// Adds a flow that is not in the table. Returns whether there was room: always within the
+    /// capacity the table was made with.
+    pub fn insert(&mut self, hash: u64, value: u32) -> bool {
         if self.len * 2 > self.mask || value == EMPTY {
             return false;
         }
-        self.entries[slot] = Entry { key, value };
+        let mut slot = hash as usize & self.mask;
+        // At most half full: the loop ends.
+        while self.entries[slot].value != EMPTY {
+            slot = (slot + 1) & self.mask;
+        }
+        self.entries[slot] = Entry {
+            tag: hash as u32,
+            value,
+        };
         self.len += 1;
         true
     }
 
-    /// Removes a flow and returns its number.
-    pub fn remove(&mut self, hash: u64, key: &FlowKey) -> Option<u32> {
+    /// Removes a flow by its hash and its number; returns whether it was there.
+    pub fn remove(&mut self, hash: u64, value: u32) -> bool {
         let mut hole = hash as usize & self.mask;
-        while self.entries[hole].key != *key || self.entries[hole].value == EMPTY {
+        while self.entries[hole].value != value {
             if self.entries[hole].value == EMPTY {
-                return None;
+                return false;
             }
             hole = (hole + 1) & self.mask;
         }
-        let value = self.entries[hole].value;
         let mut next = (hole + 1) & self.mask;
         while self.entries[next].value != EMPTY {
-            let home = self.hasher.hash(&self.entries[next].key) as usize & self.mask;
+            // The table is smaller than what a tag can tell.
+            let home = self.entries[next].tag as usize & self.mask;
             // The entry may move into the hole unless its home lies after it.
             if (next.wrapping_sub(home) & self.mask) >= (next.wrapping_sub(hole) & self.mask) {
                 self.entries[hole] = self.entries[next];
@@ -132,7 +123,7 @@ impl FlowTable {
         }
         self.entries[hole].value = EMPTY;
         self.len -= 1;
-        Some(value)
+        true
     }
 }
 
@@ -140,52 +131,54 @@ impl FlowTable {
 mod tests {
     use super::*;
     use crate::testing::Random;
-    use core::net::Ipv4Addr;
     use std::collections::HashMap;
+    use std::vec::Vec;
 
-    fn flow(number: u64) -> FlowKey {
-        FlowKey {
-            remote: Ipv4Addr::from_bits(number as u32 / 7),
-            local: Ipv4Addr::new(10, 0, 0, 1),
-            remote_port: (number % 7) as u16,
-            local_port: 80,
-        }
+    /// Hashes that meet often, in a table of a small range of slots, and some that are equal.
+    fn hash_of(flow: u64) -> u64 {
+        (flow / 2 % 16) | (flow / 2) << 40
     }
 
     #[test]
     fn behaves_like_a_map_over_random_steps() {
         for seed in 0..50 {
             let mut random = Random::new(seed);
-            let hasher = FlowHasher::new([seed as u8; 16]);
-            let mut table = FlowTable::new(64, hasher);
+            let mut table = FlowTable::new(64);
             let mut model = HashMap::new();
+            // By number: whose it is.
+            let mut flows = [u64::MAX; 4000];
             for step in 0..4000u32 {
-                let key = flow(random.below(200));
-                let hash = hasher.hash(&key);
-                match random.below(3) {
-                    0 if model.len() < 64 => {
-                        assert!(table.insert(hash, key, step));
-                        model.insert(key, step);
+                let flow = random.below(200);
+                let hash = hash_of(flow);
+                let found = table.find(hash, |value| flows[value as usize] == flow);
+                assert_eq!(found, model.get(&flow).copied());
+                match (found, random.below(3)) {
+                    (None, 0) if model.len() < 64 => {
+                        assert!(table.insert(hash, step));
+                        flows[step as usize] = flow;
+                        model.insert(flow, step);
                     }
-                    1 => assert_eq!(table.remove(hash, &key), model.remove(&key)),
-                    _ => assert_eq!(table.find(hash, &key), model.get(&key).copied()),
+                    (Some(value), 1) => {
+                        assert!(table.remove(hash, value));
+                        model.remove(&flow);
+                        assert!(!table.remove(hash, value));
+                    }
+                    _ => {}
                 }
                 assert_eq!(table.len(), model.len());
             }
-            for (key, value) in model {
-                assert_eq!(table.find(hasher.hash(&key), &key), Some(value));
-            }
+            let mut values: Vec<u32> = table.values().collect();
+            let mut expected: Vec<u32> = model.into_values().collect();
+            values.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(values, expected);
         }
     }
 
     #[test]
     fn refuses_more_than_half_of_its_slots() {
-        let hasher = FlowHasher::new([1; 16]);
-        let mut table = FlowTable::new(4, hasher);
-        let taken = (0..100).filter(|number| {
-            let key = flow(*number);
-            table.insert(hasher.hash(&key), key, 1)
-        });
+        let mut table = FlowTable::new(4);
+        let taken = (0..100).filter(|number| table.insert(hash_of(*number), *number as u32));
         assert_eq!(taken.count(), 4);
     }
 }

@@ -1,36 +1,30 @@
 //! The way in: frames of the queue pair and of other cores, through the demux, to connections,
-//! listeners, TIME_WAIT, ARP, ICMP and DHCP; and what changes on a connection for the layer above.
+//! listeners, TIME_WAIT and [`control`](crate::control); and what changes on a connection for the layer above.
 //!
 //! Upstream: the [`Nic`] and the fabric. Downstream: [`tcp`](crate::tcp), and events. A segment's
 //! receiver is, in this order: a connection of this core; the core that one of this core's has moved to;
 //! a TIME_WAIT entry; a core that may have
 //! the connection, or that owns its flow; a listener (RFC 9293 §3.10.7).
 
-use crate::arp;
 use crate::connection::Role;
 use crate::counters::DropReason;
 use crate::demux::{self, Route, Segment};
 use crate::event::Pending;
 use crate::fabric::{HandOverError, ParcelKind};
-use crate::icmp;
+use crate::flow::FlowKey;
 use crate::limits::{HANDOVER_BATCH_FRAMES, RX_BATCH_FRAMES};
 use crate::nic::{Nic, TxMeta};
 use crate::port_table::Asked;
 use crate::stack::Stack;
 use crate::tcp::{Arrived, Lent, News, Seq};
-use core::net::Ipv4Addr;
-use core::ops::Range;
 use kernel::{CoreId, Instant};
-
-/// The protocol number of ICMP (RFC 792).
-const IPPROTO_ICMP: u8 = 1;
 
 /// A received frame and what is known of it beside its bytes.
 pub(crate) struct Arrival<'a> {
     pub(crate) frame: &'a [u8],
     /// It came from another core, which has verified it and found that it may be for this one:
     /// with the cores that were asked for its flow so far.
-    crossed: Option<Asked>,
+    pub(crate) crossed: Option<Asked>,
     pub(crate) now: Instant,
 }
 
@@ -39,12 +33,6 @@ impl Arrival<'_> {
     pub(crate) fn sender(&self) -> [u8; 6] {
         self.frame[6..12].try_into().unwrap_or_default()
     }
-
-    /// The source address of the IPv4 packet in it.
-    fn ipv4_source(&self) -> Option<Ipv4Addr> {
-        let source: [u8; 4] = self.frame.get(26..30)?.try_into().ok()?;
-        Some(source.into())
-    }
 }
 
 impl<N: Nic, P: Lent> Stack<N, P> {
@@ -52,8 +40,8 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     /// returns how many there were.
     pub fn handle_frames(&mut self, now: Instant) -> usize {
         self.now = now;
-        if self.output.port.address().look() != self.address_seen {
-            self.follow_address();
+        if self.output.port.host().look() != self.host_seen {
+            self.follow_host();
         }
         self.follow_ports(now);
         let mut frames = 0;
@@ -124,77 +112,18 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     }
 
     fn process(&mut self, arrival: &Arrival<'_>, checksum_valid: bool) {
-        match demux::route(arrival.frame, checksum_valid, &self.station) {
-            Route::Segment(segment) => self.process_segment(arrival, &segment),
+        // Looked at where it is: a segment's headers are not copied once more.
+        match &demux::route(arrival.frame, checksum_valid, &self.station) {
+            Route::Segment(segment) => self.process_segment(arrival, segment),
             Route::Arp => self.process_arp(arrival),
             Route::Dhcp => self.process_for_dhcp(arrival),
             Route::Icmp(message) => self.process_icmp(arrival, message),
-            Route::Drop(reason) => self.output.counters.count_drop(reason),
+            Route::Icmpv6(message) => self.process_icmpv6(arrival, message),
+            Route::Drop(reason) => self.output.counters.count_drop(*reason),
         }
     }
 
-    fn process_icmp(&mut self, arrival: &Arrival<'_>, message: Range<usize>) {
-        self.output.counters.icmp_frames += 1;
-        let Some(reply) = icmp::process(&arrival.frame[message]) else {
-            return self.output.counters.count_drop(DropReason::Icmp);
-        };
-        let (Some(from), Some(to)) = (self.station.address, arrival.ipv4_source()) else {
-            return;
-        };
-        let peer = arrival.sender();
-        self.output
-            .transmit_ipv4(peer, (from, to), IPPROTO_ICMP, reply.len(), |bytes| {
-                reply.emit(bytes);
-            });
-    }
-
-    fn process_arp(&mut self, arrival: &Arrival<'_>) {
-        match arp::process(arrival.frame, &self.station) {
-            arp::Action::Answer(answer) => {
-                self.output.counters.arp_replies += 1;
-                self.output.transmit(arp::FRAME_BYTES, |frame| {
-                    answer.emit(frame);
-                    ((), TxMeta::default())
-                });
-            }
-            arp::Action::Learn(address, mac) => self.process_arp_reply(arrival, address, mac),
-            arp::Action::Drop => self.output.counters.count_drop(DropReason::Arp),
-        }
-    }
-
-    /// Takes in who is at an address. Any core may have asked, and the DHCP client asks its own way;
-    /// the answer is for all of them.
-    fn process_arp_reply(&mut self, arrival: &Arrival<'_>, address: Ipv4Addr, mac: [u8; 6]) {
-        self.learn(address, mac, arrival.now);
-        if let Some(client) = &mut self.dhcp {
-            client.process(arrival.frame, &mut self.output, arrival.now);
-            self.dhcp_is_due = true;
-        }
-        if arrival.crossed.is_none() {
-            let own = self.output.port.core();
-            for core in self.output.port.cores().iter().filter(|core| *core != own) {
-                self.hand_over(core, arrival.frame, Asked::default());
-            }
-        }
-    }
-
-    /// Gives a frame to the DHCP client, wherever it runs.
-    fn process_for_dhcp(&mut self, arrival: &Arrival<'_>) {
-        if let Some(client) = &mut self.dhcp {
-            self.output.counters.dhcp_frames += 1;
-            client.process(arrival.frame, &mut self.output, arrival.now);
-            self.dhcp_is_due = true;
-            return;
-        }
-        match self.output.port.dhcp_core() {
-            Some(core) if arrival.crossed.is_none() => {
-                self.hand_over(core, arrival.frame, Asked::default());
-            }
-            _ => self.output.counters.count_drop(DropReason::UdpPort),
-        }
-    }
-
-    fn hand_over(&mut self, to: CoreId, frame: &[u8], asked: Asked) {
+    pub(crate) fn hand_over(&mut self, to: CoreId, frame: &[u8], asked: Asked) {
         if !self.has_told_ends(to) {
             return self.output.counters.count_drop(DropReason::HandoverFull);
         }
@@ -206,9 +135,16 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         }
     }
 
+    /// Returns the connection of a flow.
+    #[inline]
+    pub(crate) fn find_flow(&self, hash: u64, key: &FlowKey) -> Option<u32> {
+        self.flows
+            .find(hash, |index| self.connections.key(index) == key)
+    }
+
     fn process_segment(&mut self, arrival: &Arrival<'_>, segment: &Segment) {
         let hash = self.output.port.hasher().hash(&segment.key);
-        let found = self.flows.find(hash, &segment.key);
+        let found = self.find_flow(hash, &segment.key);
         if let Some(index) = found.or_else(|| self.process_stranger(hash, arrival, segment)) {
             self.process_flow(index, arrival, segment);
         }

@@ -42,12 +42,8 @@ mod tests {
     #[test]
     fn one_flow_grows_with_the_clock_and_others_are_elsewhere() {
         let source = SequenceSource::new([9; 16]);
-        let key = |port| FlowKey {
-            remote: Ipv4Addr::new(10, 0, 0, 2),
-            local: Ipv4Addr::new(10, 0, 0, 1),
-            remote_port: port,
-            local_port: 80,
-        };
+        let local = (Ipv4Addr::new(10, 0, 0, 1), 80);
+        let key = |port| FlowKey::v4((Ipv4Addr::new(10, 0, 0, 2), port), local);
         let at = |ms: u64| Instant::from_nanos(ms * 1_000_000);
         let (first, offset) = source.begin(&key(1), at(0));
         let (later, same_offset) = source.begin(&key(1), at(1000));

@@ -1,6 +1,6 @@
 //! Frames to connections and back.
 //!
-//! `net` owns Ethernet, ARP, the flow table, the hand-over of frames between cores, listeners with
+//! `net` owns Ethernet, IPv4 and IPv6 with ARP and neighbour discovery, the flow table, the hand-over of frames between cores, listeners with
 //! their backlogs, TCP, TIME_WAIT and the timers; smoltcp gives the wire formats and DHCP.
 //! It is sans-IO: it never reads a clock (`now` is a parameter) and sees the device only through
 //! [`Nic`]. The stack of one core is a plain value, never shared; what crosses cores is a frame in
@@ -11,11 +11,12 @@
 //!
 //! Upstream: [`kernel`]. Downstream: `megapipe`.
 //!
-//! Reading order: [`nic`], [`stack`], `ingress`, `opening`, `commands`, [`connect`] with
-//! `neighbours`, `egress`, `demux`, `connection`,
-//! `listener`, `listening`, `time_wait`, `tcp` with [`chunk`], `output`, then [`fabric`] with
-//! `port_table`, [`rss`] and [`address`], and `stealing` with `backlog`, `bids` and `moves`; the rest
-//! are tables. [`limits`] and [`counters`] say what is bounded and what is counted.
+//! Reading order: [`nic`], [`stack`], `ingress`, `demux` with `ipv4`, `ipv6` and `segment`, `opening`,
+//! `commands`, [`connect`] with `neighbours`, `egress`, `connection`, `listener`, `listening`,
+//! `time_wait`, `tcp` with [`chunk`], `output`, then [`fabric`] with `port_table`, [`rss`] and
+//! `host_words`; for
+//! all that is not TCP [`address`], `addressing`, `control` with `arp`, `icmp` and `ndp`, `autoconf`;
+//! then `stealing` with `backlog`, `bids` and `moves`; the rest are tables. [`limits`] and [`counters`] say what is bounded and what is counted.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -25,7 +26,9 @@ extern crate std;
 extern crate alloc;
 
 pub mod address;
+mod addressing;
 mod arp;
+mod autoconf;
 mod backlog;
 mod bids;
 mod checksum;
@@ -33,6 +36,7 @@ pub mod chunk;
 mod commands;
 pub mod connect;
 mod connection;
+mod control;
 mod cookie;
 pub mod counters;
 pub mod datagram;
@@ -42,22 +46,29 @@ mod event;
 pub mod fabric;
 pub mod flow;
 pub mod flow_table;
+mod host_words;
 mod icmp;
 mod ingress;
+mod ipv4;
+mod ipv6;
 mod isn;
 pub mod limits;
 mod listener;
 mod listening;
 #[cfg(all(test, loom))]
 mod loom_tests;
+mod moved_flows;
 mod moves;
+mod ndp;
 mod neighbours;
 pub mod nic;
 mod notices;
 mod opening;
 mod output;
+mod path_mtus;
 mod port_table;
 pub mod rss;
+mod segment;
 pub mod stack;
 mod stealing;
 mod tcp;
@@ -67,7 +78,7 @@ mod time_wait;
 pub mod timers;
 pub mod virtio_net;
 
-pub use address::{Address, AddressConfig};
+pub use address::{AddressConfig, Host};
 pub use nic::Nic;
 pub use stack::Stack;
 pub use tcp::Lent;

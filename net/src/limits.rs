@@ -33,6 +33,61 @@ pub const fn handover_frames(cores: usize) -> usize {
     }
 }
 
+/// Addresses of both families that one appliance has at once; what comes beyond is refused and told.
+pub const ADDRESSES: usize = 12;
+
+/// Of these, addresses made of advertised prefixes at most: the others keep their room.
+pub const SLAAC_ADDRESSES: usize = 6;
+
+/// Routers of the link that are known at once; others are not until the time of one is over.
+pub const ROUTERS: usize = 4;
+
+/// Routes of one DHCP lease; what a server says beyond is not heard.
+pub const LEASE_ROUTES: usize = 8;
+
+/// After a lease was declined, none is asked for in this time (RFC 2131 §3.1.5).
+pub const DECLINE_WAIT: Duration = Duration::from_secs(10);
+
+/// Networks that routers have on the link at once.
+pub const ON_LINK_PREFIXES: usize = 6;
+
+/// Between two probes for an address that another may have (RFC 5227 §1.1: 1 s to 2 s, scattered;
+/// RFC 4861 §10: 1 s).
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// After the last probe for an IPv4 address nobody has answered (RFC 5227 §1.1).
+pub const ANNOUNCE_WAIT: Duration = Duration::from_secs(2);
+
+/// Between two announcements of an address (RFC 5227 §1.1).
+pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// An address is defended once in this time (RFC 5227 §1.1).
+pub const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
+
+/// After this time it is asked once more for an address that another had (RFC 5227 §1.1).
+pub const CONFLICT_RETRY: Duration = Duration::from_secs(60);
+
+/// Advertisements shorten the life of an address to no less than this (RFC 4862 §5.5.3 (e)).
+pub const SLAAC_LIFETIME_MIN: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// Routers that do not answer are asked again after this long (RFC 4861 §10), and then after twice as
+/// long each time, up to the second of these (RFC 7559 §2).
+pub const SOLICIT_FIRST: Duration = Duration::from_secs(4);
+/// See [`SOLICIT_FIRST`].
+pub const SOLICIT_MOST: Duration = Duration::from_secs(60 * 60);
+
+/// Routers that the command line may name: one of each family.
+pub const GATEWAYS: usize = 2;
+
+/// Routes beside those: networks on the link, and where others are reached.
+pub const ROUTES: usize = 16;
+
+/// Extension headers of an IPv6 packet that are stepped over, and their bytes together; a packet with
+/// more is dropped (RFC 8504 §5.3 has the same limits for options).
+pub const EXTENSION_HEADERS: usize = 4;
+/// See [`EXTENSION_HEADERS`].
+pub const EXTENSION_HEADERS_BYTES: usize = 256;
+
 /// IP packet size, in bytes, that a core without a queue pair works with.
 pub const MTU_WITHOUT_QUEUE_PAIR_BYTES: u16 = 1500;
 
@@ -79,6 +134,12 @@ pub const NEIGHBOUR_LIFE: Duration = Duration::from_secs(60);
 
 /// How long after a station was asked for in vain it is asked for again, for the sake of a datagram.
 pub const ARP_AGAIN: Duration = Duration::from_secs(1);
+
+/// Peers of one core whose way is known to take less than the link; the oldest gives way.
+pub const PATH_MTUS: usize = 64;
+
+/// How long that is known (RFC 1191 §6.3, RFC 8201 §5.3: 10 min).
+pub const PATH_MTU_LIFE: Duration = Duration::from_secs(10 * 60);
 
 /// Largest receive window, in bytes (RFC 7323 §2.3).
 pub const WINDOW_MAX_BYTES: u32 = 1 << 30;
@@ -190,15 +251,22 @@ pub const LINGER: Duration = Duration::from_secs(30);
 /// Smallest packet size a device may have, in bytes (RFC 791: every host takes 576).
 pub const MTU_MIN_BYTES: u16 = 576;
 
+/// Smallest IPv6 packet size that a link may have, in bytes (RFC 8200 §5). A device with a smaller one
+/// still gets no larger packets than it takes.
+pub const MTU_MIN_IPV6_BYTES: u16 = 1280;
+
 const _: () =
     assert!(EXPECTED_CONNECTIONS >= BID_CONNECTIONS as usize && MOVES_RING.is_power_of_two());
 const _: () = assert!(HANDOVER_RING_FRAMES.is_power_of_two());
 const _: () = assert!(handover_frames(1) <= HANDOVER_RING_FRAMES);
 const _: () = assert!(HANDOVER_FRAME_BYTES >= MTU_WITHOUT_QUEUE_PAIR_BYTES as usize + 14);
-const _: () = assert!(GATHER_COPY_BYTES + 14 + 20 + 60 <= HEAD_MAX_BYTES);
+const _: () = assert!(GATHER_COPY_BYTES + 14 + 40 + 60 <= HEAD_MAX_BYTES);
 const _: () = assert!(HEAD_MAX_BYTES + 12 <= kernel::virtio::limits::TX_BUFFER_BYTES);
 const _: () = assert!(LISTENERS <= u8::MAX as usize && LISTENERS >= PORTS);
 const _: () = assert!(CONNECTIONS_MAX * 2 <= u32::MAX as usize);
 const _: () = assert!(ACK_DELAY.as_millis() < 500);
 const _: () = assert!(ACK_DELAY.as_millis() < RTO_MIN.as_millis());
+const _: () = assert!(MTU_MIN_BYTES > 40 + 12 + MSS_MIN_BYTES && MTU_MIN_IPV6_BYTES > 60);
 const _: () = assert!(MSS_MIN_BYTES > 40 && MSS_MIN_BYTES < MSS_DEFAULT_BYTES);
+const _: () = assert!(ADDRESSES <= 0xff && ROUTES <= 0xff);
+const _: () = assert!(SLAAC_ADDRESSES + 3 < ADDRESSES);

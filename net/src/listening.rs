@@ -14,7 +14,7 @@ use crate::nic::Nic;
 use crate::port_table::{Asked, ClaimError};
 use crate::stack::{Accepted, Stack};
 use crate::tcp::Lent;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use kernel::{CoreId, CoreMask, Instant};
 
 /// What this core has seen of the port table.
@@ -132,7 +132,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         let (index, pending) = self.listeners.accept(listener)?;
         let slot = self.connections.slot(index);
         slot.role = Role::Owned;
-        let peer = SocketAddr::new(IpAddr::V4(slot.key.remote), slot.key.remote_port);
+        let peer = SocketAddr::new(slot.key.addresses.remote(), slot.key.remote_port);
         let mut news = Pending::default();
         if slot.tcb.is_readable() {
             news.add(Pending::READABLE);
@@ -188,9 +188,9 @@ impl<N: Nic, P: Lent> Stack<N, P> {
                 key.local_port == port
                     && ports.owner(port, fabric.place(key, hasher.hash(key))) != Some(core)
             };
-            self.flows.keys().any(is_stray)
-                || self.time_wait.keys().any(is_stray)
-                || self.stealing.moved_keys().any(is_stray)
+            let keys = self.flows.values().map(|index| self.connections.key(index));
+            let keys = keys.chain(self.time_wait.keys());
+            keys.chain(self.stealing.moved_keys()).any(is_stray)
         });
         self.ports_seen = PortsSeen {
             version,

@@ -1,12 +1,12 @@
 //! Who is at which address on the link, for connections that this side opens: a small table of what
-//! ARP was asked (RFC 826). Connections that peers open need none: they are answered at the station
+//! ARP (RFC 826) or neighbour discovery (RFC 4861) was asked. Connections that peers open need none: they are answered at the station
 //! their frames came from.
 //!
-//! Upstream: [`connect`](crate::connect), and ARP replies. Downstream: the station of a connection.
+//! Upstream: [`connect`](crate::connect), and who answers. Downstream: the station of a connection.
 //! Only what was asked for is learnt, so that nobody can fill the table.
 
 use crate::limits::{NEIGHBOUR_LIFE, NEIGHBOURS};
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 use heapless::Vec;
 use kernel::Instant;
 
@@ -17,7 +17,7 @@ pub(crate) struct Neighbours {
 }
 
 struct Neighbour {
-    address: Ipv4Addr,
+    address: IpAddr,
     /// Known since the answer came.
     mac: Option<[u8; 6]>,
     /// When it was asked for or answered last.
@@ -27,7 +27,7 @@ struct Neighbour {
 impl Neighbours {
     /// Returns the station of an address. `None`: it is to be asked for, and its answer will be
     /// learnt.
-    pub(crate) fn find(&mut self, address: Ipv4Addr, now: Instant) -> Option<[u8; 6]> {
+    pub(crate) fn find(&mut self, address: IpAddr, now: Instant) -> Option<[u8; 6]> {
         let found = self
             .entries
             .iter_mut()
@@ -58,7 +58,7 @@ impl Neighbours {
     }
 
     /// Takes in an answer; false when nobody asked.
-    pub(crate) fn learn(&mut self, address: Ipv4Addr, mac: [u8; 6], now: Instant) -> bool {
+    pub(crate) fn learn(&mut self, address: IpAddr, mac: [u8; 6], now: Instant) -> bool {
         let found = self
             .entries
             .iter_mut()
@@ -81,8 +81,8 @@ mod tests {
     use super::*;
     use core::time::Duration;
 
-    fn address(number: u8) -> Ipv4Addr {
-        Ipv4Addr::new(10, 0, 0, number)
+    fn address(number: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, number])
     }
 
     #[test]

@@ -18,6 +18,22 @@ pub struct NicInfo {
     /// Largest TCP/IPv4 frame in bytes, Ethernet header included, that the device cuts into
     /// segments itself (VIRTIO_NET_F_HOST_TSO4); 0 when it does not.
     pub tso4_max_bytes: u32,
+    /// The same for TCP/IPv6 (VIRTIO_NET_F_HOST_TSO6).
+    pub tso6_max_bytes: u32,
+}
+
+impl NicInfo {
+    /// Says what a device without offloads can do.
+    pub const fn plain(mac: [u8; 6], mtu: u16) -> Self {
+        NicInfo {
+            mac,
+            mtu,
+            tx_checksum: false,
+            tail_pieces: 0,
+            tso4_max_bytes: 0,
+            tso6_max_bytes: 0,
+        }
+    }
 }
 
 /// What the device says about a received frame.
@@ -38,6 +54,8 @@ pub struct TxMeta {
     pub segment_bytes: Option<core::num::NonZeroU16>,
     /// Ethernet, IP and TCP header bytes before the payload; of meaning only with `segment_bytes`.
     pub header_bytes: u16,
+    /// The segments are of TCP/IPv6; of meaning only with `segment_bytes`.
+    pub is_ipv6: bool,
 }
 
 /// Where a partial checksum starts and where it goes, in bytes.

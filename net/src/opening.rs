@@ -68,7 +68,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         let opening = Opening {
             sequence,
             timestamp_offset,
-            mss_bytes: self.output.link().mss_bytes,
+            mss_bytes: self.first_mss_bytes(&segment.key, arrival.now),
             window_bytes: self.window_bytes,
             keep_alive_s: self.keep_alive_s,
             now: arrival.now,
@@ -78,7 +78,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         slot.hash = hash;
         slot.peer = arrival.sender();
         slot.role = Role::HalfOpen(listener);
-        slot.attached = self.flows.insert(hash, segment.key, index);
+        slot.attached = self.flows.insert(hash, index);
         self.listeners.begin(listener);
         self.half_open += 1;
         self.output.counters.connections_begun += 1;
@@ -97,7 +97,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         });
         let told = timestamps.is_some();
         let answer = Options {
-            mss: Some(self.output.link().mss_bytes),
+            mss: Some(self.output.link(key.addresses.is_ipv6()).mss_bytes),
             window_scale: (told && offer.window_scale.is_some())
                 .then_some(window_shift(self.window_bytes)),
             sack_permitted: told && offer.sack_permitted,

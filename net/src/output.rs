@@ -5,20 +5,24 @@
 //! fabric. Invariant: the checksum field of a segment that leaves holds either the whole checksum,
 //! or the pseudo-header's sum and a [`PartialChecksum`] beside it (VirtIO 1.2 §5.1.6.2).
 
+use crate::address::Host;
 use crate::checksum::Sum;
 use crate::counters::{Counters, DropReason};
-use crate::demux::{ETHERNET_HEADER_BYTES, IPV4_HEADER_BYTES, TCP_HEADER_BYTES};
+use crate::demux::ETHERNET_HEADER_BYTES;
 use crate::fabric::FabricPort;
-use crate::flow::FlowKey;
+use crate::flow::{AddressPair, FlowKey};
+use crate::ipv4::{self, IPV4_HEADER_BYTES};
+use crate::ipv6::{self, IPV6_HEADER_BYTES};
 use crate::limits::{
-    GATHER_MIN_BYTES, HANDOVER_FRAME_BYTES, MTU_MIN_BYTES, MTU_WITHOUT_QUEUE_PAIR_BYTES,
-    TAIL_PIECES,
+    GATHER_MIN_BYTES, HANDOVER_FRAME_BYTES, MTU_MIN_BYTES, MTU_MIN_IPV6_BYTES,
+    MTU_WITHOUT_QUEUE_PAIR_BYTES, TAIL_PIECES,
 };
 use crate::nic::{Nic, NicInfo, PartialChecksum, TxMeta};
+use crate::segment::{IPPROTO_TCP, TCP_HEADER_BYTES};
 use crate::tcp::{Departure, Link};
 use alloc::boxed::Box;
 use alloc::vec;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 use core::num::NonZeroU16;
 
 /// This core's queue pair, or its lane to the core that has one.
@@ -28,6 +32,8 @@ pub(crate) struct Output<N: Nic> {
     pub(crate) counters: Counters,
     /// What the device can do; without one, what a plain device could.
     pub(crate) info: NicInfo,
+    /// What a connection of either family may put into one segment.
+    links: [Link; 2],
     /// Where a frame is composed that there is no room for, since its author cannot be stopped.
     overflow: Box<[u8]>,
 }
@@ -46,39 +52,36 @@ impl<N: Nic> Output<N> {
             None => info_without_queue_pair(&port),
         };
         let largest = (usize::from(info.mtu) + ETHERNET_HEADER_BYTES)
-            .max(info.tso4_max_bytes as usize)
+            .max(info.tso4_max_bytes.max(info.tso6_max_bytes) as usize)
             .max(HANDOVER_FRAME_BYTES);
         Output {
             nic,
             port,
             counters: Counters::default(),
             info,
+            links: links(&info, &Host::default()),
             overflow: vec![0; largest].into_boxed_slice(),
         }
     }
 
-    /// Without a queue pair, learns what the device is from the core that has it.
-    pub(crate) fn refresh_info(&mut self) {
+    /// Takes in what this host is by now; without a queue pair also what the device is, from the core
+    /// that has it.
+    pub(crate) fn follow(&mut self, host: &Host) {
         if self.nic.is_none() {
             self.info = info_without_queue_pair(&self.port);
         }
+        self.links = links(&self.info, host);
     }
 
-    /// Returns what a connection may put into one segment.
+    /// Returns what a connection of a family may put into one segment.
     #[inline]
-    pub(crate) fn link(&self) -> Link {
-        let mss_bytes = self.info.mtu - (IPV4_HEADER_BYTES + TCP_HEADER_BYTES) as u16;
-        let headers = (ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES + TCP_HEADER_MAX_BYTES) as u32;
-        // The packet's length is a field of 16 bits.
-        let largest = self
-            .info
-            .tso4_max_bytes
-            .min(0xffff + ETHERNET_HEADER_BYTES as u32);
-        let cut_by_device = largest.saturating_sub(headers);
-        Link {
-            mss_bytes,
-            payload_max_bytes: cut_by_device.max(mss_bytes.into()),
-        }
+    pub(crate) fn link(&self, is_ipv6: bool) -> Link {
+        self.links[usize::from(is_ipv6)]
+    }
+
+    /// Returns the bytes of the largest packet of a family.
+    pub(crate) fn packet_bytes(&self, is_ipv6: bool) -> usize {
+        usize::from(self.link(is_ipv6).mss_bytes + headers_bytes(is_ipv6))
     }
 
     /// Returns whether there is room for one more frame of any size.
@@ -151,17 +154,13 @@ impl<N: Nic> Output<N> {
         let options = departure.options.bytes();
         let tcp_bytes = TCP_HEADER_BYTES + options.len() + departure.payload_bytes;
         let tail_bytes: usize = tail.iter().map(|piece| piece.len()).sum();
-        let bytes = ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES + tcp_bytes - tail_bytes;
+        let ip_bytes = ip_header_bytes(key.addresses.is_ipv6());
+        let bytes = ETHERNET_HEADER_BYTES + ip_bytes + tcp_bytes - tail_bytes;
         self.transmit_with_tail(bytes, tail, |frame| {
             // The frame is as long as was asked for, so none of the parts is missing.
-            let Some((ethernet, rest)) = frame.split_first_chunk_mut() else {
+            let Some(tcp) = write_ip(frame, key, peer, own, tcp_bytes as u16) else {
                 return ((), TxMeta::default());
             };
-            let Some((ip, tcp)) = rest.split_first_chunk_mut() else {
-                return ((), TxMeta::default());
-            };
-            *ethernet = ethernet_header(peer, own, ETHERTYPE_IPV4);
-            *ip = ipv4_header(key.local, key.remote, IPPROTO_TCP, tcp_bytes as u16);
             let Some((header, rest)) = tcp.split_first_chunk_mut() else {
                 return ((), TxMeta::default());
             };
@@ -169,16 +168,12 @@ impl<N: Nic> Output<N> {
             let (option_room, payload) = rest.split_at_mut(options.len());
             option_room.copy_from_slice(options);
             fill(payload);
-            let pseudo = Sum::default().add_pseudo_header(
-                key.local,
-                key.remote,
-                IPPROTO_TCP,
-                tcp_bytes as u16,
-            );
+            let pseudo =
+                Sum::default().add_pseudo_header(&key.addresses, IPPROTO_TCP, tcp_bytes as u16);
             let meta = match in_device {
                 true => {
                     header[16..18].copy_from_slice(&pseudo.fold());
-                    partial_checksum(departure, options.len())
+                    partial_checksum(departure, key.addresses.is_ipv6(), options.len())
                 }
                 false => {
                     let checksum = pseudo.add(tcp).complement();
@@ -207,7 +202,31 @@ impl<N: Nic> Output<N> {
             let (head, payload) = frame.split_at_mut(headers);
             let (ethernet, ip) = head.split_at_mut(ETHERNET_HEADER_BYTES);
             ethernet.copy_from_slice(&ethernet_header(peer, own, ETHERTYPE_IPV4));
-            ip.copy_from_slice(&ipv4_header(from, to, protocol, bytes as u16));
+            ip.copy_from_slice(&ipv4::header(from, to, protocol, bytes as u16));
+            fill(payload);
+            ((), TxMeta::default())
+        });
+    }
+
+    /// Composes a frame around an IPv6 packet whose payload of `bytes` bytes `fill` writes, addressed
+    /// to the station `peer`.
+    pub(crate) fn transmit_ipv6(
+        &mut self,
+        peer: [u8; 6],
+        addresses: (Ipv6Addr, Ipv6Addr),
+        (protocol, hop_limit): (u8, u8),
+        bytes: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) {
+        let own = self.info.mac;
+        let (from, to) = addresses;
+        let headers = ETHERNET_HEADER_BYTES + IPV6_HEADER_BYTES;
+        self.transmit(headers + bytes, |frame| {
+            let (head, payload) = frame.split_at_mut(headers);
+            let (ethernet, ip) = head.split_at_mut(ETHERNET_HEADER_BYTES);
+            ethernet.copy_from_slice(&ethernet_header(peer, own, ETHERTYPE_IPV6));
+            let header = ipv6::header(from, to, protocol, hop_limit, bytes as u16);
+            ip.copy_from_slice(&header);
             fill(payload);
             ((), TxMeta::default())
         });
@@ -215,11 +234,69 @@ impl<N: Nic> Output<N> {
 }
 
 const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
-const IPPROTO_TCP: u8 = 6;
-/// Hops that a packet may take: what RFC 1700 recommends.
-const TTL: u8 = 64;
+const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
 /// Bytes of a TCP header with all the options it can have.
 const TCP_HEADER_MAX_BYTES: usize = 60;
+
+#[inline]
+const fn ip_header_bytes(is_ipv6: bool) -> usize {
+    if is_ipv6 {
+        IPV6_HEADER_BYTES
+    } else {
+        IPV4_HEADER_BYTES
+    }
+}
+
+/// Bytes of the headers of a segment without options.
+pub(crate) const fn headers_bytes(is_ipv6: bool) -> u16 {
+    (ip_header_bytes(is_ipv6) + TCP_HEADER_BYTES) as u16
+}
+
+/// Returns what a connection of either family may put into one segment.
+fn links(info: &NicInfo, host: &Host) -> [Link; 2] {
+    [false, true].map(|is_ipv6| {
+        let (told, least, cut_bytes) = match is_ipv6 {
+            false => (host.mtu_v4, MTU_MIN_BYTES, info.tso4_max_bytes),
+            true => (host.mtu_v6, MTU_MIN_IPV6_BYTES, info.tso6_max_bytes),
+        };
+        let mtu = info.mtu.min(told.unwrap_or(u16::MAX).max(least));
+        let ip_bytes = ip_header_bytes(is_ipv6);
+        let mss_bytes = mtu - headers_bytes(is_ipv6);
+        let headers = (ETHERNET_HEADER_BYTES + ip_bytes + TCP_HEADER_MAX_BYTES) as u32;
+        // The packet's length is a field of 16 bits.
+        let largest = cut_bytes.min(0xffff + ETHERNET_HEADER_BYTES as u32);
+        Link {
+            mss_bytes,
+            payload_max_bytes: largest.saturating_sub(headers).max(mss_bytes.into()),
+        }
+    })
+}
+
+/// Writes the headers before TCP's, and returns the room behind them.
+#[inline]
+fn write_ip<'a>(
+    frame: &'a mut [u8],
+    key: &FlowKey,
+    peer: [u8; 6],
+    own: [u8; 6],
+    tcp_bytes: u16,
+) -> Option<&'a mut [u8]> {
+    let (ethernet, rest) = frame.split_first_chunk_mut()?;
+    match key.addresses {
+        AddressPair::V4 { remote, local } => {
+            let (ip, tcp) = rest.split_first_chunk_mut()?;
+            *ethernet = ethernet_header(peer, own, ETHERTYPE_IPV4);
+            *ip = ipv4::header(local, remote, IPPROTO_TCP, tcp_bytes);
+            Some(tcp)
+        }
+        AddressPair::V6 { remote, local } => {
+            let (ip, tcp) = rest.split_first_chunk_mut()?;
+            *ethernet = ethernet_header(peer, own, ETHERTYPE_IPV6);
+            *ip = ipv6::header(local, remote, IPPROTO_TCP, ipv6::HOP_LIMIT, tcp_bytes);
+            Some(tcp)
+        }
+    }
+}
 
 #[inline]
 fn ethernet_header(to: [u8; 6], from: [u8; 6], ethertype: [u8; 2]) -> [u8; ETHERNET_HEADER_BYTES] {
@@ -227,20 +304,6 @@ fn ethernet_header(to: [u8; 6], from: [u8; 6], ethertype: [u8; 2]) -> [u8; ETHER
     header[..6].copy_from_slice(&to);
     header[6..12].copy_from_slice(&from);
     header[12..].copy_from_slice(&ethertype);
-    header
-}
-
-/// An IPv4 header (RFC 791 §3.1) for a payload of `bytes` bytes, not to be fragmented: its
-/// identification may then be anything (RFC 6864 §4.1).
-#[inline]
-fn ipv4_header(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, bytes: u16) -> [u8; IPV4_HEADER_BYTES] {
-    let [high, low] = (IPV4_HEADER_BYTES as u16 + bytes).to_be_bytes();
-    let mut header = [0; IPV4_HEADER_BYTES];
-    header[..12].copy_from_slice(&[0x45, 0, high, low, 0, 0, 0x40, 0, TTL, protocol, 0, 0]);
-    header[12..16].copy_from_slice(&from.octets());
-    header[16..].copy_from_slice(&to.octets());
-    let checksum = Sum::default().add(&header).complement();
-    header[10..12].copy_from_slice(&checksum);
     header
 }
 
@@ -261,8 +324,8 @@ fn tcp_header(key: &FlowKey, departure: &Departure) -> [u8; TCP_HEADER_BYTES] {
 
 /// What the device is told of a segment: where its checksum goes, and how it is to be cut.
 #[inline]
-fn partial_checksum(departure: &Departure, option_bytes: usize) -> TxMeta {
-    let start = (ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES) as u16;
+fn partial_checksum(departure: &Departure, is_ipv6: bool, option_bytes: usize) -> TxMeta {
+    let start = (ETHERNET_HEADER_BYTES + ip_header_bytes(is_ipv6)) as u16;
     let is_cut = departure.payload_bytes > usize::from(departure.segment_bytes);
     TxMeta {
         checksum: Some(PartialChecksum { start, offset: 16 }),
@@ -270,6 +333,7 @@ fn partial_checksum(departure: &Departure, option_bytes: usize) -> TxMeta {
             .then_some(departure.segment_bytes)
             .and_then(NonZeroU16::new),
         header_bytes: start + (TCP_HEADER_BYTES + option_bytes) as u16,
+        is_ipv6,
     }
 }
 
@@ -279,11 +343,6 @@ fn info_without_queue_pair(port: &FabricPort) -> NicInfo {
     let (mac, mtu) = port
         .link()
         .unwrap_or(([0; 6], MTU_WITHOUT_QUEUE_PAIR_BYTES));
-    NicInfo {
-        mac,
-        mtu: mtu.clamp(MTU_MIN_BYTES, MTU_WITHOUT_QUEUE_PAIR_BYTES),
-        tx_checksum: false,
-        tail_pieces: 0,
-        tso4_max_bytes: 0,
-    }
+    let mtu = mtu.clamp(MTU_MIN_BYTES, MTU_WITHOUT_QUEUE_PAIR_BYTES);
+    NicInfo::plain(mac, mtu)
 }

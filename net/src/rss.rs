@@ -8,7 +8,7 @@
 //! Upstream: `virtio_net`, which tells the device. Downstream: the fabric, which asks for a flow's
 //! home.
 
-use crate::flow::FlowKey;
+use crate::flow::{AddressPair, FlowKey};
 use kernel::CoreId;
 
 /// Bytes of the key: what hashes IPv6 addresses and ports, too.
@@ -49,12 +49,25 @@ impl Rss {
 
     /// Returns a flow's place in the table.
     pub(crate) fn bucket(&self, flow: &FlowKey) -> usize {
-        let mut input = [0; 12];
-        input[..4].copy_from_slice(&flow.remote.octets());
-        input[4..8].copy_from_slice(&flow.local.octets());
-        input[8..10].copy_from_slice(&flow.remote_port.to_be_bytes());
-        input[10..].copy_from_slice(&flow.local_port.to_be_bytes());
-        toeplitz(&self.key, &input) as usize % BUCKETS
+        let [a, b] = flow.remote_port.to_be_bytes();
+        let [c, d] = flow.local_port.to_be_bytes();
+        let hash = match flow.addresses {
+            AddressPair::V4 { remote, local } => {
+                let mut input = [0; 12];
+                input[..4].copy_from_slice(&remote.octets());
+                input[4..8].copy_from_slice(&local.octets());
+                input[8..].copy_from_slice(&[a, b, c, d]);
+                toeplitz(&self.key, &input)
+            }
+            AddressPair::V6 { remote, local } => {
+                let mut input = [0; 36];
+                input[..16].copy_from_slice(&remote.octets());
+                input[16..32].copy_from_slice(&local.octets());
+                input[32..].copy_from_slice(&[a, b, c, d]);
+                toeplitz(&self.key, &input)
+            }
+        };
+        hash as usize % BUCKETS
     }
 }
 
@@ -92,12 +105,7 @@ mod tests {
     ];
 
     fn flow(from: ([u8; 4], u16), to: ([u8; 4], u16)) -> FlowKey {
-        FlowKey {
-            remote: from.0.into(),
-            local: to.0.into(),
-            remote_port: from.1,
-            local_port: to.1,
-        }
+        FlowKey::v4((from.0.into(), from.1), (to.0.into(), to.1))
     }
 
     #[test]
@@ -142,6 +150,24 @@ mod tests {
                 rss.table(BUCKETS)[hash as usize % BUCKETS],
                 (hash % 128) as u16
             );
+        }
+    }
+
+    #[test]
+    fn hash_of_ipv6_is_that_of_microsofts_examples() {
+        let address = |text: &str| text.parse().unwrap();
+        for (from, to, hash) in [
+            (("3ffe:2501:200:1fff::7", 2794), ("3ffe:2501:200:3::1", 1766), 0x4020_7d3d_u32),
+            (("3ffe:501:8::260:97ff:fe40:efab", 14_230), ("ff02::1", 4739), 0xdde5_1bbf),
+            (
+                ("3ffe:1900:4545:3:200:f8ff:fe21:67cf", 44_251),
+                ("fe80::200:f8ff:fe21:67cf", 38_024),
+                0x02d1_feef,
+            ),
+        ] {
+            let flow = FlowKey::v6((address(from.0), from.1), (address(to.0), to.1));
+            let bucket = Rss::new(KEY, BUCKETS).bucket(&flow);
+            assert_eq!(bucket, hash as usize % BUCKETS, "{from:?}");
         }
     }
 

@@ -13,7 +13,8 @@ pub use crate::connection::ConnectionId;
 pub use crate::event::{CloseReason, Event};
 pub use crate::listener::{ListenError, ListenerId};
 
-use crate::address::{Address, AddressConfig, AddressSeen};
+use crate::address::Host;
+use crate::autoconf::Autoconf;
 use crate::chunk::ChunkPool;
 use crate::connection::{Connections, Role};
 use crate::cookie::Cookies;
@@ -23,6 +24,7 @@ use crate::demux::Station;
 use crate::event::Pending;
 use crate::fabric::FabricPort;
 use crate::flow_table::FlowTable;
+use crate::host_words::HostSeen;
 use crate::isn::SequenceSource;
 use crate::limits;
 use crate::listener::Listeners;
@@ -30,10 +32,12 @@ use crate::listening::PortsSeen;
 use crate::neighbours::Neighbours;
 use crate::nic::{Nic, NicCounters};
 use crate::output::Output;
+use crate::path_mtus::PathMtus;
 use crate::stealing::Stealing;
 use crate::tcp::{DhcpClient, Lent};
 use crate::time_wait::TimeWaitTable;
 use crate::timers::Timers;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -114,19 +118,20 @@ pub struct Stack<N: Nic, P = Vec<u8>> {
     pub(crate) window_bytes: u32,
     pub(crate) keep_alive_s: u32,
     pub(crate) station: Station,
-    /// What was last seen of the fabric's address, and what it was.
-    pub(crate) address_seen: AddressSeen,
-    pub(crate) address: Option<Address>,
-    /// The address is to be announced.
-    pub(crate) announces: bool,
+    /// What was last seen of what the fabric says this host is, and what it was.
+    pub(crate) host_seen: HostSeen,
+    pub(crate) host: Host,
+    /// On the core that sees to our addresses.
+    pub(crate) autoconf: Option<Box<Autoconf>>,
     pub(crate) dhcp: Option<DhcpClient>,
-    /// The DHCP client is to be dispatched.
-    pub(crate) dhcp_is_due: bool,
+    /// They are to be dispatched.
+    pub(crate) addressing_is_due: bool,
     pub(crate) connections: Connections<P>,
     pub(crate) half_open: usize,
     pub(crate) cookies: Cookies,
     pub(crate) neighbours: Neighbours,
     pub(crate) datagrams: Datagrams,
+    pub(crate) path_mtus: PathMtus,
     /// Connections of ours whose station was asked for when they began, each once.
     pub(crate) unresolved: Vec<u32>,
     /// Ports tried for connections of ours.
@@ -143,13 +148,13 @@ pub struct Stack<N: Nic, P = Vec<u8>> {
     pub(crate) dirty: Vec<u32>,
     /// The last `now` that came in: commands have none of their own.
     pub(crate) now: Instant,
-    /// Seed of the DHCP client.
-    dhcp_seed: u64,
+    /// Seed of the DHCP client, and of when addresses are asked for.
+    pub(crate) seed: u64,
 }
 
 impl<N: Nic, P: Lent> Stack<N, P> {
-    /// Makes the stack and takes all the memory it will ever use but that of its DHCP client, which
-    /// [`configure_address`](Self::configure_address) takes.
+    /// Makes the stack and takes all the memory it will ever use but what
+    /// [`configure_address`](Self::configure_address) takes on one core.
     pub fn new(config: StackConfig, nic: Option<N>, port: FabricPort, now: Instant) -> Self {
         let count = config.connections.clamp(1, limits::CONNECTIONS_MAX);
         let window_bytes = config.window_bytes.clamp(1, limits::WINDOW_MAX_BYTES);
@@ -158,66 +163,44 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         let output = Output::new(nic, port);
         let (key, rest) = config.seed.split_at(16);
         let key = key.try_into().unwrap_or_default();
-        let dhcp_seed = rest
+        let seed = rest
             .first_chunk()
             .map_or(0, |seed| u64::from_le_bytes(*seed));
         Stack {
             station: Station {
                 mac: output.info.mac,
-                address: None,
+                ..Station::default()
             },
             output,
             sequences: SequenceSource::new(key),
             chunks: ChunkPool::new(config.chunks, config.chunk_bytes, window_bytes),
             window_bytes,
             keep_alive_s: config.keep_alive.map_or(0, keep_alive_seconds),
-            address_seen: AddressSeen::NOTHING,
-            address: None,
-            announces: false,
+            host_seen: HostSeen::NOTHING,
+            host: Host::default(),
+            autoconf: None,
             dhcp: None,
-            dhcp_is_due: false,
+            addressing_is_due: false,
             connections: Connections::new(count),
             half_open: 0,
             cookies: Cookies::new(hasher),
             neighbours: Neighbours::default(),
             datagrams: Datagrams::default(),
+            path_mtus: PathMtus::default(),
             unresolved: Vec::with_capacity(count),
             ports_tried: 0,
-            flows: FlowTable::new(count, hasher),
+            flows: FlowTable::new(count),
             listeners: Listeners::new(count),
             ports_seen: PortsSeen::default(),
-            stealing: Stealing::new(cores, config.chunk_bytes, hasher),
-            time_wait: TimeWaitTable::new(limits::time_wait_entries(count), hasher),
-            // Two more than connections: DHCP and TIME_WAIT.
+            stealing: Stealing::new(cores, config.chunk_bytes),
+            time_wait: TimeWaitTable::new(limits::time_wait_entries(count)),
+            // Two more than connections: addresses and TIME_WAIT.
             timers: Timers::new(count + 2, now),
             told: VecDeque::with_capacity(count),
             dirty: Vec::with_capacity(count),
             now,
-            dhcp_seed,
+            seed,
         }
-    }
-
-    /// Says where the appliance's address comes from. To be called once, on one core, which must
-    /// have a queue pair for DHCP; all cores follow.
-    pub fn configure_address(&mut self, config: AddressConfig, now: Instant) {
-        self.now = now;
-        match config {
-            AddressConfig::Static(address) => {
-                self.output.port.publish_address(Some(address));
-                self.announces = true;
-                self.follow_address();
-            }
-            AddressConfig::Dhcp => {
-                self.output.port.run_dhcp_here();
-                self.dhcp = Some(DhcpClient::new(self.dhcp_seed, &mut self.output, now));
-                self.dhcp_is_due = true;
-            }
-        }
-    }
-
-    /// Returns the appliance's address, once it is known.
-    pub fn address(&self) -> Option<Address> {
-        self.address
     }
 
     /// Returns this core's counters.
@@ -283,13 +266,12 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         frames
             || self.output.port.has_incoming()
             || self.output.port.notices().has(self.output.port.core())
-            || self.output.port.address().look() != self.address_seen
+            || self.output.port.host().look() != self.host_seen
             || !self.told.is_empty()
             || !self.dirty.is_empty()
             || self.stealing.owes_ends()
             || (self.stealing.is_on && self.can_share_backlogs())
-            || self.dhcp_is_due
-            || self.announces
+            || self.addressing_is_due
     }
 
     /// Leaves a notice for each of `cores`: its [`take_notice`](Self::take_notice) says so once. Those

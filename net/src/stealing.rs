@@ -18,12 +18,12 @@ use crate::chunk::Chunk;
 use crate::connection::Role;
 use crate::demux::Flags;
 use crate::event::Pending;
-use crate::flow::{FlowHasher, FlowKey};
-use crate::flow_table::FlowTable;
+use crate::flow::FlowKey;
 use crate::limits::{
     BID_CONNECTIONS, EXPECTED_CONNECTIONS, HANDOVER_FRAME_BYTES, LISTENERS, MOVED_CONNECTIONS,
 };
 use crate::listener::{ListenError, ListenerId};
+use crate::moved_flows::MovedFlows;
 use crate::moves::{Move, Waiting};
 use crate::nic::Nic;
 use crate::stack::Stack;
@@ -46,7 +46,7 @@ pub(crate) struct Stealing {
     /// Ends to be told, because there was no room.
     ends: VecDeque<(CoreId, Move)>,
     /// Flows of this core that another has, by its number.
-    pub(crate) moved: FlowTable,
+    pub(crate) moved: MovedFlows,
     /// Bytes that fit into one chunk, and so may move with a connection.
     pub(crate) unread_max: usize,
 }
@@ -60,7 +60,7 @@ struct Expected {
 
 impl Stealing {
     /// Takes memory for what may move between `cores` cores.
-    pub(crate) fn new(cores: usize, chunk_bytes: usize, hasher: FlowHasher) -> Self {
+    pub(crate) fn new(cores: usize, chunk_bytes: usize) -> Self {
         let count = |limit| if cores > 1 { limit } else { 0 };
         Stealing {
             is_on: false,
@@ -68,7 +68,7 @@ impl Stealing {
             expected: Vec::with_capacity(count(EXPECTED_CONNECTIONS)),
             foreign: 0,
             ends: VecDeque::with_capacity(count(MOVED_CONNECTIONS)),
-            moved: FlowTable::new(count(MOVED_CONNECTIONS), hasher),
+            moved: MovedFlows::new(count(MOVED_CONNECTIONS)),
             unread_max: chunk_bytes.min(HANDOVER_FRAME_BYTES),
         }
     }
@@ -79,7 +79,7 @@ impl Stealing {
         if self.moved.is_empty() {
             return None;
         }
-        CoreId::new(self.moved.find(hash, key)? as usize)
+        self.moved.find(hash, key)
     }
 
     /// Yields the flows of this core that others have.
@@ -247,7 +247,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         };
         let index = listener.and_then(|listener| self.listeners.get(listener));
         let index = index.filter(|_| place.is_some()).map(|(index, _)| index);
-        let is_ours = Some(waiting.key.local) == self.station.address;
+        let is_ours = self.station.has(waiting.key.addresses.local());
         let Some(index) = index.filter(|_| is_ours) else {
             self.give_up(expected);
             return self.turn_away(from, waiting);
@@ -255,7 +255,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         let opening = Opening {
             sequence: 0,
             timestamp_offset: 0,
-            mss_bytes: self.output.link().mss_bytes,
+            mss_bytes: self.first_mss_bytes(&waiting.key, now),
             window_bytes: self.window_bytes,
             keep_alive_s: self.keep_alive_s,
             now,
@@ -278,7 +278,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         slot.role = Role::Waiting(index);
         slot.origin = Some(from);
         slot.is_established = true;
-        slot.attached = self.flows.insert(waiting.hash, waiting.key, expected.slot);
+        slot.attached = self.flows.insert(waiting.hash, expected.slot);
         self.output.counters.connections_taken += 1;
         self.output.counters.established_now += 1;
         self.listeners.enqueue(index, expected.slot);

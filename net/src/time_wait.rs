@@ -7,13 +7,12 @@
 //! without one, by its sequence number (RFC 9293 §3.10.7.4, RFC 6191).
 
 use crate::demux::Flags;
-use crate::flow::{FlowHasher, FlowKey};
+use crate::flow::FlowKey;
 use crate::flow_table::FlowTable;
 use crate::limits::TIME_WAIT;
 use crate::tcp::{Departure, OptionBytes, Seq, timestamp};
 use alloc::boxed::Box;
 use alloc::vec;
-use core::net::Ipv4Addr;
 use kernel::Instant;
 
 /// The connections of one core in TIME_WAIT.
@@ -47,15 +46,10 @@ struct Entry {
 
 impl TimeWaitTable {
     /// Makes a table for `capacity` entries.
-    pub(crate) fn new(capacity: usize, hasher: FlowHasher) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         let nobody = Entry {
             remains: Remains {
-                key: FlowKey {
-                    remote: Ipv4Addr::UNSPECIFIED,
-                    local: Ipv4Addr::UNSPECIFIED,
-                    remote_port: 0,
-                    local_port: 0,
-                },
+                key: FlowKey::NONE,
                 hash: 0,
                 next_to_send: 0,
                 next_to_receive: 0,
@@ -68,7 +62,7 @@ impl TimeWaitTable {
             ring: vec![nobody; capacity.max(1)].into_boxed_slice(),
             oldest: 0,
             newest: 0,
-            by_flow: FlowTable::new(capacity, hasher),
+            by_flow: FlowTable::new(capacity),
         }
     }
 
@@ -97,13 +91,14 @@ impl TimeWaitTable {
             expires: now + TIME_WAIT,
             is_live: true,
         };
-        self.by_flow.insert(remains.hash, remains.key, place as u32);
+        self.by_flow.insert(remains.hash, place as u32);
         evicted
     }
 
     /// Yields every flow that has an entry; looks at the whole table.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &FlowKey> {
-        self.by_flow.keys()
+        let places = self.by_flow.values();
+        places.map(|place| &self.ring[place as usize].remains.key)
     }
 
     /// Looks a flow up.
@@ -111,15 +106,21 @@ impl TimeWaitTable {
         if self.by_flow.is_empty() {
             return None;
         }
-        let place = self.by_flow.find(hash, key)?;
+        let place = self.place_of(hash, key)?;
         Some(self.ring[place as usize].remains)
     }
 
     /// Forgets a flow.
     pub(crate) fn remove(&mut self, hash: u64, key: &FlowKey) {
-        if let Some(place) = self.by_flow.remove(hash, key) {
+        if let Some(place) = self.place_of(hash, key) {
+            self.by_flow.remove(hash, place);
             self.ring[place as usize].is_live = false;
         }
+    }
+
+    fn place_of(&self, hash: u64, key: &FlowKey) -> Option<u32> {
+        let is_it = |place: u32| self.ring[place as usize].remains.key == *key;
+        self.by_flow.find(hash, is_it)
     }
 
     /// Forgets what has waited long enough, and returns when to come again.
@@ -138,7 +139,7 @@ impl TimeWaitTable {
         let place = self.place(self.oldest);
         let entry = self.ring[place];
         if entry.is_live {
-            self.by_flow.remove(entry.remains.hash, &entry.remains.key);
+            self.by_flow.remove(entry.remains.hash, place as u32);
             self.ring[place].is_live = false;
         }
         self.oldest += 1;
@@ -175,15 +176,13 @@ impl Remains {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::FlowHasher;
+    use core::net::Ipv4Addr;
     use core::time::Duration;
 
     fn remains(number: u16) -> Remains {
-        let key = FlowKey {
-            remote: Ipv4Addr::new(10, 0, 0, 2),
-            local: Ipv4Addr::new(10, 0, 0, 1),
-            remote_port: number,
-            local_port: 80,
-        };
+        let local = (Ipv4Addr::new(10, 0, 0, 1), 80);
+        let key = FlowKey::v4((Ipv4Addr::new(10, 0, 0, 2), number), local);
         Remains {
             key,
             hash: FlowHasher::new([0; 16]).hash(&key),
@@ -201,7 +200,7 @@ mod tests {
 
     #[test]
     fn entries_expire_in_order_and_the_oldest_gives_way() {
-        let mut table = TimeWaitTable::new(3, FlowHasher::new([0; 16]));
+        let mut table = TimeWaitTable::new(3);
         let second = Duration::from_secs(1);
         let mut now = Instant::ZERO;
         for number in 0..3 {
@@ -222,7 +221,7 @@ mod tests {
 
     #[test]
     fn inserting_again_starts_over() {
-        let mut table = TimeWaitTable::new(4, FlowHasher::new([0; 16]));
+        let mut table = TimeWaitTable::new(4);
         table.insert(remains(1), Instant::ZERO);
         let later = Instant::ZERO + Duration::from_secs(5);
         table.insert(remains(1), later);

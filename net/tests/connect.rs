@@ -33,7 +33,7 @@ fn begin(world: &mut World, link: &Link) -> (ConnectionId, Tcp) {
     world.turn();
     let syn = segments(link).remove(0);
     assert_eq!(syn.flags, SYN);
-    assert_eq!((syn.client, syn.client_port), (CLIENT_ADDRESS, 8080));
+    assert_eq!((syn.client, syn.client_port), (CLIENT_ADDRESS.into(), 8080));
     (id, syn)
 }
 

@@ -2,13 +2,13 @@
 //! owner's answers reach the client.
 
 use kernel::{CoreId, CoreMask, Instant};
+use net::AddressConfig;
 use net::counters::Counters;
 use net::fabric::fabric;
 use net::stack::{ConnectionId, Event, ListenError, ListenerId, Stack};
 use net::testing::{
     Client, Conditions, Link, MemoryNic, Random, STACK_ADDRESS, SocketHandle, World,
 };
-use net::{Address, AddressConfig};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -38,12 +38,8 @@ impl Appliance {
                 Instant::ZERO,
             ));
         }
-        let address = AddressConfig::Static(Address {
-            address: STACK_ADDRESS,
-            prefix: 16,
-            gateway: None,
-        });
-        stacks[0].configure_address(address, Instant::ZERO);
+        let address = AddressConfig::fixed(STACK_ADDRESS, 16);
+        stacks[0].configure_address(&address, Instant::ZERO);
         let listeners = stacks.iter_mut().zip(masks).map(|(stack, mask)| {
             let mask = CoreMask::from_bits((*mask)?);
             Some(stack.listen(80, mask, 64).expect("disjoint masks"))

@@ -209,7 +209,7 @@ fn a_flood_of_syns_shuts_nobody_out() {
         for _ in 0..syns {
             flood += 1;
             let syn = Tcp {
-                client: [10, 7, 9, 9].into(),
+                client: std::net::IpAddr::from([10, 7, 9, 9]),
                 ..Tcp::new(1000 + flood % 40_000, SYN, 1, 0)
             };
             port.send(&syn.frame());

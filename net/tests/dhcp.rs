@@ -3,11 +3,11 @@
 use kernel::{CoreMask, Instant};
 use net::fabric::fabric;
 use net::testing::{CLIENT_MAC, ClientPort, Link, MemoryNic, STACK_MAC, World};
-use net::{Address, AddressConfig, Stack};
+use net::{AddressConfig, Stack};
 use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, DhcpMessageType, DhcpPacket, DhcpRepr, EthernetAddress,
 };
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 7, 0, 2);
@@ -118,7 +118,7 @@ fn network() -> Network {
         .map(|(port, nic)| Stack::new(World::config(8, 1024), nic, port, Instant::ZERO))
         .collect();
     // Not the core that gets the broadcasts: they have to be handed over.
-    stacks[1].configure_address(AddressConfig::Dhcp, Instant::ZERO);
+    stacks[1].configure_address(&AddressConfig::dhcp(), Instant::ZERO);
     Network {
         server: Server {
             port: link.client_port(),
@@ -159,16 +159,15 @@ impl Network {
 #[test]
 fn a_lease_is_taken_announced_and_known_to_every_core() {
     let mut network = network();
-    network.run(5);
-    let expected = Address {
-        address: LEASED,
-        prefix: 16,
-        gateway: Some(SERVER),
-    };
+    network.run(15);
     for stack in &network.stacks {
-        assert_eq!(stack.address(), Some(expected));
+        let host = stack.host();
+        let leased = host.used().map(|address| address.cidr.to_string());
+        assert_eq!(leased.collect::<Vec<_>>(), ["10.7.3.4/16"]);
+        let gateways = host.routes.iter().filter_map(|route| route.gateway);
+        assert_eq!(gateways.collect::<Vec<_>>(), [IpAddr::V4(SERVER)]);
     }
-    assert_eq!(network.server.announcements, [LEASED]);
+    assert_eq!(network.server.announcements, [LEASED; 2]);
     assert_eq!(network.stacks[1].counters().dhcp_configured, 1);
     assert!(network.stacks[0].counters().handovers_out > 0);
 }
@@ -181,10 +180,7 @@ fn a_lease_is_renewed_by_unicast_before_it_ends() {
     network.run(u64::from(LEASE_SECONDS) * 3);
     assert!(network.server.requests > requests + 2);
     assert!(network.server.unicasts > 0, "renewal goes to the server");
-    assert_eq!(
-        network.stacks[0].address().map(|address| address.address),
-        Some(LEASED)
-    );
+    assert_eq!(network.stacks[0].host().primary(), Some(LEASED.into()));
     assert_eq!(network.stacks[1].counters().dhcp_lost, 0);
 }
 
@@ -195,13 +191,10 @@ fn a_lease_that_is_not_renewed_is_given_up_everywhere_and_taken_again() {
     network.server.answers = false;
     network.run(u64::from(LEASE_SECONDS) + 60);
     for stack in &network.stacks {
-        assert_eq!(stack.address(), None);
+        assert_eq!(stack.host().primary(), None);
     }
     assert_eq!(network.stacks[1].counters().dhcp_lost, 1);
     network.server.answers = true;
     network.run(60);
-    assert_eq!(
-        network.stacks[2].address().map(|address| address.address),
-        Some(LEASED)
-    );
+    assert_eq!(network.stacks[2].host().primary(), Some(LEASED.into()));
 }

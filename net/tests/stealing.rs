@@ -2,13 +2,13 @@
 //! received on them, and none that an application has.
 
 use kernel::{CoreId, CoreMask, Instant};
+use net::AddressConfig;
 use net::counters::Counters;
 use net::fabric::fabric;
 use net::stack::{ConnectionId, Event, ListenerId, Stack};
 use net::testing::{
     Client, Conditions, Link, MemoryNic, Random, STACK_ADDRESS, SocketHandle, World,
 };
-use net::{Address, AddressConfig};
 use std::time::Duration;
 
 /// A core that echoes what it receives on connections that it has accepted.
@@ -116,13 +116,9 @@ impl Appliance {
             link,
         };
         appliance.client.buffer_bytes = 4096;
-        let address = AddressConfig::Static(Address {
-            address: STACK_ADDRESS,
-            prefix: 16,
-            gateway: None,
-        });
+        let address = AddressConfig::fixed(STACK_ADDRESS, 16);
         let first = &mut appliance.cores[0].stack;
-        first.configure_address(address, Instant::ZERO);
+        first.configure_address(&address, Instant::ZERO);
         appliance
     }
 

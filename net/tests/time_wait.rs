@@ -27,9 +27,8 @@ impl Peer {
         link.capture("time-wait");
         let mut world = World::with(&link, World::config(1024, 1024), link.nic(0));
         let listener = world.listen(80, 16);
-        world.turn();
+        world.settle_addresses();
         let port = link.client_port();
-        while port.receive().is_some() {}
         Peer {
             world,
             listener,

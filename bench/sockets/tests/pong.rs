@@ -2,10 +2,10 @@
 //! comes back, nothing is left behind, and each switch does what it is for.
 
 use kernel::{CoreId, CoreMask, Instant, Processor};
+use net::AddressConfig;
 use net::fabric::fabric;
 use net::stack::{Stack, StackConfig};
 use net::testing::{Client, Conditions, Link, MemoryNic, STACK_ADDRESS, SocketHandle};
-use net::{Address, AddressConfig};
 use sockets::pong::Pong;
 use sockets::{Calls, Cpu, Switches, System, Thread};
 use std::cell::Cell;
@@ -59,12 +59,8 @@ fn system(link: &Link, switches: Switches, cores: usize) -> System<MemoryNic> {
         };
         let mut stack = Stack::new(config, Some(link.nic(queue)), port, Instant::ZERO);
         if queue == 0 {
-            let address = Address {
-                address: STACK_ADDRESS,
-                prefix: 16,
-                gateway: None,
-            };
-            stack.configure_address(AddressConfig::Static(address), Instant::ZERO);
+            let address = AddressConfig::fixed(STACK_ADDRESS, 16);
+            stack.configure_address(&address, Instant::ZERO);
         }
         system.join(stack, 7).unwrap();
     }

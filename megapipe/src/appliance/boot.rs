@@ -280,7 +280,7 @@ impl Parts {
         };
         let mut stack = Stack::new(config, self.pair, self.port, now);
         if this.core() == CoreId::BOOT {
-            stack.configure_address(self.settings.address, now);
+            stack.configure_address(&self.settings.address, now);
         }
         Seated {
             place: Place {

@@ -4,6 +4,7 @@
 use crate::core::{Application, Core};
 use crate::idle::Observer;
 use core::fmt;
+use core::net::SocketAddr;
 use core::time::Duration;
 use kernel::machine::{ExitStatus, console, crash, exit};
 use kernel::power_button::PowerButton;
@@ -61,7 +62,7 @@ impl Monitor {
 
     /// Says that the appliance is ready and returns true, once its address is known.
     fn check_ready<N: Nic, P: Lent>(&mut self, stack: &Stack<N, P>) -> bool {
-        let Some(address) = stack.address() else {
+        let Some(address) = stack.host().primary() else {
             return false;
         };
         let Asked {
@@ -72,8 +73,8 @@ impl Monitor {
             ..
         } = self.asked;
         console::print(format_args!(
-            "sluice: ready {scheme}://{}:{port} cores={cores} queues={queues}\n",
-            address.address
+            "sluice: ready {scheme}://{} cores={cores} queues={queues}\n",
+            SocketAddr::new(address, port)
         ));
         if let Some(kind) = self.asked.crash {
             crash::provoke(kind);

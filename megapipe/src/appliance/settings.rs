@@ -1,15 +1,18 @@
 //! What the person who boots an image may set, whatever the appliance is.
 
 use super::command_line::{BadWord, CommandLine};
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 use core::time::Duration;
+use heapless::Vec;
 use log::LevelFilter;
-use net::address::{Address, AddressConfig};
+use net::address::AddressConfig;
+use net::limits::GATEWAYS;
 
 /// What the command line says, and the defaults for what it does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings<'a> {
-    /// `ip=dhcp` (default), or `ip=ADDR/PREFIX` with `gateway=ADDR`.
+    /// `ip=dhcp,auto` (default: a DHCP lease, and addresses of what IPv6 routers advertise), or fixed
+    /// addresses of either family, `ip=ADDR/PREFIX,...` with `gateway=ADDR,...`.
     pub address: AddressConfig,
     /// `log=info`: off, error, warn, info, debug or trace.
     pub log: LevelFilter,
@@ -57,33 +60,48 @@ pub fn take_port<'a>(line: &mut CommandLine<'a>, default: u16) -> Result<u16, Ba
 }
 
 fn take_address<'a>(line: &mut CommandLine<'a>) -> Result<AddressConfig, BadWord<'a>> {
-    const WANTED: &str = "ip=dhcp or ip=ADDRESS/PREFIX, such as ip=10.0.2.15/24";
-    let address = line.take("ip", WANTED, parse_address)?;
-    let address = address.unwrap_or(AddressConfig::Dhcp);
-    let is_static = matches!(address, AddressConfig::Static(_));
-    let gateway = |value: &str| value.parse().ok().filter(|_| is_static);
-    const GATEWAY: &str = "an IPv4 address, and only together with ip=ADDRESS/PREFIX";
-    let gateway: Option<Ipv4Addr> = line.take("gateway", GATEWAY, gateway)?;
-    Ok(match address {
-        AddressConfig::Static(address) => AddressConfig::Static(Address { gateway, ..address }),
-        AddressConfig::Dhcp => AddressConfig::Dhcp,
+    const WANTED: &str = "a list of dhcp, auto and addresses, such as ip=dhcp,auto or \
+                          ip=10.0.2.15/24,fd00::15/64";
+    let config = line.take("ip", WANTED, parse_addresses)?;
+    let config = config.unwrap_or(AddressConfig {
+        dhcp: true,
+        slaac: true,
+        ..AddressConfig::default()
+    });
+    const GATEWAY: &str =
+        "a router's address, or one of each family, each beside an ip= of its family";
+    let gateways = line.take("gateway", GATEWAY, |value| parse_gateways(value, &config))?;
+    Ok(AddressConfig {
+        gateways: gateways.unwrap_or_default(),
+        ..config
     })
 }
 
-fn parse_address(value: &str) -> Option<AddressConfig> {
-    if value == "dhcp" {
-        return Some(AddressConfig::Dhcp);
+fn parse_addresses(value: &str) -> Option<AddressConfig> {
+    let mut config = AddressConfig::default();
+    for word in value.split(',') {
+        match word {
+            "dhcp" => config.dhcp = true,
+            "auto" => config.slaac = true,
+            address => config.fixed.push(address.parse().ok()?).ok()?,
+        }
     }
-    let (address, prefix) = value.split_once('/')?;
-    let address: Ipv4Addr = address.parse().ok()?;
-    let prefix = prefix.parse().ok().filter(|bits| *bits <= 32)?;
-    let is_station =
-        !address.is_unspecified() && !address.is_multicast() && !address.is_broadcast();
-    is_station.then_some(AddressConfig::Static(Address {
-        address,
-        prefix,
-        gateway: None,
-    }))
+    Some(config)
+}
+
+/// Reads routers: one of a family at most, and only where a fixed address is of that family.
+fn parse_gateways(value: &str, config: &AddressConfig) -> Option<Vec<IpAddr, GATEWAYS>> {
+    let mut gateways: Vec<IpAddr, GATEWAYS> = Vec::new();
+    for word in value.split(',') {
+        let gateway: IpAddr = word.parse().ok()?;
+        let is_like = |other: &IpAddr| other.is_ipv4() == gateway.is_ipv4();
+        let is_of_use = config.fixed.iter().any(|fixed| is_like(&fixed.address));
+        if !is_of_use || gateways.iter().any(is_like) {
+            return None;
+        }
+        gateways.push(gateway).ok()?;
+    }
+    Some(gateways)
 }
 
 #[cfg(test)]
@@ -102,7 +120,11 @@ mod tests {
     #[test]
     fn an_empty_line_means_the_defaults() {
         let defaults = Settings {
-            address: AddressConfig::Dhcp,
+            address: AddressConfig {
+                dhcp: true,
+                slaac: true,
+                ..AddressConfig::default()
+            },
             log: LevelFilter::Info,
             stats: None,
             crash: None,
@@ -116,12 +138,8 @@ mod tests {
         let line =
             "ip=10.1.2.3/16 gateway=10.1.0.1 port=8080 log=debug stats=5 crash=panic cores=2";
         let (settings, port) = parse(line).unwrap();
-        let address = Address {
-            address: Ipv4Addr::new(10, 1, 2, 3),
-            prefix: 16,
-            gateway: Some(Ipv4Addr::new(10, 1, 0, 1)),
-        };
-        assert_eq!(settings.address, AddressConfig::Static(address));
+        let address = AddressConfig::fixed([10, 1, 2, 3], 16).through([10, 1, 0, 1]);
+        assert_eq!(settings.address, address);
         assert_eq!((port, settings.log), (8080, LevelFilter::Debug));
         assert_eq!(settings.stats, Some(Duration::from_secs(5)));
         assert_eq!(settings.crash, Some("panic"));
@@ -131,7 +149,23 @@ mod tests {
     fn the_gateway_may_come_first_and_the_last_word_counts() {
         let (settings, port) = parse("gateway=10.0.0.1 port=1 ip=10.0.0.2/24 port=2").unwrap();
         assert_eq!(port, 2);
-        assert!(matches!(settings.address, AddressConfig::Static(a) if a.gateway.is_some()));
+        assert_eq!(settings.address.gateways[..], [IpAddr::from([10, 0, 0, 1])]);
+    }
+
+    #[test]
+    fn addresses_of_both_families_stand_side_by_side() {
+        let line = "ip=10.0.0.2/24,fd00::2/64,auto gateway=fd00::1,10.0.0.1";
+        let (settings, _) = parse(line).unwrap();
+        let v6 = |last| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, last]);
+        let fixed = AddressConfig::fixed([10, 0, 0, 2], 24).and(v6(2), 64);
+        let expected = AddressConfig {
+            slaac: true,
+            ..fixed.through(v6(1)).through([10, 0, 0, 1])
+        };
+        assert_eq!(settings.address, expected);
+        let only = |line| parse(line).unwrap().0.address;
+        assert_eq!(only("ip=dhcp"), AddressConfig::dhcp());
+        assert_eq!(only("ip=auto"), AddressConfig::slaac());
     }
 
     #[test]
@@ -148,6 +182,11 @@ mod tests {
             "stats=x",
             "gateway=here",
             "gateway=10.0.0.1",
+            "ip=dhcp,",
+            "ip=10.0.0.2/24,fd00::/129",
+            "ip=fd00::2",
+            "ip=ff02::1/64",
+            "gateway=fd00::1",
             "cores=0",
             "cores=two",
         ] {

@@ -38,6 +38,7 @@ impl Nic for QuietNic {
             tx_checksum: true,
             tail_pieces: 0,
             tso4_max_bytes: 0,
+            tso6_max_bytes: 0,
         }
     }
 

@@ -49,7 +49,7 @@ pub(super) struct World {
     /// Pieces are held until the peer acknowledges them.
     pub(super) holds: bool,
     /// Connections that this side has begun.
-    pub(super) asked: Vec<(ConnectionId, SocketAddrV4)>,
+    pub(super) asked: Vec<(ConnectionId, SocketAddr)>,
     /// Masks that listeners were changed to, and how many were ended.
     pub(super) masks: Vec<CoreMask>,
     /// Datagrams that were sent, and how many more may be.
@@ -213,7 +213,7 @@ impl Connections for World {
         })
     }
 
-    fn connect(&mut self, remote: SocketAddrV4, _: Instant) -> Result<ConnectionId, ConnectError> {
+    fn connect(&mut self, remote: SocketAddr, _: Instant) -> Result<ConnectionId, ConnectError> {
         if let Some(error) = self.refuse_connect {
             return Err(error);
         }

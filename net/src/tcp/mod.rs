@@ -9,7 +9,7 @@
 //! lives here because it is the one socket of smoltcp in the image.
 //!
 //! Reading order: [`control`], [`handshake`], [`input`] with [`acceptance`] and [`news`],
-//! [`transmit`], [`recovery`], [`timeout`], then the parts: [`seq`], [`send_queue`],
+//! [`transmit`], [`recovery`], [`timeout`], [`path`], then the parts: [`seq`], [`send_queue`],
 //! [`receive_queue`], [`scoreboard`], [`rtt`], [`cubic`], [`options`], [`window`]; [`carry`]; [`dhcp`]
 //! with [`phy`].
 
@@ -22,6 +22,7 @@ mod handshake;
 mod input;
 mod news;
 mod options;
+mod path;
 mod phy;
 mod receive_queue;
 mod recovery;
@@ -38,7 +39,7 @@ mod tests;
 
 pub(crate) use carry::Carried;
 pub(crate) use control::{State, Tcb, timestamp};
-pub(crate) use dhcp::{DhcpChange, DhcpClient};
+pub(crate) use dhcp::{DhcpChange, DhcpClient, Lease};
 pub(crate) use handshake::{Opening, window_shift};
 pub(crate) use input::Arrived;
 pub(crate) use news::News;

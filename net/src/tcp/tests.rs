@@ -145,12 +145,10 @@ impl Trial {
             _ => self.random.next_u64() as u16,
         };
         let segment = Segment {
-            key: FlowKey {
-                remote: Ipv4Addr::new(10, 0, 0, 2),
-                local: Ipv4Addr::new(10, 0, 0, 1),
-                remote_port: 1,
-                local_port: 80,
-            },
+            key: FlowKey::v4(
+                (Ipv4Addr::new(10, 0, 0, 2), 1),
+                (Ipv4Addr::new(10, 0, 0, 1), 80),
+            ),
             sequence,
             acknowledged,
             flags,

@@ -2,10 +2,10 @@
 //! second opinion on everything the stack sends.
 
 use super::link::{ClientPort, Link};
-use super::{CLIENT_ADDRESS, CLIENT_MAC, STACK_ADDRESS};
+use super::{CLIENT_ADDRESS, CLIENT_ADDRESS_V6, CLIENT_MAC, STACK_ADDRESS, STACK_ADDRESS_V6};
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 use kernel::Instant;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
@@ -18,6 +18,8 @@ pub struct Client {
     interface: Interface,
     sockets: SocketSet<'static>,
     next_port: u16,
+    /// The stack's address.
+    stack: IpAddress,
     /// Bytes of each of a socket's buffers.
     pub buffer_bytes: usize,
 }
@@ -28,15 +30,26 @@ impl Client {
         Client::at(link, CLIENT_ADDRESS, CLIENT_MAC)
     }
 
+    /// Makes a client with the usual IPv6 address, which speaks nothing else.
+    pub fn over_ipv6(link: &Link) -> Self {
+        Client::at(link, CLIENT_ADDRESS_V6, CLIENT_MAC)
+    }
+
     /// Makes a client with this address and station address.
-    pub fn at(link: &Link, address: Ipv4Addr, mac: [u8; 6]) -> Self {
+    pub fn at(link: &Link, address: impl Into<IpAddr>, mac: [u8; 6]) -> Self {
+        let address = address.into();
+        let stack = match address {
+            IpAddr::V4(_) => STACK_ADDRESS.into(),
+            IpAddr::V6(_) => STACK_ADDRESS_V6.into(),
+        };
         let mut port = link.client_port();
         let mut config = Config::new(HardwareAddress::Ethernet(EthernetAddress(mac)));
         config.random_seed = 0x5eed;
         let now = smoltcp::time::Instant::ZERO;
         let mut interface = Interface::new(config, &mut port, now);
         interface.update_ip_addrs(|addresses| {
-            let address = IpCidr::new(IpAddress::Ipv4(address), 16);
+            let prefix = if address.is_ipv6() { 64 } else { 16 };
+            let address = IpCidr::new(address.into(), prefix);
             addresses.push(address).expect("an empty list has room");
         });
         Client {
@@ -44,6 +57,7 @@ impl Client {
             interface,
             sockets: SocketSet::new(vec![]),
             next_port: 49_152,
+            stack,
             buffer_bytes: 65_536,
         }
     }
@@ -62,7 +76,7 @@ impl Client {
     pub fn reconnect(&mut self, handle: SocketHandle, port: u16) {
         let local = self.next_port;
         self.next_port = if local == 65_535 { 49_152 } else { local + 1 };
-        let remote = (IpAddress::Ipv4(STACK_ADDRESS), port);
+        let remote = (self.stack, port);
         let socket = self.sockets.get_mut::<tcp::Socket>(handle);
         let context = self.interface.context();
         socket

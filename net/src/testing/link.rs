@@ -130,13 +130,7 @@ impl Link {
         MemoryNic {
             link: self.clone(),
             end,
-            info: NicInfo {
-                mac,
-                mtu: 1500,
-                tx_checksum: false,
-                tail_pieces: 0,
-                tso4_max_bytes: 0,
-            },
+            info: NicInfo::plain(mac, 1500),
             transmit_frames: 256,
             queued: VecDeque::new(),
             counters: NicCounters::default(),
@@ -184,7 +178,9 @@ impl Wire {
             let span = 3 * conditions.delay.as_micros() as u64 + 1;
             delay += Duration::from_micros(self.random.below(span));
         }
-        if self.random.chance(conditions.corruption) {
+        // ARP has no checksum: Ethernet's would catch that.
+        let is_arp = frame.get(12..14) == Some(&[8, 6]);
+        if self.random.chance(conditions.corruption) && !is_arp {
             let bits = 8 * (frame.len() as u64).saturating_sub(14).max(1);
             let bit = self.random.below(bits) as usize;
             if let Some(byte) = frame.get_mut(14 + bit / 8) {
@@ -201,9 +197,9 @@ impl Wire {
         } else {
             &mut self.to_client
         };
-        let place = lane.0.iter().rposition(|(other, _)| *other <= arrival);
-        lane.0
-            .insert(place.map_or(0, |place| place + 1), (arrival, frame));
+        let before = lane.0.iter().rposition(|(other, _)| *other <= arrival);
+        let place = before.map_or(0, |before| before + 1);
+        lane.0.insert(place, (arrival, frame));
     }
 
     /// Chooses the queue that a frame arrives on.
@@ -250,11 +246,12 @@ pub struct MemoryNic {
 }
 
 impl MemoryNic {
-    /// Has the device complete checksums, and cut segments up to `tso4_max_bytes` (0 for none).
-    pub fn with_offloads(mut self, tso4_max_bytes: u32) -> Self {
+    /// Has the device complete checksums, and cut segments up to `tso_max_bytes` (0 for none).
+    pub fn with_offloads(mut self, tso_max_bytes: u32) -> Self {
         self.info.tx_checksum = true;
         self.info.tail_pieces = TAIL_PIECES;
-        self.info.tso4_max_bytes = tso4_max_bytes;
+        self.info.tso4_max_bytes = tso_max_bytes;
+        self.info.tso6_max_bytes = tso_max_bytes;
         self
     }
 
@@ -276,7 +273,7 @@ impl MemoryNic {
         self
     }
 
-    /// Returns whether the stack has asked for an interrupt.
+    /// Whether the stack has asked for an interrupt.
     pub fn is_armed(&self) -> bool {
         self.is_armed
     }

@@ -44,12 +44,16 @@ pub use smoltcp::iface::SocketHandle;
 pub use story::play;
 pub use world::{World, next_event, stack};
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// The stack's address on the link, in a network of 16 bits.
 pub const STACK_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 7, 0, 1);
 /// The client's address.
 pub const CLIENT_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 7, 0, 2);
+/// The stack's IPv6 address, in a network of 64 bits.
+pub const STACK_ADDRESS_V6: Ipv6Addr = Ipv6Addr::new(0xfd07, 0, 0, 0, 0, 0, 0, 1);
+/// The client's IPv6 address.
+pub const CLIENT_ADDRESS_V6: Ipv6Addr = Ipv6Addr::new(0xfd07, 0, 0, 0, 0, 0, 0, 2);
 /// The stack's station address.
 pub const STACK_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// The client's station address.

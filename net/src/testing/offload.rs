@@ -39,7 +39,9 @@ pub(super) fn finish(frame: Vec<u8>, meta: TxMeta, mtu: usize, mut send: impl Fn
             cut.len()
         );
         let offset = (number * usize::from(segment_bytes.get())) as u32;
-        renumber(&mut cut, offset, number + 1 == segments);
+        let at = usize::from(checksum.start);
+        assert_eq!(meta.is_ipv6, cut[12..14] == [0x86, 0xdd], "the family");
+        renumber(&mut cut, at, offset, number + 1 == segments);
         complete_whole(&mut cut, checksum);
         send(cut);
     }
@@ -59,23 +61,33 @@ fn complete_whole(frame: &mut [u8], checksum: PartialChecksum) {
     let place = start + usize::from(checksum.offset);
     frame[place..place + 2].copy_from_slice(&[0, 0]);
     let length = (frame.len() - start) as u32;
-    let addresses = sum(&frame[26..34], 0);
+    let addresses = match frame[14] >> 4 {
+        4 => sum(&frame[26..34], 0),
+        _ => sum(&frame[22..54], 0),
+    };
     let sum = sum(&frame[start..], u32::from(addresses) + 6 + length);
     frame[place..place + 2].copy_from_slice(&(!sum).to_be_bytes());
 }
 
-/// Gives a cut segment its own lengths, sequence number, flags and IPv4 checksum.
-fn renumber(frame: &mut [u8], offset: u32, is_last: bool) {
-    let length = (frame.len() - 14) as u16;
-    frame[16..18].copy_from_slice(&length.to_be_bytes());
-    frame[24..26].copy_from_slice(&[0, 0]);
-    let header_sum = !sum(&frame[14..34], 0);
-    frame[24..26].copy_from_slice(&header_sum.to_be_bytes());
-    let sequence = u32::from_be_bytes([frame[38], frame[39], frame[40], frame[41]]);
-    frame[38..42].copy_from_slice(&sequence.wrapping_add(offset).to_be_bytes());
+/// Gives a cut segment, whose TCP header is at `at`, its own lengths, sequence number, flags and IPv4
+/// checksum.
+fn renumber(frame: &mut [u8], at: usize, offset: u32, is_last: bool) {
+    if frame[14] >> 4 == 4 {
+        let length = (frame.len() - 14) as u16;
+        frame[16..18].copy_from_slice(&length.to_be_bytes());
+        frame[24..26].copy_from_slice(&[0, 0]);
+        let header_sum = !sum(&frame[14..34], 0);
+        frame[24..26].copy_from_slice(&header_sum.to_be_bytes());
+    } else {
+        let length = (frame.len() - 54) as u16;
+        frame[18..20].copy_from_slice(&length.to_be_bytes());
+    }
+    let tcp = &mut frame[at..];
+    let sequence = u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]);
+    tcp[4..8].copy_from_slice(&sequence.wrapping_add(offset).to_be_bytes());
     if !is_last {
         // FIN and PSH are the last segment's.
-        frame[47] &= !0x09;
+        tcp[13] &= !0x09;
     }
 }
 

@@ -29,6 +29,7 @@ impl Nic for OneFrame {
             tx_checksum: true,
             tail_pieces: TAIL_PIECES,
             tso4_max_bytes: 65_549,
+            tso6_max_bytes: 65_549,
         }
     }
 

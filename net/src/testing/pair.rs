@@ -1,10 +1,10 @@
 //! Two stacks on one link in virtual time, one in each place: one listens, the other connects.
 
-use super::STACK_ADDRESS;
 use super::link::Link;
 use super::world::World;
+use super::{STACK_ADDRESS, STACK_ADDRESS_V6};
 use crate::stack::{CloseReason, ConnectionId, Event, ListenerId, StackConfig};
-use core::net::SocketAddrV4;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use kernel::Instant;
 
@@ -46,7 +46,19 @@ impl Pair {
     /// # Panics
     /// When the stack refuses.
     pub fn connect(&mut self) -> ConnectionId {
-        let remote = SocketAddrV4::new(STACK_ADDRESS, PORT);
+        self.connect_to(STACK_ADDRESS)
+    }
+
+    /// Begins a connection of the client's over IPv6.
+    ///
+    /// # Panics
+    /// When the stack refuses.
+    pub fn connect_over_ipv6(&mut self) -> ConnectionId {
+        self.connect_to(STACK_ADDRESS_V6)
+    }
+
+    fn connect_to(&mut self, address: impl Into<IpAddr>) -> ConnectionId {
+        let remote = SocketAddr::new(address.into(), PORT);
         self.client
             .stack
             .connect(remote, self.now)

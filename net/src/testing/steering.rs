@@ -1,27 +1,28 @@
 //! Which queue of the stack a frame arrives on.
 
-use crate::flow::FlowKey;
+use super::frames::split;
+use crate::flow::{AddressPair, FlowKey};
 use crate::rss::Rss;
-use core::net::Ipv4Addr;
 
-/// Chooses one of `queues` queues for a TCP segment without IP options, by `rss` or else by its
-/// ports; all other frames go to the first.
+/// Chooses one of `queues` queues for a TCP segment without IP options or extensions, by `rss` or else
+/// by its ports; all other frames go to the first.
 pub(super) fn queue(frame: &[u8], queues: usize, rss: Option<&Rss>) -> usize {
-    let is_tcp = frame.len() >= 38 && frame[12..14] == [8, 0] && frame[23] == 6;
-    if !is_tcp {
+    let flow = split(frame).and_then(|(remote, local, tcp)| {
+        let ports = *tcp.first_chunk::<4>()?;
+        Some((AddressPair::new(remote, local)?, ports))
+    });
+    let Some((addresses, ports)) = flow else {
         return 0;
-    }
+    };
     let Some(rss) = rss else {
-        let ports = frame[34..38].iter().map(|byte| usize::from(*byte));
+        let ports = ports.iter().map(|byte| usize::from(*byte));
         return ports.sum::<usize>() % queues;
     };
-    let address = |at: usize| Ipv4Addr::new(frame[at], frame[at + 1], frame[at + 2], frame[at + 3]);
-    let port = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+    let [a, b, c, d] = ports;
     let flow = FlowKey {
-        remote: address(26),
-        local: address(30),
-        remote_port: port(34),
-        local_port: port(36),
+        addresses,
+        remote_port: u16::from_be_bytes([a, b]),
+        local_port: u16::from_be_bytes([c, d]),
     };
     usize::from(rss.table(queues)[rss.bucket(&flow)])
 }

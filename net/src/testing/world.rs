@@ -1,9 +1,9 @@
-//! A stack and virtual time, for tests that need no more: one core, one queue, a static address.
+//! A stack and virtual time, for tests that need no more: one core, one queue, a fixed address of each family.
 
 use super::client::Client;
 use super::link::{Link, MemoryNic};
-use super::{CLIENT_ADDRESS, CLIENT_MAC, STACK_ADDRESS};
-use crate::address::{Address, AddressConfig};
+use super::{CLIENT_ADDRESS, CLIENT_ADDRESS_V6, CLIENT_MAC, STACK_ADDRESS, STACK_ADDRESS_V6};
+use crate::address::AddressConfig;
 use crate::fabric::{FabricPort, fabric};
 use crate::stack::{Event, ListenerId, Stack, StackConfig};
 use crate::tcp::Lent;
@@ -28,7 +28,7 @@ pub fn next_event(
 /// Bytes of a chunk of receive memory.
 const CHUNK_BYTES: usize = 2048;
 
-/// Makes a stack with the usual address, alone in its fabric, that sends from memory of the type
+/// Makes a stack with the usual addresses, alone in its fabric, that sends from memory of the type
 /// `P`.
 pub fn stack<P: Lent>(config: StackConfig, nic: MemoryNic) -> Stack<MemoryNic, P> {
     stack_at(config, nic, fabric(&[true], [0x5a; 16]).remove(0))
@@ -37,16 +37,12 @@ pub fn stack<P: Lent>(config: StackConfig, nic: MemoryNic) -> Stack<MemoryNic, P
 fn stack_at<P: Lent>(config: StackConfig, nic: MemoryNic, port: FabricPort) -> Stack<MemoryNic, P> {
     let is_client = crate::nic::Nic::info(&nic).mac == CLIENT_MAC;
     let mut stack = Stack::new(config, Some(nic), port, Instant::ZERO);
-    let address = Address {
-        address: if is_client {
-            CLIENT_ADDRESS
-        } else {
-            STACK_ADDRESS
-        },
-        prefix: 16,
-        gateway: None,
+    let (v4, v6) = match is_client {
+        true => (CLIENT_ADDRESS, CLIENT_ADDRESS_V6),
+        false => (STACK_ADDRESS, STACK_ADDRESS_V6),
     };
-    stack.configure_address(AddressConfig::Static(address), Instant::ZERO);
+    let config = AddressConfig::fixed(v4, 16).and(v6, 64);
+    stack.configure_address(&config, Instant::ZERO);
     stack
 }
 
@@ -149,6 +145,20 @@ impl World {
         }
         self.now = end;
         self.settle(client);
+    }
+
+    /// Lets so much time pass that the stack has asked all there is to ask about its addresses, and
+    /// drops what it has sent.
+    pub fn settle_addresses(&mut self) {
+        for _ in 0..12 {
+            self.now = self.now + Duration::from_secs(1);
+            self.link.set_now(self.now);
+            self.turn();
+        }
+        let client = self.link.client_port();
+        while let Some(frame) = client.receive() {
+            client.recycle(frame);
+        }
     }
 
     /// Takes the events collected so far.

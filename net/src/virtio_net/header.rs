@@ -9,6 +9,8 @@ pub(super) const HEADER_BYTES: usize = 12;
 const NEEDS_CHECKSUM: u8 = 1;
 /// The device is to cut the frame into TCP/IPv4 segments (VIRTIO_NET_HDR_GSO_TCPV4).
 const CUT_TCP4: u8 = 1;
+/// The same for TCP/IPv6 (VIRTIO_NET_HDR_GSO_TCPV6).
+const CUT_TCP6: u8 = 4;
 /// The checksum has been looked at and is good.
 const DATA_VALID: u8 = 2;
 
@@ -19,7 +21,7 @@ pub(super) fn write(header: &mut [u8; HEADER_BYTES], meta: TxMeta) {
     if let Some(checksum) = meta.checksum {
         header[0] = NEEDS_CHECKSUM;
         if let Some(segment_bytes) = meta.segment_bytes {
-            header[1] = CUT_TCP4;
+            header[1] = if meta.is_ipv6 { CUT_TCP6 } else { CUT_TCP4 };
             header[2..4].copy_from_slice(&meta.header_bytes.to_le_bytes());
             header[4..6].copy_from_slice(&segment_bytes.get().to_le_bytes());
         }
@@ -69,9 +71,16 @@ mod tests {
             }),
             segment_bytes: core::num::NonZeroU16::new(1448),
             header_bytes: 66,
+            is_ipv6: false,
         };
         write(&mut header, meta);
         assert_eq!(header, [1, 1, 66, 0, 0xa8, 5, 34, 0, 16, 0, 0, 0]);
+        let meta = TxMeta {
+            is_ipv6: true,
+            ..meta
+        };
+        write(&mut header, meta);
+        assert_eq!(header[..2], [1, 4]);
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod feature {
     pub(super) const MTU: u64 = 1 << 3;
     pub(super) const MAC: u64 = 1 << 5;
     pub(super) const HOST_TSO4: u64 = 1 << 11;
+    pub(super) const HOST_TSO6: u64 = 1 << 12;
     pub(super) const CTRL_VQ: u64 = 1 << 17;
     pub(super) const MQ: u64 = 1 << 22;
     pub(super) const RSS: u64 = 1 << 60;
@@ -40,9 +41,9 @@ const SET_QUEUE_PAIRS: [u8; 2] = [4, 0];
 const SET_RSS: [u8; 2] = [4, 1];
 /// Bytes of that command.
 const SET_RSS_BYTES: usize = 2 + 4 + 2 + 2 + 2 * rss::BUCKETS + 2 + 1 + rss::KEY_BYTES;
-/// TCP over IPv4 is hashed with its ports (VIRTIO_NET_RSS_HASH_TYPE_TCPv4); all else goes to the
-/// first queue.
-const HASH_TCP4: u16 = 1 << 1;
+/// TCP over IPv4 and IPv6 is hashed with its ports (VIRTIO_NET_RSS_HASH_TYPE_TCPv4, _TCPv6); all else
+/// goes to the first queue.
+const HASH_TCP: u16 = 1 << 1 | 1 << 4;
 /// Reply of the control queue: done.
 const CONTROL_OK: u8 = 0;
 
@@ -243,12 +244,13 @@ fn nic_info(config: &Config, accepted: u64) -> NicInfo {
         } else {
             0
         },
-        tso4_max_bytes: if has(feature::HOST_TSO4) {
-            TSO_MAX_BYTES
-        } else {
-            0
-        },
+        tso4_max_bytes: tso_max_bytes(has(feature::HOST_TSO4)),
+        tso6_max_bytes: tso_max_bytes(has(feature::HOST_TSO6)),
     }
+}
+
+const fn tso_max_bytes(cuts: bool) -> u32 {
+    if cuts { TSO_MAX_BYTES } else { 0 }
 }
 
 /// Picks the features that the driver has a use for.
@@ -259,7 +261,7 @@ fn choose_features(device: &mut Device, offered: u64, wants_several: bool) -> u6
     // and cutting needs the checksum (VirtIO 1.2 §5.1.3.1).
     let for_cutting = feature::CSUM | features::INDIRECT;
     if offered & for_cutting == for_cutting {
-        wanted |= feature::HOST_TSO4;
+        wanted |= feature::HOST_TSO4 | feature::HOST_TSO6;
     }
     // A device whose MTU is accepted may send frames of that size; larger ones have no buffer.
     let mtu = device.config_u16(config::MTU);
@@ -315,14 +317,14 @@ fn can_scale(device: &mut Device) -> bool {
     let hash_types = device.config_u16(config::RSS_HASH_TYPES);
     key_bytes.is_some_and(|bytes| usize::from(bytes) >= rss::KEY_BYTES)
         && buckets.is_some_and(|buckets| usize::from(buckets) >= rss::BUCKETS)
-        && hash_types.is_some_and(|types| types & HASH_TCP4 != 0)
+        && hash_types.is_some_and(|types| types & HASH_TCP == HASH_TCP)
 }
 
 /// Tells the device to spread flows over the first `pairs` pairs by `rss`; false when it will not.
 fn use_rss(control: &mut ExchangeQueue, rss: &Rss, pairs: u16) -> Result<bool, OpenError> {
     let mut command = Vec::with_capacity(SET_RSS_BYTES);
     command.extend(SET_RSS);
-    command.extend(u32::from(HASH_TCP4).to_le_bytes());
+    command.extend(u32::from(HASH_TCP).to_le_bytes());
     command.extend((rss::BUCKETS as u16 - 1).to_le_bytes());
     // What is not hashed: to the first queue.
     command.extend(0_u16.to_le_bytes());

@@ -20,7 +20,7 @@ const GUEST_CSUM: u64 = 1 << 1;
 const MTU: u64 = 1 << 3;
 const MAC: u64 = 1 << 5;
 const GUEST_TSO4: u64 = 1 << 7;
-const HOST_TSO4: u64 = 1 << 11;
+const HOST_TSO: u64 = 1 << 11 | 1 << 12;
 const MRG_RXBUF: u64 = 1 << 15;
 const CTRL_VQ: u64 = 1 << 17;
 const MQ: u64 = 1 << 22;
@@ -35,7 +35,7 @@ fn config(pairs: u16, mtu: u16) -> Vec<u8> {
 
 /// A device as QEMU makes it, with two queue pairs.
 fn options() -> FakeOptions {
-    let offloads = CSUM | GUEST_CSUM | GUEST_TSO4 | HOST_TSO4 | MRG_RXBUF;
+    let offloads = CSUM | GUEST_CSUM | GUEST_TSO4 | HOST_TSO | MRG_RXBUF;
     FakeOptions {
         kind: DeviceKind::Network,
         features: features::VERSION_1 | features::EVENT_INDEX | MAC | MTU | CTRL_VQ | MQ | offloads,
@@ -245,20 +245,19 @@ fn frames_are_left_to_the_device_to_cut_only_when_it_takes_their_tail() {
         let (_, pair, _, tx) = open_one(options);
         (pair, tx)
     };
-    let cuts = |pair: &QueuePair| (pair.info().tail_pieces > 0, pair.info().tso4_max_bytes > 0);
+    let cuts = |pair: &QueuePair| (pair.info().tail_pieces > 0, pair.info().tso6_max_bytes > 0);
     assert_eq!(cuts(&with(0, 0).0), (false, false));
     assert_eq!(cuts(&with(features::INDIRECT, CSUM).0), (true, false));
-    assert_eq!(cuts(&with(features::INDIRECT, HOST_TSO4).0), (true, false));
+    assert_eq!(cuts(&with(features::INDIRECT, HOST_TSO).0), (true, false));
     let (mut pair, mut tx) = with(features::INDIRECT, 0);
     assert_eq!(cuts(&pair), (true, true));
     static BODY: [u8; 60_000] = [b'b'; 60_000];
+    let (start, offset) = (34, 16);
     let meta = TxMeta {
-        checksum: Some(PartialChecksum {
-            start: 34,
-            offset: 16,
-        }),
+        checksum: Some(PartialChecksum { start, offset }),
         segment_bytes: core::num::NonZeroU16::new(1448),
         header_bytes: 66,
+        is_ipv6: false,
     };
     let sent = pair.transmit(66, &[&BODY, &BODY[..7]], |bytes| {
         bytes.fill(b'h');

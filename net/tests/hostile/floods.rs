@@ -4,6 +4,7 @@ use crate::siege::{assert_dropped, flood, packet};
 use net::counters::DropReason;
 use net::testing::frames::{ACK, FIN, RST, SYN, Tcp, seal_ipv4, seal_tcp};
 use net::testing::{CLIENT_ADDRESS, Random, STACK_ADDRESS, STACK_MAC};
+use std::net::Ipv4Addr;
 
 /// An address that any host may have, and none on the link has.
 fn anyone(random: &mut Random) -> u32 {
@@ -18,7 +19,7 @@ fn a_flood_of_syns_leaves_the_established_their_throughput_and_newcomers_their_e
     let counters = flood("flood-syn", HALF_OPEN_MS, |siege| {
         let random = &mut siege.random;
         let syn = Tcp {
-            client: anyone(random).into(),
+            client: Ipv4Addr::from_bits(anyone(random)).into(),
             ..Tcp::new(
                 1 + random.below(65_535) as u16,
                 SYN,
@@ -36,7 +37,7 @@ fn a_flood_of_syns_to_closed_ports_is_answered_and_forgotten() {
     let counters = flood("flood-closed", 0, |siege| {
         let random = &mut siege.random;
         let syn = Tcp {
-            client: anyone(random).into(),
+            client: Ipv4Addr::from_bits(anyone(random)).into(),
             stack_port: 81 + random.below(1000) as u16,
             ..Tcp::new(1 + random.below(65_535) as u16, SYN, 0, 0)
         };
@@ -51,7 +52,7 @@ fn a_flood_of_acknowledgements_from_nowhere_opens_nothing() {
         let random = &mut siege.random;
         let (sequence, guess) = (random.next_u64() as u32, random.next_u64() as u32);
         let ack = Tcp {
-            client: anyone(random).into(),
+            client: Ipv4Addr::from_bits(anyone(random)).into(),
             ..Tcp::new(1 + random.below(65_535) as u16, ACK, sequence, guess)
         };
         ack.frame()
@@ -116,7 +117,7 @@ fn a_flood_of_land_packets_and_impossible_sources_is_dropped_unanswered() {
     let counters = flood("flood-land", 0, |siege| {
         let number = siege.random.below(sources.len() as u64) as usize;
         let land = Tcp {
-            client: sources[number],
+            client: sources[number].into(),
             client_port: 80,
             ..Tcp::new(80, SYN, 1, 0)
         };

@@ -20,7 +20,7 @@
 //! Before the first segment: `mtu N`, `window N`, `connections N`, `backlog N`, `keep-alive TIME`.
 //! The layer above: `accept`, `connect`, `send N`, `receive N` (there are that many and they are right),
 //! `finished` (the peer has), `shutdown`, `release`, `abort`, `closed REASON` (it is told), `connected`,
-//! `open` (nothing has ended it). Besides: `counter NAME N`, `port N` (of the peer, from here on),
+//! `open` (nothing has ended it). A router: `too-big SEQUENCE MTU`. Besides: `counter NAME N`, `port N` (of the peer, from here on),
 //! `again` (the stack's next SYN is of a new connection).
 
 mod player;
@@ -51,13 +51,16 @@ fn scripts_play_as_they_are_written() {
             continue;
         }
         let text = std::fs::read_to_string(&path).expect("readable");
-        let play = {
-            let name = name.clone();
-            std::thread::spawn(move || player::play(&name, &text))
-        };
         played += 1;
-        if play.join().is_err() {
-            failed.push(name);
+        for is_over_ipv6 in [false, true] {
+            let name = format!("{name}{}", if is_over_ipv6 { ", IPv6" } else { "" });
+            let play = {
+                let (name, text) = (name.clone(), text.clone());
+                std::thread::spawn(move || player::play(&name, &text, is_over_ipv6))
+            };
+            if play.join().is_err() {
+                failed.push(name);
+            }
         }
     }
     assert!(played > 0, "no script");

@@ -4,10 +4,10 @@ use crate::script::{Line, Segment, Step, parse, parse_time};
 use crate::wire::forget_what_is_not_expected;
 use kernel::Instant;
 use net::stack::{CloseReason, ConnectionId, Event, ListenerId, StackConfig};
-use net::testing::frames::arp_reply;
-use net::testing::{CLIENT_ADDRESS, ClientPort, Link, World};
+use net::testing::frames::{arp_reply, neighbour_reply};
+use net::testing::{CLIENT_ADDRESS, CLIENT_ADDRESS_V6, ClientPort, Link, World};
 use std::collections::VecDeque;
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Timers may be late by a tick of the wheel.
@@ -20,6 +20,8 @@ pub(crate) struct Player {
     link: Link,
     port: ClientPort,
     listener: ListenerId,
+    /// The peer's address, which chooses the family.
+    pub(crate) peer: IpAddr,
     pub(crate) peer_port: u16,
     pub(crate) stack_port: u16,
     /// The stack's first sequence number and timestamp, once it has sent them.
@@ -38,8 +40,12 @@ pub(crate) fn byte(at: u32, is_stack: bool) -> u8 {
     (at.wrapping_mul(31) ^ u32::from(is_stack)) as u8
 }
 
-/// Plays a script.
-pub(crate) fn play(name: &str, text: &str) {
+/// What an IPv6 header is larger than an IPv4 header: links that carry it take so much more, and the
+/// segments of a script are the same.
+const MORE_BYTES: u16 = 20;
+
+/// Plays a script, over one of the families.
+pub(crate) fn play(name: &str, text: &str, is_over_ipv6: bool) {
     let mut lines = parse(text).into_iter().peekable();
     let mut config = World::config(8, 65_535);
     let (mut mtu, mut backlog) = (1500, 8);
@@ -48,6 +54,11 @@ pub(crate) fn play(name: &str, text: &str) {
     }
     let link = Link::new();
     link.capture(&format!("script-{name}"));
+    let mut peer = IpAddr::V4(CLIENT_ADDRESS);
+    if is_over_ipv6 {
+        mtu += MORE_BYTES;
+        peer = CLIENT_ADDRESS_V6.into();
+    }
     let mut world = World::with(&link, config, link.nic(0).with_mtu(mtu));
     let listener = world.listen(PORT, backlog);
     let mut player = Player {
@@ -55,6 +66,7 @@ pub(crate) fn play(name: &str, text: &str) {
         world,
         link,
         listener,
+        peer,
         peer_port: 5000,
         stack_port: PORT,
         base: None,
@@ -121,10 +133,8 @@ impl Player {
         loop {
             let is_busy = self.world.turn();
             while let Some(frame) = self.port.receive() {
-                if frame[12..14] == [8, 6] {
-                    if let Some(reply) = arp_reply(&frame) {
-                        self.port.send(&reply);
-                    }
+                if let Some(reply) = arp_reply(&frame).or_else(|| neighbour_reply(&frame)) {
+                    self.port.send(&reply);
                 } else if let Some(segment) = self.read(&frame) {
                     if std::env::var_os("SLUICE_SCRIPT").is_some() {
                         println!("{:?} {segment:?}", self.world.now);
@@ -188,7 +198,7 @@ impl Player {
                 self.connection = Some(accepted.connection);
             }
             "connect" => {
-                let remote = SocketAddrV4::new(CLIENT_ADDRESS, self.peer_port);
+                let remote = SocketAddr::new(self.peer, self.peer_port);
                 let begun = self.world.stack.connect(remote, self.world.now);
                 self.connection = Some(begun.expect("begun"));
             }
@@ -217,6 +227,7 @@ impl Player {
                 let read = self.world.stack.receive(connection, &mut [0; 1]);
                 assert_eq!(read, Ok(Some(0)), "{line}");
             }
+            "too-big" => self.say_too_big(number(0), number(1)),
             "shutdown" => self.world.stack.shutdown(self.connection()).expect("open"),
             "abort" => self.world.stack.abort(self.connection()).expect("open"),
             "release" => self.world.stack.release(self.connection()).expect("ours"),
@@ -253,6 +264,20 @@ impl Player {
             assert_eq!(is, byte(at, false), "{}: byte {at}", self.line);
         }
         self.received_bytes += count;
+    }
+
+    /// A router says that the stack's segment from this number on did not fit, and what does.
+    fn say_too_big(&mut self, at: u32, mtu: u32) {
+        let frame = self.too_big_frame(
+            at,
+            mtu + if self.peer.is_ipv6() {
+                u32::from(MORE_BYTES)
+            } else {
+                0
+            },
+        );
+        self.port.send(&frame);
+        self.turn();
     }
 
     fn expect_end(&mut self, reason: &str) {

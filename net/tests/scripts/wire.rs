@@ -2,8 +2,8 @@
 
 use crate::player::{Player, byte};
 use crate::script::{Opt, Segment};
-use net::testing::frames::{Tcp, ipv4, seal_tcp};
-use net::testing::{CLIENT_ADDRESS, STACK_ADDRESS};
+use net::testing::frames::{Tcp, packet, seal_icmp, seal_icmpv6, seal_tcp, split, stack_address};
+use std::net::IpAddr;
 
 /// The peer's first sequence number: its numbers wrap early.
 const PEER_BASE: u32 = u32::MAX - 500;
@@ -32,15 +32,34 @@ impl Player {
         tcp.extend_from_slice(&options);
         let first = segment.sequence as u32 + u32::from(segment.flags & 2 != 0);
         tcp.extend((0..segment.bytes as u32).map(|at| byte(first.wrapping_add(at), false)));
-        seal_tcp(&mut tcp, CLIENT_ADDRESS, STACK_ADDRESS);
-        ipv4(6, CLIENT_ADDRESS, STACK_ADDRESS, &tcp)
+        let stack = stack_address(self.peer);
+        seal_tcp(&mut tcp, self.peer, stack);
+        packet(6, self.peer, stack, &tcp)
+    }
+
+    /// Makes the frame by which a router says that a segment of the stack's was too large.
+    pub(crate) fn too_big_frame(&self, at: u32, mtu: u32) -> Vec<u8> {
+        let stack = stack_address(self.peer);
+        let sequence = self.base.unwrap_or_default().wrapping_add(at);
+        let mut tcp = [self.stack_port.to_be_bytes(), self.peer_port.to_be_bytes()].concat();
+        tcp.extend(sequence.to_be_bytes());
+        tcp.resize(20, 0);
+        // The packet as it was, behind an Ethernet header.
+        let quoted = packet(6, stack, self.peer, &tcp);
+        let kind = if self.peer.is_ipv6() { [2, 0] } else { [3, 4] };
+        let mut message = [&kind, &[0, 0][..], &mtu.to_be_bytes(), &quoted[14..]].concat();
+        match (self.peer, stack) {
+            (IpAddr::V6(peer), IpAddr::V6(stack)) => seal_icmpv6(&mut message, peer, stack),
+            _ => seal_icmp(&mut message),
+        }
+        let protocol = if self.peer.is_ipv6() { 58 } else { 1 };
+        packet(protocol, self.peer, stack, &message)
     }
 
     /// Reads a segment of the stack's, and compares its payload.
     pub(crate) fn read(&mut self, frame: &[u8]) -> Option<Segment> {
         Tcp::parse(frame)?;
-        let end = 14 + usize::from(u16::from_be_bytes([frame[16], frame[17]]));
-        let tcp = &frame[34..end];
+        let (_, _, tcp) = split(frame)?;
         let word = |at: usize| u32::from_be_bytes([tcp[at], tcp[at + 1], tcp[at + 2], tcp[at + 3]]);
         let (header, payload) = tcp.split_at(usize::from(tcp[12] >> 4) * 4);
         self.stack_port = u16::from_be_bytes([tcp[0], tcp[1]]);

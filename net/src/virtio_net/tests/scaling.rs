@@ -25,8 +25,8 @@ fn a_device_that_scales_is_told_our_key_and_table() {
     let opened = open(fake.device(), &targets(3), 64, &rss()).unwrap();
     assert!(opened.scales && opened.pairs.len() == 2);
     let command = control.join().unwrap();
-    // Class and command, TCP over IPv4, 128 places, the rest to queue 0.
-    assert_eq!(command[..10], [4, 1, 2, 0, 0, 0, 127, 0, 0, 0]);
+    // Class and command, TCP over IPv4 and IPv6, 128 places, the rest to queue 0.
+    assert_eq!(command[..10], [4, 1, 0x12, 0, 0, 0, 127, 0, 0, 0]);
     // Three cores, two pairs: what is the third core's comes on the first pair.
     assert_eq!(command[10..18], [0, 0, 1, 0, 0, 0, 0, 0]);
     assert_eq!(command[266..269], [2, 0, 40]);
@@ -37,7 +37,7 @@ fn a_device_that_scales_is_told_our_key_and_table() {
 fn a_device_that_scales_is_nudged_before_each_sleep() {
     for is_scaling in [true, false] {
         let fake = FakeDevice::new(match is_scaling {
-            true => scaling(40, 128, 2),
+            true => scaling(40, 128, 0x12),
             false => options(),
         });
         let control = answer_control(&fake, 4, 0);
@@ -64,9 +64,10 @@ fn a_device_that_will_not_scale_spreads_as_it_likes() {
     assert!(!opened.scales && opened.pairs.len() == 2);
     assert_eq!(control.join().unwrap()[1], [4, 0, 2, 0]);
     for options in [
-        scaling(16, 128, 2),
-        scaling(40, 64, 2),
-        scaling(40, 128, 1),
+        scaling(16, 128, 0x12),
+        scaling(40, 64, 0x12),
+        scaling(40, 128, 2),
+        scaling(40, 128, 0x10),
         FakeOptions {
             config: config(2, 1400),
             ..scaling(0, 0, 0)
