@@ -151,12 +151,21 @@ fn writers_wait_for_room_and_every_byte_arrives() {
 
 #[test]
 fn large_bodies_go_out_in_few_frames_that_the_device_cuts() {
+    carry_large_body(Client::new);
+}
+
+#[test]
+fn large_bodies_over_ipv6_go_out_in_few_frames_that_the_device_cuts() {
+    carry_large_body(Client::over_ipv6);
+}
+
+fn carry_large_body(client: fn(&Link) -> Client) {
     let link = Link::new();
     link.capture("tso");
     let nic = link.nic(0).with_offloads(65_549);
     let mut stack = net::testing::stack::<&'static [u8]>(World::config(4, 16_384), nic);
     let listener = stack.listen(80, kernel::CoreMask::first(1), 4).unwrap();
-    let mut client = Client::new(&link);
+    let mut client = client(&link);
     let socket = client.connect(80);
     let body: &'static [u8] = (0..3_000_000u32)
         .map(|at| (at * 7 / 3) as u8)

@@ -78,35 +78,30 @@ impl Routers {
     }
 
     fn take_router(&mut self, said: &RouterAdvertisement<'_>, now: Instant) -> bool {
-        let known = self.routers.iter();
-        let known = known
-            .enumerate()
-            .find(|(_, router)| router.address == said.router);
-        if let Some((place, _)) = known {
-            self.routers.swap_remove(place);
-        }
-        if said.lifetime_s == 0 {
-            return true;
-        }
+        // What says good-bye is over now.
         let router = Router {
             address: said.router,
             preference: said.preference,
             until: now + Duration::from_secs(said.lifetime_s.into()),
         };
-        self.routers.push(router).is_ok()
+        let mut known = self.routers.iter_mut();
+        match known.find(|router| router.address == said.router) {
+            Some(known) => *known = router,
+            None if said.lifetime_s == 0 => {}
+            None => return self.routers.push(router).is_ok(),
+        }
+        true
     }
 
     fn take_prefix(&mut self, cidr: Cidr, valid: Option<Duration>, now: Instant) -> bool {
-        let known = self.prefixes.iter();
-        let known = known.enumerate().find(|(_, prefix)| prefix.cidr == cidr);
-        if let Some((place, _)) = known {
-            self.prefixes.swap_remove(place);
-        }
-        if valid == Some(Duration::ZERO) {
-            return true;
-        }
         let until = valid.map(|valid| now + valid);
-        self.prefixes.push(Prefix { cidr, until }).is_ok()
+        let mut known = self.prefixes.iter_mut();
+        match known.find(|prefix| prefix.cidr == cidr) {
+            Some(known) => known.until = until,
+            None if valid == Some(Duration::ZERO) => {}
+            None => return self.prefixes.push(Prefix { cidr, until }).is_ok(),
+        }
+        true
     }
 
     /// Forgets whose time is over; true when there was such a one.

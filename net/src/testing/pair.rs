@@ -1,6 +1,6 @@
 //! Two stacks on one link in virtual time, one in each place: one listens, the other connects.
 
-use super::link::Link;
+use super::link::{Link, MemoryNic};
 use super::world::World;
 use super::{STACK_ADDRESS, STACK_ADDRESS_V6};
 use crate::stack::{CloseReason, ConnectionId, Event, ListenerId, StackConfig};
@@ -27,7 +27,17 @@ pub struct Pair {
 impl Pair {
     /// Makes two stacks with the same bounds.
     pub fn new(link: Link, config: &StackConfig) -> Self {
-        let mut server = World::with(&link, config.clone(), link.nic(0));
+        Pair::with_server_nic(link, config, |nic| nic)
+    }
+
+    /// Makes two stacks with the same bounds, the server's over the queue pair that `change` makes of
+    /// the usual one.
+    pub fn with_server_nic(
+        link: Link,
+        config: &StackConfig,
+        change: impl FnOnce(MemoryNic) -> MemoryNic,
+    ) -> Self {
+        let mut server = World::with(&link, config.clone(), change(link.nic(0)));
         let client = StackConfig {
             seed: [8; 32],
             ..config.clone()
