@@ -5,7 +5,8 @@ use net::fabric::fabric;
 use net::testing::{CLIENT_MAC, ClientPort, Link, MemoryNic, STACK_MAC, World};
 use net::{AddressConfig, Stack};
 use smoltcp::wire::{
-    ArpOperation, ArpPacket, ArpRepr, DhcpMessageType, DhcpPacket, DhcpRepr, EthernetAddress,
+    ArpOperation, ArpPacket, ArpRepr, DhcpMessageType, DhcpOption, DhcpPacket, DhcpRepr,
+    EthernetAddress,
 };
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -21,6 +22,15 @@ struct Server {
     requests: usize,
     unicasts: usize,
     announcements: Vec<Ipv4Addr>,
+    /// What it leases, and says beside that.
+    leases: Ipv4Addr,
+    options: Vec<(u8, Vec<u8>)>,
+    /// Answers that come by unicast alone, to nobody: only a request to all reaches it.
+    is_deaf_to_unicast: bool,
+    /// Leases that were given back because another has the address.
+    declined: Vec<Ipv4Addr>,
+    /// Somebody else has the address that is leased.
+    is_squatted: bool,
 }
 
 impl Server {
@@ -49,6 +59,16 @@ impl Server {
         };
         if source == target {
             self.announcements.push(target);
+        } else if target == LEASED && self.is_squatted {
+            let parts: [&[u8]; 6] = [
+                &[0xff; 6],
+                &CLIENT_MAC,
+                &[8, 6, 0, 1, 8, 0, 6, 4, 0, 2],
+                &CLIENT_MAC,
+                &target.octets(),
+                &[0; 10],
+            ];
+            self.port.send(&parts.concat());
         } else if target == SERVER {
             let reply = ArpRepr::EthernetIpv4 {
                 operation: ArpOperation::Reply,
@@ -67,16 +87,28 @@ impl Server {
         let packet = DhcpPacket::new_checked(&frame[42..]).expect("whole");
         let request = DhcpRepr::parse(&packet).expect("well-formed");
         self.requests += 1;
-        self.unicasts += usize::from(frame[30..34] == SERVER.octets());
-        if !self.answers {
+        let is_unicast = frame[30..34] == SERVER.octets();
+        self.unicasts += usize::from(is_unicast);
+        if request.message_type == DhcpMessageType::Decline {
+            assert_eq!(request.server_identifier, Some(SERVER));
+            self.declined.extend(request.requested_ip);
+            // Another one from now on.
+            self.leases = Ipv4Addr::new(10, 7, 3, 5);
             return;
         }
+        if !self.answers || (is_unicast && self.is_deaf_to_unicast) {
+            return;
+        }
+        let options = self.options.iter();
+        let options: Vec<_> = options
+            .map(|(kind, data)| DhcpOption { kind: *kind, data })
+            .collect();
         let reply = DhcpRepr {
             message_type: match request.message_type {
                 DhcpMessageType::Discover => DhcpMessageType::Offer,
                 _ => DhcpMessageType::Ack,
             },
-            your_ip: LEASED,
+            your_ip: self.leases,
             server_ip: SERVER,
             server_identifier: Some(SERVER),
             router: Some(SERVER),
@@ -86,6 +118,7 @@ impl Server {
             client_identifier: None,
             parameter_request_list: None,
             max_size: None,
+            additional_options: &options,
             ..request
         };
         let mut udp = vec![0; 8 + reply.buffer_len()];
@@ -126,6 +159,11 @@ fn network() -> Network {
             requests: 0,
             unicasts: 0,
             announcements: Vec::new(),
+            leases: LEASED,
+            options: Vec::new(),
+            is_deaf_to_unicast: false,
+            declined: Vec::new(),
+            is_squatted: false,
         },
         link,
         stacks,
@@ -197,4 +235,81 @@ fn a_lease_that_is_not_renewed_is_given_up_everywhere_and_taken_again() {
     network.server.answers = true;
     network.run(60);
     assert_eq!(network.stacks[2].host().primary(), Some(LEASED.into()));
+}
+
+#[test]
+fn a_lease_that_its_server_does_not_renew_is_asked_of_all_before_it_ends() {
+    let mut network = network();
+    network.server.is_deaf_to_unicast = true;
+    network.run(u64::from(LEASE_SECONDS) * 3);
+    assert!(network.server.unicasts > 0, "the server is asked first");
+    let primary = network.stacks[0].host().primary();
+    assert_eq!(primary, Some(LEASED.into()));
+    assert_eq!(network.stacks[1].counters().dhcp_lost, 0);
+}
+
+#[test]
+fn a_lease_says_the_packet_size_and_the_ways_to_other_networks() {
+    let mut network = network();
+    let routes = [
+        &[24, 192, 168, 7, 10, 7, 0, 9][..],
+        &[0, 10, 7, 0, 8],
+        &[32, 10, 9, 9, 9, 0, 0, 0, 0],
+    ];
+    network.server.options = vec![(26, vec![0x05, 0x14]), (121, routes.concat())];
+    network.run(15);
+    for stack in &network.stacks {
+        let host = stack.host();
+        assert_eq!(host.mtu_v4, Some(1300));
+        let ways = host.routes.iter().map(|route| {
+            let gateway = route.gateway.map(|gateway| gateway.to_string());
+            (route.destination.to_string(), gateway)
+        });
+        let expected = [
+            ("10.7.3.4/16", None),
+            ("192.168.7.0/24", Some("10.7.0.9")),
+            // Not the router of the other option: that is for those who know no better.
+            ("0.0.0.0/0", Some("10.7.0.8")),
+            ("10.9.9.9/32", None),
+        ];
+        let expected = expected.map(|(way, through)| (way.to_owned(), through.map(str::to_owned)));
+        assert_eq!(ways.collect::<Vec<_>>(), expected);
+    }
+    // A segment fits a packet of that size.
+    let syn = net::testing::frames::Tcp::new(4000, 2, 1, 0);
+    let listener = network.stacks[0].listen(80, CoreMask::first(1), 4);
+    listener.expect("a free port");
+    let mut tcp = syn.frame()[34..].to_vec();
+    net::testing::frames::seal_tcp(&mut tcp, SERVER, LEASED);
+    let frame = net::testing::frames::ipv4(6, SERVER, LEASED, &tcp);
+    network.server.port.send(&frame);
+    // Whichever core's queue it arrives on.
+    for _ in 0..2 {
+        for stack in &mut network.stacks {
+            stack.handle_frames(network.now);
+            stack.poll_transmit(network.now);
+        }
+    }
+    let answer = network.server.port.receive().expect("an answer");
+    assert_eq!(answer[54..58], [2, 4, 0x04, 0xec], "1300 less 40");
+}
+
+#[test]
+fn a_lease_whose_address_another_has_is_declined_and_another_one_taken() {
+    let mut network = network();
+    network.server.is_squatted = true;
+    network.run(8);
+    assert_eq!(network.server.declined, [LEASED]);
+    for stack in &network.stacks {
+        assert_eq!(stack.host().primary(), None);
+    }
+    let requests = network.server.requests;
+    network.run(1);
+    assert_eq!(network.server.requests, requests, "not at once");
+    network.run(20);
+    let taken = IpAddr::from([10, 7, 3, 5]);
+    for stack in &network.stacks {
+        assert_eq!(stack.host().primary(), Some(taken));
+    }
+    assert_eq!(network.server.declined, [LEASED], "once");
 }
