@@ -132,7 +132,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             }
             let (tcb, bytes) = (&slot.tcb, departure.payload_bytes);
             let tail = match self.output.gathers(bytes) {
-                true => tcb.split_payload(departure.offset, bytes).1,
+                true => tcb.gather_payload(departure.offset, bytes),
                 false => Tail::new(),
             };
             self.output

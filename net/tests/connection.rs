@@ -159,6 +159,74 @@ fn large_bodies_over_ipv6_go_out_in_few_frames_that_the_device_cuts() {
     carry_large_body(Client::over_ipv6);
 }
 
+#[test]
+fn pieces_of_every_size_arrive_whole_when_some_are_sent_from_where_they_are() {
+    // Heads that are copied, bodies that are not, and ends of them in one segment.
+    let sizes = [
+        vec![277, 1100, 277, 1100],
+        vec![1100, 200, 1100],
+        vec![950, 63_310, 40_000],
+        vec![277, 1_048_299, 951_701],
+        vec![1024; 8],
+        vec![1460, 1460, 3, 1460],
+    ];
+    for (sizes, offloads) in sizes.iter().flat_map(|sizes| [(sizes, 0), (sizes, 65_549)]) {
+        let mut random = net::testing::Random::new(7);
+        let pieces: Vec<&'static [u8]> = sizes
+            .iter()
+            .map(|size| {
+                let bytes: Vec<u8> = (0..*size).map(|_| random.below(256) as u8).collect();
+                &*bytes.leak()
+            })
+            .collect();
+        carry(Client::new, &pieces, offloads);
+        carry(Client::over_ipv6, &pieces, offloads);
+    }
+}
+
+/// Sends lasting pieces to a client, and checks that they arrive.
+fn carry(client: fn(&Link) -> Client, pieces: &[&'static [u8]], offloads: u32) {
+    let link = Link::new();
+    link.capture("pieces");
+    let nic = link.nic(0).with_offloads(offloads);
+    let mut stack = net::testing::stack::<&'static [u8]>(World::config(4, 16_384), nic);
+    let listener = stack.listen(80, kernel::CoreMask::first(1), 4).unwrap();
+    let mut client = client(&link);
+    let socket = client.connect(80);
+    let expected = pieces.concat();
+    let mut next = pieces.iter().copied();
+    let (mut now, mut received, mut connection) = (kernel::Instant::ZERO, Vec::new(), None);
+    for _ in 0..30_000 {
+        now = now + std::time::Duration::from_micros(100);
+        link.set_now(now);
+        client.poll(now);
+        stack.handle_frames(now);
+        stack.handle_timers(now);
+        if connection.is_none() {
+            connection = stack.accept(listener).map(|accepted| accepted.connection);
+            if let Some(connection) = connection {
+                stack.lend(connection, || next.next()).unwrap();
+            }
+        }
+        stack.poll_transmit(now);
+        received.extend(client.receive(socket));
+        if received.len() >= expected.len() {
+            break;
+        }
+    }
+    let same = received
+        .iter()
+        .zip(&expected)
+        .take_while(|(is, was)| is == was);
+    let lengths: Vec<usize> = pieces.iter().map(|piece| piece.len()).collect();
+    assert_eq!(
+        same.count(),
+        expected.len(),
+        "{lengths:?}, cut to {offloads}"
+    );
+    assert_eq!(received.len(), expected.len());
+}
+
 fn carry_large_body(client: fn(&Link) -> Client) {
     let link = Link::new();
     link.capture("tso");

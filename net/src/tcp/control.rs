@@ -267,10 +267,16 @@ impl<P: Lent> Tcb<P> {
         self.send.copy(offset, out);
     }
 
-    /// Splits a departure's payload into what is to be copied and what is sent from where it is.
+    /// Returns what of a departure's payload is sent from where it is, behind what is to be copied:
+    /// nothing, when something that is to be copied comes behind it.
     #[inline]
-    pub(crate) fn split_payload(&self, offset: usize, bytes: usize) -> (usize, Tail) {
-        self.send.split(offset, bytes)
+    pub(crate) fn gather_payload(&self, offset: usize, bytes: usize) -> Tail {
+        let (copied, tail) = self.send.split(offset, bytes);
+        let gathered: usize = tail.iter().map(|piece| piece.len()).sum();
+        match copied + gathered == bytes {
+            true => tail,
+            false => Tail::new(),
+        }
     }
 
     /// Returns the last numbers of the connection, for its TIME-WAIT: ours and the peer's next.

@@ -119,7 +119,8 @@ impl<P: Lent> SendQueue<P> {
 
     /// Splits the `count` bytes from `offset` on into those to be copied, which come first, and those
     /// that can be sent from where they are. Returns how many are copied, and the rest: fewer bytes
-    /// in all when they lie in too many pieces.
+    /// in all when they lie in too many pieces. Of any count up to those, all are covered: how a piece
+    /// is sent depends on what is left of it, not on where the count ends.
     pub(crate) fn split(&self, offset: usize, count: usize) -> (usize, Tail) {
         let (mut copied, mut tail, mut left) = (0, Tail::new(), count);
         let mut skip = self.done + offset;
@@ -130,7 +131,8 @@ impl<P: Lent> SendQueue<P> {
                 continue;
             }
             let part = (bytes - skip).min(left);
-            let lasting = piece.lasting().filter(|_| part >= GATHER_MIN_BYTES);
+            let lasting = piece.lasting();
+            let lasting = lasting.filter(|_| bytes - skip >= GATHER_MIN_BYTES);
             let is_taken = match lasting {
                 Some(lasting) => tail.push(&lasting[skip..skip + part]).is_ok(),
                 None => tail.is_empty() && copied + part <= GATHER_COPY_BYTES,
@@ -229,6 +231,36 @@ mod tests {
         let mut copying: SendQueue<Vec<u8>> = SendQueue::new();
         copying.push(vec![1; 5000]).unwrap();
         assert_eq!(copying.split(0, 5000), (GATHER_COPY_BYTES, Tail::new()));
+    }
+
+    #[test]
+    fn whatever_is_covered_is_covered_up_to_any_byte_before_and_reads_the_same() {
+        let mut random = crate::testing::Random::new(4);
+        let sizes = [0, 1, 300, 950, 1023, 1024, 1025, 1460, 1461, 2500, 9000];
+        for _ in 0..300 {
+            let mut queue: SendQueue<&'static [u8]> = SendQueue::new();
+            let mut all = Vec::new();
+            for _ in 0..1 + random.below(SEND_PIECES as u64) {
+                let size = sizes[random.below(sizes.len() as u64) as usize];
+                let piece: Vec<u8> = (0..size).map(|_| random.below(256) as u8).collect();
+                all.extend_from_slice(&piece);
+                queue.push(piece.leak()).unwrap();
+            }
+            let offset = random.below(all.len() as u64 + 1) as usize;
+            let covered = |count| {
+                let (copied, tail) = queue.split(offset, count);
+                let mut whole = vec![0; copied];
+                queue.copy(offset, &mut whole);
+                tail.iter().for_each(|piece| whole.extend_from_slice(piece));
+                assert_eq!(whole, all[offset..offset + whole.len()], "{count} bytes");
+                whole.len()
+            };
+            let most = covered(all.len() - offset);
+            for _ in 0..50 {
+                let count = random.below(most as u64 + 1) as usize;
+                assert_eq!(covered(count), count, "of {most} from {offset} on");
+            }
+        }
     }
 
     #[test]
