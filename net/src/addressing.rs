@@ -213,12 +213,14 @@ fn tell_changes(before: &Host, after: &Host) {
             log::info!("router {gateway}: gone");
         }
     }
-    let mtu = |host: &Host| (host.mtu_v4, host.mtu_v6);
-    if mtu(before) != mtu(after) {
-        log::info!(
-            "packet size: {:?} (IPv4), {:?} (IPv6)",
-            after.mtu_v4,
-            after.mtu_v6
-        );
+    for (family, was, is) in [
+        ("IPv4", before.mtu_v4, after.mtu_v4),
+        ("IPv6", before.mtu_v6, after.mtu_v6),
+    ] {
+        match is.filter(|_| was != is) {
+            Some(mtu) => log::info!("the link takes {family} packets of {mtu} bytes"),
+            None if was != is => log::info!("the link takes {family} packets as the device does"),
+            None => {}
+        }
     }
 }

@@ -32,8 +32,11 @@ pub fn user(options: &RunOptions) -> Result<Net, Failure> {
     };
     Ok(Net::User {
         host: SocketAddrV4::new(bind, port),
-        guest_address: word(&options.append, "ip=")
-            .and_then(|ip| ip.split('/').next()?.parse().ok()),
+        // Ports are forwarded over IPv4.
+        guest_address: word(&options.append, "ip=").and_then(|ip| {
+            let mut addresses = ip.split(',');
+            addresses.find_map(|address| address.split('/').next()?.parse().ok())
+        }),
         guest_port: word(&options.append, "port=")
             .and_then(|port| port.parse().ok())
             .unwrap_or(GUEST_PORT),
@@ -167,7 +170,7 @@ mod tests {
     fn port_zero_finds_one() {
         let options = RunOptions {
             port: Some(0),
-            append: "port=8000 ip=10.0.2.9/24".to_owned(),
+            append: "port=8000 ip=auto,fd00::9/64,10.0.2.9/24".to_owned(),
             ..RunOptions::default()
         };
         let Ok(Net::User {

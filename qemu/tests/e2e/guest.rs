@@ -127,10 +127,18 @@ pub(crate) fn tap(namespace: &Namespace) -> Net {
 pub(crate) fn boot_on_tap(mut machine: Machine, namespace: &Namespace) -> Appliance {
     machine.net = tap(namespace);
     machine.append.push_str(&format!(
-        " ip={}/24 gateway={}",
+        " ip={}/24,{}/64 gateway={},{}",
         Namespace::GUEST,
-        Namespace::HOST
+        Namespace::GUEST_V6,
+        Namespace::HOST,
+        Namespace::HOST_V6,
     ));
+    start(&machine, None)
+}
+
+/// Boots the machine on the namespace's tap, with no word about its addresses.
+pub(crate) fn boot_unaddressed_on_tap(mut machine: Machine, namespace: &Namespace) -> Appliance {
+    machine.net = tap(namespace);
     start(&machine, None)
 }
 
@@ -175,6 +183,13 @@ impl Appliance {
         seen.into_iter()
             .filter_map(|(core, mut lines)| Some((core, lines.pop()?)))
             .collect()
+    }
+
+    /// Waits until the guest has logged this, and returns whether it has.
+    pub(crate) fn has_logged(&self, text: &str, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        let is_it = |line: &str| line.contains(text).then_some(());
+        self.guest.serial().wait_for(deadline, is_it).is_some()
     }
 
     /// Sums one counter over all cores.

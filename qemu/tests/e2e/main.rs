@@ -15,6 +15,7 @@ mod files;
 mod folder;
 mod guest;
 mod hostile;
+mod ipv6;
 mod load;
 mod namespace;
 mod operations;

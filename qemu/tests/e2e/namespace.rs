@@ -20,6 +20,10 @@ impl Namespace {
     pub(crate) const HOST: &str = "10.77.0.1";
     /// The guest's.
     pub(crate) const GUEST: &str = "10.77.0.2";
+    /// The host's IPv6 address on the tap.
+    pub(crate) const HOST_V6: &str = "fd77::1";
+    /// The guest's, where it is fixed.
+    pub(crate) const GUEST_V6: &str = "fd77::2";
 
     /// Runs `test` inside a new namespace whose tap has `queues` queues. Where that is not
     /// allowed, says so and returns; under `CI=true` that is a failure.
@@ -64,12 +68,25 @@ impl Namespace {
         ip(&words);
         ip(&["link", "set", "lo", "up"]);
         ip(&["addr", "add", &format!("{}/24", Self::HOST), "dev", tap]);
+        let v6 = format!("{}/64", Self::HOST_V6);
+        ip(&["addr", "add", &v6, "dev", tap, "nodad"]);
         ip(&["link", "set", tap, "up", "txqueuelen", "1000"]);
         namespace
     }
 
     pub(crate) fn tap(&self) -> &'static str {
         "tap0"
+    }
+
+    /// The tap's number, by which link-local addresses are told apart.
+    pub(crate) fn tap_index(&self) -> u32 {
+        let output = Command::new("ip")
+            .args(["-o", "link", "show", "dev", self.tap()])
+            .output()
+            .expect("no ip command");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let number = text.split(':').next().and_then(|word| word.parse().ok());
+        number.expect("a number")
     }
 
     pub(crate) fn queues(&self) -> u32 {
