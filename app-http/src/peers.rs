@@ -1,4 +1,5 @@
-//! How many connections each address has: a hash table of a fixed size.
+//! How many connections each peer has: a hash table of a fixed size. A peer is an IPv4 address, or a
+//! network of 64 bits over IPv6: whoever has one of its addresses has them all (RFC 6177 §2).
 //!
 //! Open addressing with linear probing (Knuth, volume 3, §6.4, algorithm L), and deletion by moving
 //! back (algorithm R), so that a table that is used for years stays as fast as a new one. Never more
@@ -7,7 +8,7 @@
 
 use alloc::boxed::Box;
 use core::hash::{Hash, Hasher};
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 use siphasher::sip::SipHasher13;
 
 /// The table.
@@ -33,11 +34,12 @@ impl Peers {
         }
     }
 
-    /// Counts a connection of an address in; `false` when it has as many as it may.
+    /// Counts a connection of an address in; `false` when its peer has as many as it may.
     pub(crate) fn enter(&mut self, address: IpAddr) -> bool {
         if self.limit == 0 {
             return true;
         }
+        let address = peer_of(address);
         let Some(place) = self.find(address) else {
             return false;
         };
@@ -59,6 +61,7 @@ impl Peers {
         if self.limit == 0 {
             return;
         }
+        let address = peer_of(address);
         let Some(place) = self.find(address) else {
             return;
         };
@@ -103,6 +106,14 @@ impl Peers {
     }
 }
 
+/// The address that stands for whoever has this one.
+fn peer_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +132,17 @@ mod tests {
         assert!(peers.enter(address(2)));
         peers.leave(address(1));
         assert!(peers.enter(address(1)) && !peers.enter(address(1)));
+    }
+
+    #[test]
+    fn a_network_of_64_bits_is_one_peer() {
+        let mut peers = Peers::new(8, 2, [1; 16]);
+        let address = |text: &str| text.parse().unwrap();
+        assert!(peers.enter(address("2001:db8::1")) && peers.enter(address("2001:db8::2:1")));
+        assert!(!peers.enter(address("2001:db8::3:0:0:1")));
+        assert!(peers.enter(address("2001:db8:0:1::1")), "another network");
+        peers.leave(address("2001:db8::ffff"));
+        assert!(peers.enter(address("2001:db8::4")));
     }
 
     #[test]

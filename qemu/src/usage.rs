@@ -26,7 +26,8 @@ flags of run, example and gdb:
   --rss                 the device brings each connection to its core; needs several queues
   --pcap FILE           write every frame to FILE, for Wireshark; one queue only
   --append \"...\"        more words for the kernel command line:
-                        ip=dhcp|ADDR/PREFIX gateway=ADDR port=80 stats=SECONDS
+                        ip=dhcp,auto|ADDR/PREFIX,... gateway=ADDR,... port=80
+                        stats=SECONDS
                         log=off|error|warn|info|debug|trace
   --dry-run             print the QEMU command and stop
   --timeout S           how long the guest may take to be ready        (default 60)
