@@ -157,8 +157,16 @@ mod tests {
     fn hash_of_ipv6_is_that_of_microsofts_examples() {
         let address = |text: &str| text.parse().unwrap();
         for (from, to, hash) in [
-            (("3ffe:2501:200:1fff::7", 2794), ("3ffe:2501:200:3::1", 1766), 0x4020_7d3d_u32),
-            (("3ffe:501:8::260:97ff:fe40:efab", 14_230), ("ff02::1", 4739), 0xdde5_1bbf),
+            (
+                ("3ffe:2501:200:1fff::7", 2794),
+                ("3ffe:2501:200:3::1", 1766),
+                0x4020_7d3d_u32,
+            ),
+            (
+                ("3ffe:501:8::260:97ff:fe40:efab", 14_230),
+                ("ff02::1", 4739),
+                0xdde5_1bbf,
+            ),
             (
                 ("3ffe:1900:4545:3:200:f8ff:fe21:67cf", 44_251),
                 ("fe80::200:f8ff:fe21:67cf", 38_024),
