@@ -8,7 +8,7 @@
 //! Upstream: the boot protocol and the devices. Downstream: `net`, and
 //! through it everything else. `kernel` calls nothing above it.
 //!
-//! Reading order: [`limits`], [`time`], [`cores`], [`processor`], [`mod@uncleared`], [`lent`]; between
+//! Reading order: [`limits`], [`time`], [`cores`], [`processor`], [`trace`], [`mod@uncleared`], [`lent`]; between
 //! cores: [`sync`], [`spsc`], [`wake`]; then what boot works with:
 //! [`physical_memory`], [`start_info`], [`frames`], [`page_tables`], [`acpi`], [`power_button`],
 //! [`wall_clock`]; then
@@ -39,6 +39,7 @@ pub mod spsc;
 pub mod start_info;
 pub mod sync;
 pub mod time;
+pub mod trace;
 pub mod uncleared;
 pub mod virtio;
 pub mod wake;

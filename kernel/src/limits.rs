@@ -3,6 +3,9 @@
 /// Cores the image can use; more are left parked. Bounded by the bits of [`crate::CoreMask`].
 pub const MAX_CORES: usize = 32;
 
+/// Events of each core that a crash report can tell; more overwrite the oldest. 4 KiB a core.
+pub const TRACE_EVENTS: usize = 128;
+
 /// Bytes of a small page.
 pub const PAGE_BYTES: u64 = 4096;
 

@@ -13,9 +13,15 @@ use crate::limits;
 use crate::trace::{EventKind, Trace};
 use crate::writes::IoSlice;
 use core::time::Duration;
+use kernel::trace::{self, Kind};
 use kernel::{CoreMask, Instant, Processor};
 use net::counters::DropReason;
 use net::{Nic, Stack};
+
+/// A turn that had something to do.
+static BUSY_TURN: Kind = Kind::new("busy_turn", ["frames", "events"]);
+/// A sleep, until the next deadline.
+static SLEEP: Kind = Kind::new("sleep", ["ms", ""]);
 
 /// What runs on a core above its channel.
 pub trait Application {
@@ -95,6 +101,10 @@ impl<N: Nic, A: Application> Core<N, A> {
         }
         let wake = self.stack.poll_transmit(now);
         let is_busy = frames + events + rounds > 0 || self.take_notice();
+        if is_busy {
+            let values = [frames as u64, events as u64];
+            trace::record(self.stack.port().core(), now, &BUSY_TURN, values);
+        }
         self.counters.turns += 1;
         self.counters.turns_busy += u64::from(is_busy);
         Turn { is_busy, wake }
@@ -176,7 +186,10 @@ impl<N: Nic, A: Application> Core<N, A> {
                 observer_deadline,
             ];
             self.counters.sleeps += 1;
-            processor.sleep_until(earliest(deadlines));
+            let until = earliest(deadlines);
+            let ms = until.map_or(u64::MAX, |until| (until - now).as_millis() as u64);
+            trace::record(self.stack.port().core(), now, &SLEEP, [ms, 0]);
+            processor.sleep_until(until);
             if self.channel.trace.is_on() {
                 let slept = processor.now().saturating_since(now);
                 self.channel.trace.push(now, EventKind::Sleep, slept, 0);

@@ -2,6 +2,8 @@
 //!
 //! Upstream: every module of this crate. Downstream: the image prints them, tests check them.
 
+use kernel::trace::Kind;
+
 /// Why a frame was dropped. Each reason has a counter of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(usize)]
@@ -64,6 +66,8 @@ macro_rules! drop_names {
     ($($reason:ident => $name:literal),* $(,)?) => {
         /// Names of the drop counters, in the order of [`DropReason`].
         const DROP_NAMES: [&str; DropReason::COUNT] = [$($name),*];
+        /// The same as kinds of events, with the frames of the batch.
+        static DROPS: [Kind; DropReason::COUNT] = [$(Kind::new($name, ["batch", ""])),*];
         impl DropReason {
             /// How many reasons there are.
             pub const COUNT: usize = [$(DropReason::$reason),*].len();
@@ -116,6 +120,7 @@ macro_rules! counters {
         pub struct Counters {
             $($(#[$doc])* pub $name: u64,)*
             pub(crate) drops: [u64; DropReason::COUNT],
+            last_drop: Option<DropReason>,
         }
 
         impl Counters {
@@ -237,6 +242,14 @@ impl Counters {
     /// Counts a dropped frame.
     pub(crate) fn count_drop(&mut self, reason: DropReason) {
         self.drops[reason as usize] += 1;
+        self.last_drop = Some(reason);
+    }
+
+    /// Takes the reason of the last drop since the last call, as a kind of event.
+    #[inline]
+    pub(crate) fn take_last_drop(&mut self) -> Option<&'static Kind> {
+        let reason = self.last_drop.take()?;
+        Some(&DROPS[reason as usize])
     }
 
     /// Returns how many frames were dropped for `reason`.

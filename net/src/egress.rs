@@ -12,6 +12,7 @@ use crate::nic::Nic;
 use crate::stack::Stack;
 use crate::tcp::{Lent, State, Tail};
 use crate::time_wait::Remains;
+use crate::trace;
 use core::time::Duration;
 use kernel::{CoreMask, Instant};
 
@@ -190,6 +191,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         }
         if is_first {
             self.count_end(reason, is_established);
+            self.record(trace::ended(reason), [index.into(), 0]);
             if is_owned {
                 self.add_event(index, Pending::CLOSED);
             }

@@ -17,6 +17,7 @@ use crate::nic::{Nic, TxMeta};
 use crate::port_table::Asked;
 use crate::stack::Stack;
 use crate::tcp::{Arrived, Lent, News, Seq};
+use crate::trace;
 use kernel::{CoreId, Instant};
 
 /// A received frame and what is known of it beside its bytes.
@@ -69,6 +70,9 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             if frames > 0 && self.stealing.has_bids {
                 self.withdraw_bids();
             }
+        }
+        if let Some(kind) = self.output.counters.take_last_drop() {
+            self.record(kind, [frames as u64, 0]);
         }
         frames
     }
@@ -129,7 +133,10 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         }
         let counters = &mut self.output.counters;
         match self.output.port.hand_over(to, frame, asked) {
-            Ok(()) => counters.handovers_out += 1,
+            Ok(()) => {
+                counters.handovers_out += 1;
+                self.record(&trace::HANDED_OVER, [to.index() as u64, frame.len() as u64]);
+            }
             Err(HandOverError::Full) => counters.count_drop(DropReason::HandoverFull),
             Err(HandOverError::TooLarge) => counters.count_drop(DropReason::HandoverTooLarge),
         }

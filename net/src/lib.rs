@@ -76,6 +76,7 @@ mod tcp;
 pub mod testing;
 mod time_wait;
 pub mod timers;
+mod trace;
 pub mod virtio_net;
 
 pub use address::{AddressConfig, Host};

@@ -15,6 +15,7 @@ use crate::nic::Nic;
 use crate::stack::Stack;
 use crate::tcp::{Departure, Lent, Opening, OptionBytes, Options, Seq, timestamp, window_shift};
 use crate::time_wait::Remains;
+use crate::trace;
 
 impl<N: Nic, P: Lent> Stack<N, P> {
     /// Begins a connection of this listener and flow. Without room for another half-open one the SYN
@@ -168,6 +169,9 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         slot.is_established = true;
         self.output.counters.connections_established += 1;
         self.output.counters.established_now += 1;
+        let port = slot.key.remote_port;
+        self.record(&trace::ESTABLISHED, [index.into(), port.into()]);
+        let slot = self.connections.slot(index);
         if let Role::HalfOpen(listener) = slot.role {
             slot.role = Role::Waiting(listener);
             self.half_open -= 1;

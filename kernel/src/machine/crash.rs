@@ -3,13 +3,15 @@
 //! Upstream: the supervisor, which hands over the frame of any exception at CPL 3 on a stack of its
 //! own; and panics. Downstream: the serial port, then exit with failure. The block begins with
 //! `sluice: CRASH` and ends with `sluice: END`; `  #N 0x…` are return addresses for the host to
-//! name. A fault in here is ended by the supervisor.
+//! name; behind them is what each core did last. A fault in here is ended by the supervisor.
 
 use super::console::Serial;
 use super::exit::{ExitStatus, exit};
 use super::limits::{MAX_BACKTRACE_FRAMES, REPORT_STACK_BYTES};
 use super::supervisor::{self, Frame};
 use super::{processors, protection};
+use crate::limits::MAX_CORES;
+use crate::{CoreMask, trace};
 use core::arch::asm;
 use core::fmt::Write;
 use core::panic::PanicInfo;
@@ -33,9 +35,19 @@ fn begin() -> Serial {
 }
 
 fn end(mut serial: Serial) -> ! {
+    last_events(&mut serial);
     say(&mut serial, format_args!("sluice: END\n"));
     serial.flush();
     exit(ExitStatus::Failure)
+}
+
+/// Tells what each core did last.
+fn last_events(out: &mut Serial) {
+    for core in CoreMask::first(MAX_CORES).iter() {
+        for event in trace::events(core) {
+            say(out, format_args!("  core {} {event}\n", core.index()));
+        }
+    }
 }
 
 fn say(serial: &mut Serial, text: core::fmt::Arguments<'_>) {

@@ -1,6 +1,7 @@
 //! Frames as a file for Wireshark and tcpdump (libpcap's format, with nanoseconds), and the ones that
 //! a test keeps until it is known to be well.
 
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use kernel::Instant;
@@ -10,23 +11,29 @@ use std::path::Path;
 const MAGIC_NANOSECONDS: u32 = 0xa1b2_3c4d;
 const LINK_TYPE_ETHERNET: u32 = 1;
 
-/// Frames of a test: written as `sluice-NAME.pcap` into the directory for temporary files when the
+/// The last frames that are kept.
+const KEPT_FRAMES: usize = 20_000;
+
+/// The last frames of a test: written as `sluice-NAME.pcap` into the directory for temporary files when the
 /// thread panics.
 pub(super) struct Capture {
     name: String,
-    frames: Vec<(Instant, Vec<u8>)>,
+    frames: VecDeque<(Instant, Vec<u8>)>,
 }
 
 impl Capture {
     pub(super) fn new(name: &str) -> Self {
         Capture {
             name: name.into(),
-            frames: Vec::new(),
+            frames: VecDeque::new(),
         }
     }
 
     pub(super) fn add(&mut self, at: Instant, frame: &[u8]) {
-        self.frames.push((at, frame.into()));
+        if self.frames.len() == KEPT_FRAMES {
+            self.frames.pop_front();
+        }
+        self.frames.push_back((at, frame.into()));
     }
 }
 
@@ -42,7 +49,7 @@ impl Drop for Capture {
     }
 }
 
-fn write(path: &Path, frames: &[(Instant, Vec<u8>)]) -> std::io::Result<()> {
+fn write(path: &Path, frames: &VecDeque<(Instant, Vec<u8>)>) -> std::io::Result<()> {
     let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
     file.write_all(&MAGIC_NANOSECONDS.to_le_bytes())?;
     file.write_all(&[2, 0, 4, 0])?;

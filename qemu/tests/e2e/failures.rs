@@ -171,6 +171,12 @@ fn a_panic_is_reported() {
 }
 
 #[test]
+fn a_report_tells_what_the_core_did_last() {
+    // It has asked for an address by DHCP, and got it.
+    assert_reported("panic", &["  core 0 [", "] busy_turn frames=1 events=0"]);
+}
+
+#[test]
 fn a_page_fault_is_reported_with_its_address_and_registers() {
     assert_reported(
         "page-fault",
