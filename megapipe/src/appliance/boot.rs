@@ -214,14 +214,8 @@ impl Appliance {
 
         // 6. What the host asks the machine to end with.
         let mut power_button = machine.power_button();
-        log::info!(
-            "power button: {}",
-            if power_button.is_some() {
-                "yes"
-            } else {
-                "none"
-            }
-        );
+        let has_button = power_button.as_ref().map_or("none", |_| "yes");
+        log::info!("power button: {has_button}");
 
         // 7. A seat for each core; they run from here on.
         let asked = Asked {

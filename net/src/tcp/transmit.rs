@@ -314,11 +314,7 @@ impl<P: Lent> Tcb<P> {
             && round_trip_us > 0;
         let single = self.max - self.una <= self.mss;
         // A single segment may have its acknowledgement delayed.
-        let delayed_us = if single {
-            RTO_MIN.as_micros() as u64
-        } else {
-            0
-        };
+        let delayed_us = u64::from(single) * RTO_MIN.as_micros() as u64;
         let wait_us = 2 * round_trip_us + delayed_us;
         let probe_at = now.after_micros(wait_us.max(TAIL_PROBE_MIN.as_micros() as u64));
         self.retransmission = if may_probe && probe_at < timeout_at {
