@@ -269,7 +269,7 @@ impl Parts {
             window_bytes: self.footprint.window_bytes,
             chunks: self.plan.chunks,
             chunk_bytes: self.footprint.chunk_bytes,
-            keep_alive: None,
+            keep_alive: self.settings.keep_alive,
             seed: self.seed,
         };
         let mut stack = Stack::new(config, self.pair, self.port, now);

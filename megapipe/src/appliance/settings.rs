@@ -18,6 +18,8 @@ pub struct Settings<'a> {
     pub log: LevelFilter,
     /// `stats=SECONDS`: print every counter on the console at this interval.
     pub stats: Option<Duration>,
+    /// `keep-alive=SECONDS`: ask a peer that is silent for so long whether it is still there.
+    pub keep_alive: Option<Duration>,
     /// `crash=KIND`: crash on purpose once ready, to see the report; the kinds are the machine's.
     pub crash: Option<&'a str>,
 }
@@ -40,13 +42,21 @@ impl<'a> Settings<'a> {
                     |value| value.parse().ok(),
                 )?
                 .unwrap_or(LevelFilter::Info),
-            stats: line
-                .take("stats", "a number of seconds", |value| value.parse().ok())?
-                .filter(|seconds| *seconds != 0)
-                .map(Duration::from_secs),
+            stats: take_seconds(line, "stats")?,
+            keep_alive: take_seconds(line, "keep-alive")?,
             crash: line.take("crash", "a kind of crash", Some)?,
         })
     }
+}
+
+/// Takes a number of seconds, 0 for none.
+fn take_seconds<'a>(
+    line: &mut CommandLine<'a>,
+    name: &'static str,
+) -> Result<Option<Duration>, BadWord<'a>> {
+    let seconds = line.take(name, "a number of seconds", |value| value.parse().ok())?;
+    let seconds = seconds.filter(|seconds: &u32| *seconds != 0);
+    Ok(seconds.map(|seconds| Duration::from_secs(seconds.into())))
 }
 
 /// Takes `port=`.
@@ -127,6 +137,7 @@ mod tests {
             },
             log: LevelFilter::Info,
             stats: None,
+            keep_alive: None,
             crash: None,
         };
         assert_eq!(parse(""), Ok((defaults.clone(), 80)));
@@ -135,13 +146,13 @@ mod tests {
 
     #[test]
     fn everything_can_be_set() {
-        let line =
-            "ip=10.1.2.3/16 gateway=10.1.0.1 port=8080 log=debug stats=5 crash=panic cores=2";
+        let line = "ip=10.1.2.3/16 gateway=10.1.0.1 port=8080 log=debug stats=5 keep-alive=90 crash=panic cores=2";
         let (settings, port) = parse(line).unwrap();
         let address = AddressConfig::fixed([10, 1, 2, 3], 16).through([10, 1, 0, 1]);
         assert_eq!(settings.address, address);
         assert_eq!((port, settings.log), (8080, LevelFilter::Debug));
         assert_eq!(settings.stats, Some(Duration::from_secs(5)));
+        assert_eq!(settings.keep_alive, Some(Duration::from_secs(90)));
         assert_eq!(settings.crash, Some("panic"));
     }
 
@@ -180,6 +191,7 @@ mod tests {
             "port=65536",
             "log=loud",
             "stats=x",
+            "keep-alive=soon",
             "gateway=here",
             "gateway=10.0.0.1",
             "ip=dhcp,",

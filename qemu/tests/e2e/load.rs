@@ -147,6 +147,26 @@ fn both_queues_carry_traffic(has_rss: bool) -> u64 {
 }
 
 #[test]
+fn a_silent_client_is_asked_whether_it_is_there_when_the_command_line_says_so() {
+    let _turn = guest::turn();
+    for (word, is_asked) in [("", false), (" keep-alive=1", true)] {
+        Namespace::with(1, |namespace| {
+            let packed = guest::packed(Folder::small().path());
+            let mut machine = guest::machine(&packed);
+            machine.append = format!("log=warn stats=1{word}");
+            let mut appliance = guest::boot_on_tap(machine, namespace);
+            let mut client = appliance.client();
+            assert_eq!(client.get("/style.css").unwrap().status, 200);
+            let sent = Appliance::total(&appliance.counters(), "tx_segments");
+            thread::sleep(Duration::from_secs(3));
+            let later = Appliance::total(&appliance.counters(), "tx_segments");
+            assert_eq!(later > sent, is_asked, "{sent} segments, then {later}");
+            assert_eq!(client.get("/style.css").unwrap().status, 200);
+        });
+    }
+}
+
+#[test]
 fn two_cores_share_one_queue() {
     let _turn = guest::turn();
     Namespace::with(1, |namespace| {
