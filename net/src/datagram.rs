@@ -1,6 +1,6 @@
 //! UDP datagrams that this side sends (RFC 768): to one address, without an answer.
 //!
-//! Upstream: the layer above, with the bytes. Downstream: [`output`](crate::output), by the station
+//! Upstream: the layer above, with the bytes. Downstream: `output`, by the station
 //! that ARP names. Nothing is kept here: what cannot go now is the caller's to try again. Received
 //! datagrams are DHCP's or dropped.
 
