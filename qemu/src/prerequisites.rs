@@ -43,6 +43,22 @@ pub const CHROMIUM: Program = Program {
     package: "chromium",
 };
 
+/// A client that mirrors, for tests.
+pub const WGET: Program = Program {
+    name: "wget",
+    package: "wget",
+};
+/// A load generator, for tests.
+pub const H2LOAD: Program = Program {
+    name: "h2load",
+    package: "nghttp2-client",
+};
+/// Another one.
+pub const WRK: Program = Program {
+    name: "wrk",
+    package: "wrk",
+};
+
 /// Finds a program in `PATH` or where administration programs are.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The `test` command: host tests first, then those that boot the image.
 
 use crate::build::{self, Recipe};
-use crate::prerequisites::{self, CHROMIUM, CURL, IP, Program, QEMU};
+use crate::prerequisites::{self, CHROMIUM, CURL, H2LOAD, IP, Program, QEMU, WGET, WRK};
 use crate::{Failure, workspace};
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ pub const IMAGE_VARIABLE: &str = "SLUICE_ELF";
 pub const DEBUG_IMAGE_VARIABLE: &str = "SLUICE_DEBUG_ELF";
 
 /// Programs the tests need.
-pub const NEEDED: [Program; 4] = [QEMU, IP, CURL, CHROMIUM];
+pub const NEEDED: [Program; 7] = [QEMU, IP, CURL, CHROMIUM, WGET, H2LOAD, WRK];
 
 /// Counts of one or several test runners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

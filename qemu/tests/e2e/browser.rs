@@ -2,7 +2,9 @@
 //!
 //! Chromium's net log says what it asked for and what it got; its log has the console.
 
-use crate::guest;
+use crate::browser_page;
+use crate::guest::{self, Appliance};
+use crate::namespace::Namespace;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,15 +14,23 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
-#[test]
-fn chromium_loads_the_default_page_without_an_error() {
-    if qemu::prerequisites::find("chromium").is_none() {
+/// Says so when there is no browser; under `CI=true` that is a failure.
+fn is_chromium_here() -> bool {
+    let is_here = qemu::prerequisites::find("chromium").is_some();
+    if !is_here {
         let reason = "needs chromium";
         assert!(
             std::env::var_os("CI").is_none_or(|ci| ci != "true"),
             "{reason}"
         );
         eprintln!("skipped: {reason}");
+    }
+    is_here
+}
+
+#[test]
+fn chromium_loads_the_default_page_without_an_error() {
+    if !is_chromium_here() {
         return;
     }
     let _turn = guest::turn();
@@ -65,6 +75,115 @@ fn chromium_loads_the_default_page_without_an_error() {
     assert!(elsewhere.is_empty(), "{elsewhere:?}");
 }
 
+/// Visits the page with sixty assets, whose script tries the rest out; the guest's log says what it
+/// was asked for.
+fn assert_everything_works(appliance: &Appliance, coding: &str) {
+    let url = format!("http://{}/", appliance.address);
+    let result = visit_until_result(&url);
+    let scripts: usize = (0..browser_page::ASSETS)
+        .filter(|number| number % 3 == 1)
+        .sum();
+    let wanted = [
+        &format!("scripts: {scripts}"),
+        "images: 20",
+        "styles: 20",
+        &format!("coding: {coding}"),
+        "text: 208890 true",
+        "range: 206 bytes 10-19/208890 true",
+        "beyond: 416",
+        "again: 200 true",
+        "duration: 60",
+        "seeked: 50",
+        "done: ",
+        "at: first",
+        "at: second",
+        "at: first",
+        "at: second",
+        "at: second",
+    ];
+    assert_eq!(result.split(" | ").collect::<Vec<_>>(), wanted);
+    let lines = appliance.serial().lines();
+    let count = |path: &str, status: u16| {
+        let (request, status) = (
+            format!("\"GET {path} HTTP/1.1\""),
+            format!("\"status\":{status},"),
+        );
+        let is_it = |line: &&String| line.contains(&request) && line.contains(&status);
+        lines.iter().filter(is_it).count()
+    };
+    assert_eq!(
+        count("/text.txt", 304),
+        1,
+        "asked again, it has not changed"
+    );
+    assert!(
+        count("/second.html", 304) >= 1,
+        "reloaded, it has not changed"
+    );
+    assert!(
+        count("/sound.wav", 206) >= 2,
+        "the beginning, and where it was sought"
+    );
+    let wrong = |line: &&String| line.contains("\"status\":40") || line.contains("\"status\":5");
+    assert_eq!(lines.iter().find(wrong), None);
+}
+
+/// Visits a page, and returns what its script says at the end.
+fn visit_until_result(url: &str) -> String {
+    let place = tempfile::tempdir().unwrap();
+    let log = place.path().join("log");
+    let mut chromium = chromium(place.path(), &log)
+        .arg("--remote-debugging-port=0")
+        .arg(url)
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let result = loop {
+        let text = String::from_utf8_lossy(&fs::read(&log).unwrap()).into_owned();
+        if let Some(result) = between(&text, "\"RESULT ", " END\"") {
+            break Ok(result.to_owned());
+        }
+        if Instant::now() > deadline || chromium.try_wait().unwrap().is_some() {
+            break Err(text);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    // Its children end with it.
+    let _ = chromium.kill();
+    let _ = chromium.wait();
+    result.unwrap_or_else(|log| panic!("no result: {log}"))
+}
+
+#[test]
+fn chromium_loads_sixty_assets_seeks_goes_back_and_decodes_br() {
+    if !is_chromium_here() {
+        return;
+    }
+    let _turn = guest::turn();
+    let packed = guest::packed(browser_page::folder().path());
+    let mut machine = guest::machine(&packed);
+    machine.append = "access-log=json".to_owned();
+    let appliance = guest::boot(machine);
+    assert_everything_works(&appliance, "br");
+}
+
+#[test]
+fn chromium_does_the_same_over_a_tap_and_decodes_gzip() {
+    if !is_chromium_here() {
+        return;
+    }
+    let _turn = guest::turn();
+    Namespace::with(1, |namespace| {
+        let packed = guest::packed(browser_page::folder().path());
+        let mut machine = guest::machine(&packed);
+        machine.cores = 2;
+        machine.append = "access-log=json".to_owned();
+        let appliance = guest::boot_on_tap(machine, namespace);
+        // It asks for br only over TLS, and on this machine's own address.
+        assert_everything_works(&appliance, "gzip");
+    });
+}
+
 /// What a visit showed.
 struct Visit {
     dom: String,
@@ -73,10 +192,10 @@ struct Visit {
     answers: BTreeMap<String, u16>,
 }
 
-fn visit(url: &str, place: &Path) -> Visit {
-    let net_log = place.join("net.json");
-    let (dom, log) = (place.join("dom"), place.join("log"));
-    let mut chromium = Command::new("chromium")
+/// Chromium without a window, its log in `log`.
+fn chromium(place: &Path, log: &Path) -> Command {
+    let mut chromium = Command::new("chromium");
+    chromium
         .args([
             "--headless",
             "--no-sandbox",
@@ -85,26 +204,35 @@ fn visit(url: &str, place: &Path) -> Visit {
         ])
         .args(["--no-first-run", "--disable-background-networking"])
         // Nothing but the appliance can answer.
-        .arg("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+        .arg(format!(
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE {}",
+            Namespace::GUEST
+        ))
         .args([
             "--disable-component-update",
             "--disable-sync",
             "--disable-dev-shm-usage",
         ])
-        .args([
-            "--enable-logging=stderr",
-            "--v=0",
-            "--virtual-time-budget=10000",
-        ])
+        .args(["--enable-logging=stderr", "--v=0"])
+        .args(["--autoplay-policy=no-user-gesture-required", "--mute-audio"])
         .arg(format!(
             "--user-data-dir={}",
             place.join("profile").display()
         ))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(log).unwrap());
+    chromium
+}
+
+fn visit(url: &str, place: &Path) -> Visit {
+    let net_log = place.join("net.json");
+    let (dom, log) = (place.join("dom"), place.join("log"));
+    let mut chromium = chromium(place, &log)
+        .arg("--virtual-time-budget=10000")
         .arg(format!("--log-net-log={}", net_log.display()))
         .args(["--dump-dom", url])
-        .stdin(Stdio::null())
         .stdout(fs::File::create(&dom).unwrap())
-        .stderr(fs::File::create(&log).unwrap())
         .spawn()
         .unwrap();
     let deadline = Instant::now() + PATIENCE;

@@ -7,6 +7,7 @@
 
 mod boot;
 mod browser;
+mod browser_page;
 mod client;
 mod crowd;
 mod examples;
@@ -17,6 +18,7 @@ mod guest;
 mod hostile;
 mod ipv6;
 mod load;
+mod mirror_and_load;
 mod namespace;
 mod operations;
 mod proxy;
