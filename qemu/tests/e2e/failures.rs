@@ -107,6 +107,8 @@ fn a_wrong_kernel_option_is_named() {
         ("port=99999", "port"),
         ("log=loud", "log"),
         ("crash=gently", "crash"),
+        ("trace=maybe", "trace"),
+        ("access-log-to=syslog:nowhere", "access-log-to"),
         ("prot=8080", "prot=8080: no such option"),
     ] {
         let machine = Machine {

@@ -122,6 +122,8 @@ fn a_trace_of_every_core_is_read_from_the_admin_port() {
         assert_eq!(admin("POST", "/trace/start").unwrap().status, 200);
         for _ in 0..20 {
             assert_eq!(appliance.client().get("/style.css").unwrap().status, 200);
+            // Time to fall asleep.
+            thread::sleep(Duration::from_millis(20));
         }
         let answer = admin("GET", "/trace").unwrap();
         assert_eq!(answer.header("content-type"), Some("application/json"));
