@@ -50,6 +50,91 @@ fn parts_of_one_story_in_another_neither_panic_nor_leak() {
     }
 }
 
+/// Steps of stories over IPv6 (kind 132, length, protocol, addresses): a question, an answer, a router
+/// with a prefix and a packet size, a ping, a packet that was too large, a SYN, and options before it.
+fn steps_over_ipv6() -> Vec<Vec<u8>> {
+    let ours = [0xfd, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let prefix = [3, 4, 64, 0xc0, 0, 0, 0, 9, 0, 0, 0, 5, 0, 0, 0, 0];
+    let network = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let quoted = [0x60, 0, 0, 0, 4, 0, 6, 64];
+    let syn = [
+        3, 0xe8, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 1, 1, 0, 0, 0, 0,
+    ];
+    let packets: [(u8, u8, Vec<u8>); 7] = [
+        (
+            0,
+            4,
+            [
+                &[135, 0, 0, 0, 0, 0, 0, 0][..],
+                &ours,
+                &[1, 1, 2, 0, 0, 0, 0, 2],
+            ]
+            .concat(),
+        ),
+        (
+            0,
+            8,
+            [
+                &[136, 0, 0, 0, 0x20, 0, 0, 0][..],
+                &ours,
+                &[2, 1, 2, 0, 0, 0, 0, 2],
+            ]
+            .concat(),
+        ),
+        (
+            0,
+            9,
+            [
+                &[134, 0, 0, 0, 64, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0][..],
+                &prefix,
+                &network,
+                &[5, 1, 0, 0, 0, 0, 5, 0x78],
+            ]
+            .concat(),
+        ),
+        (0, 0, vec![128, 0, 0, 0, 1, 2, 3, 4, 5, 6]),
+        (
+            0,
+            0,
+            [
+                &[2, 0, 0, 0, 0, 0, 5, 0][..],
+                &quoted,
+                &ours,
+                &network,
+                &syn,
+            ]
+            .concat(),
+        ),
+        (3, 0, syn.to_vec()),
+        (5, 0, [&[6, 0, 1, 4, 0, 0, 0, 0][..], &syn].concat()),
+    ];
+    let steps = packets.into_iter().map(|(protocol, addresses, payload)| {
+        let head = [132, payload.len() as u8 + 2, protocol, addresses];
+        [&head[..], &payload].concat()
+    });
+    steps.collect()
+}
+
+#[test]
+fn stories_over_ipv6_neither_panic_nor_leak() {
+    let (steps, mut random) = (steps_over_ipv6(), Random::new(12));
+    let mut below = |span: usize| random.below(span as u64) as usize;
+    for _ in 0..5000 {
+        let mut story = Vec::new();
+        for _ in 0..1 + below(6) {
+            let mut step = steps[below(steps.len())].clone();
+            for _ in 0..below(3) {
+                let at = 2 + below(step.len() - 2);
+                step[at] = below(256) as u8;
+            }
+            story.extend(step);
+            // Some time passes.
+            story.extend([6, 2, below(256) as u8, below(12) as u8]);
+        }
+        play(&story);
+    }
+}
+
 #[test]
 #[ignore = "writes the file that the others read"]
 fn take_in_a_corpus() {

@@ -5,10 +5,14 @@
 //! Bytes are steps, each of a kind, a length and so many bytes; what is missing at the end is left
 //! out.
 
-use super::frames::{ACK, SYN, Tcp, ipv4};
-use super::{CLIENT_ADDRESS, CLIENT_MAC, Link, STACK_ADDRESS, STACK_MAC, World, seal};
+use super::frames::{ACK, SYN, Tcp, ipv4, packet, seal_icmpv6, seal_tcp};
+use super::{CLIENT_ADDRESS, CLIENT_ADDRESS_V6, CLIENT_MAC, Link, World, seal};
+use super::{STACK_ADDRESS, STACK_ADDRESS_V6, STACK_MAC};
+use crate::address::AddressConfig;
+use crate::ipv6;
 use crate::stack::{ConnectionId, StackConfig};
 use alloc::vec::Vec;
+use core::net::Ipv6Addr;
 use core::time::Duration;
 use kernel::Instant;
 
@@ -57,6 +61,12 @@ impl Story {
         };
         let mut world = World::with(&link, config, link.nic(0));
         world.listen(80, 4);
+        // What routers say is to be followed, too.
+        let fixed = AddressConfig::fixed(STACK_ADDRESS, 16).and(STACK_ADDRESS_V6, 64);
+        let slaac = true;
+        world
+            .stack
+            .configure_address(&AddressConfig { slaac, ..fixed }, world.now);
         let mut story = Story {
             link,
             world,
@@ -100,6 +110,7 @@ impl Story {
                 self.send(&frame);
             }
             2 | 3 => self.segment(kind % 8 == 3, bytes),
+            4 if kind > 127 => self.packet_v6(bytes),
             4 => {
                 let protocol = [1, 6, 17, byte(0)][usize::from(byte(0) % 4)];
                 let payload = bytes.get(1..).unwrap_or_default();
@@ -121,6 +132,28 @@ impl Story {
             }
             _ => self.act(byte(0), byte(1)),
         }
+    }
+
+    /// An IPv6 packet from and to whom it is of interest, its checksum good: neighbour discovery, what
+    /// routers say, segments, extension headers.
+    fn packet_v6(&mut self, bytes: &[u8]) {
+        let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
+        let router = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x77);
+        let nobody = Ipv6Addr::UNSPECIFIED;
+        let from = [CLIENT_ADDRESS_V6, router, nobody, STACK_ADDRESS_V6][usize::from(byte(1) % 4)];
+        let group = ipv6::solicited_node(STACK_ADDRESS_V6);
+        let to = [STACK_ADDRESS_V6, group, ipv6::ALL_NODES][usize::from(byte(1) / 4 % 3)];
+        let protocol = [58, 58, 58, 6, 0, 60, 44, byte(0)][usize::from(byte(0) % 8)];
+        let mut payload = bytes.get(2..).unwrap_or_default().to_vec();
+        match protocol {
+            58 if payload.len() >= 4 => seal_icmpv6(&mut payload, from, to),
+            6 if payload.len() >= 20 => seal_tcp(&mut payload, from, to),
+            _ => {}
+        }
+        let mut frame = packet(protocol, from, to, &payload);
+        // Mostly as neighbour discovery has it.
+        frame[21] = if byte(1) > 0xf0 { 64 } else { 255 };
+        self.send(&frame);
     }
 
     /// A segment of the connection: flags, how far its numbers are off, window, options, payload.
