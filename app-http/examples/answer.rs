@@ -10,7 +10,7 @@
 //! pieces of the write.
 
 use app_http::access_log::AccessLog;
-use app_http::engine::{Client, Engine};
+use app_http::engine::{Batch, Client, Engine};
 use app_http::limits::HeadLimits;
 use megapipe::channel::IoVec;
 use site::Site;
@@ -86,7 +86,8 @@ fn serve_one(engine: &mut Engine, request: &[u8], pieces: &mut IoVec) {
         peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
         requests_left: u32::MAX,
     };
-    let batch = engine.answer_all(request, client, pieces);
+    let mut batch = Batch::NOTHING;
+    engine.answer_all(request, client, pieces, &mut batch);
     assert_eq!(batch.consumed, request.len());
 }
 

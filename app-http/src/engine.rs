@@ -87,15 +87,16 @@ impl Engine {
     }
 
     /// Answers the requests at the front of `input`, in order, as far as they are complete and
-    /// their answers fit into `pieces`, which stays empty when the first one is not complete.
+    /// their answers fit into `pieces`, which stays empty when the first one is not complete. What it
+    /// came to is added to `batch`.
     #[inline]
-    pub fn answer_all(&mut self, input: &[u8], client: Client, pieces: &mut IoVec) -> Batch {
-        let mut batch = Batch {
-            consumed: 0,
-            requests: 0,
-            next: Next::Request { skip: 0 },
-            rest: Rest::None,
-        };
+    pub fn answer_all(
+        &mut self,
+        input: &[u8],
+        client: Client,
+        pieces: &mut IoVec,
+        batch: &mut Batch,
+    ) {
         while batch.consumed < input.len() {
             let unread = &input[batch.consumed..];
             let is_last = batch.requests + 1 >= client.requests_left;
@@ -118,12 +119,11 @@ impl Engine {
                 batch.rest = Rest::Body(later);
                 break;
             }
-            let is_over = self.answer_unusual(&parsed, is_last, input, client, pieces, &mut batch);
+            let is_over = self.answer_unusual(&parsed, is_last, input, client, pieces, batch);
             if is_over {
                 break;
             }
         }
-        batch
     }
 
     /// Answers a request that needs more thought, as [`answer_all`](Self::answer_all) does; returns
@@ -205,6 +205,14 @@ impl Engine {
 }
 
 impl Batch {
+    /// No request yet.
+    pub const NOTHING: Batch = Batch {
+        consumed: 0,
+        requests: 0,
+        next: Next::Request { skip: 0 },
+        rest: Rest::None,
+    };
+
     /// Adds an answer, and steps over the content of its request, as much of it as has come.
     #[inline(always)]
     fn add(&mut self, answer: &Answer<'_, '_>, rest: Rest, input_bytes: usize) {

@@ -81,8 +81,10 @@ impl Server {
         }
         let client = client(connection, self.stopping);
         let engine = &mut self.engine;
+        // Filled in where it stays.
+        let mut batch = Batch::NOTHING;
         let written = channel.writev_with(connection.handle, |pieces| {
-            let batch = engine.answer_all(buffer.filled(), client, pieces);
+            engine.answer_all(buffer.filled(), client, pieces, &mut batch);
             let bytes = pieces.bytes();
             // Nothing is to be done when it is written but to wait for what comes.
             let is_quiet = batch.consumed == buffer.filled().len()
@@ -90,15 +92,15 @@ impl Server {
                 && batch.rest == Rest::None
                 && bytes <= MAX_QUIET_BYTES;
             pieces.set_quiet(is_quiet);
-            (batch, bytes, is_quiet)
+            (bytes, is_quiet)
         });
         match written {
-            Ok((batch, bytes, true)) => {
+            Ok((bytes, true)) => {
                 drop(buffer);
                 self.note_answers(channel, slot, &batch, bytes);
                 self.read(channel, slot);
             }
-            Ok((batch, bytes, false)) => {
+            Ok((bytes, false)) => {
                 buffer.consume(batch.consumed);
                 let is_more = !buffer.filled().is_empty();
                 self.begin_write(slot, &batch, bytes, is_more.then_some(buffer));
@@ -117,6 +119,7 @@ impl Server {
         let Some(connection) = self.connections.connection(slot) else {
             return;
         };
+        let was_answered = connection.state == State::Answered;
         connection.state = State::Answered;
         channel.trace(trace::ANSWERED, connection.since, slot.to_word() as u32);
         connection.requests_left -= batch.requests.min(connection.requests_left);
@@ -124,9 +127,13 @@ impl Server {
         let counters = &mut self.engine.counters;
         counters.bytes_out += bytes as u64;
         counters.count_latency(batch.requests, latency);
-        let timeouts = &self.config.settings.timeouts;
-        let deadline = self.now + timeouts.write.min(timeouts.idle);
-        self.connections.set_deadline(slot, deadline);
+        if !was_answered {
+            // From then on it is looked at when the last deadline has passed, not moved with each
+            // request.
+            let timeouts = &self.config.settings.timeouts;
+            let deadline = self.now + timeouts.write.min(timeouts.idle);
+            self.connections.set_deadline(slot, deadline);
+        }
     }
 
     /// Keeps what has come until the last answer, which is counted, is written.

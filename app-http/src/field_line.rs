@@ -44,6 +44,18 @@ fn trim_any(input: &[u8], start: usize, end: usize) -> Place {
 pub(crate) const FOLD: u64 = u64::from_le_bytes([0x20; 8]);
 
 pub(crate) const HOST: u64 = u64::from_le_bytes(*b"\0\0\0host:");
+pub(crate) const ACCEPT: u64 = u64::from_le_bytes(*b"\0accept:");
+pub(crate) const USER_AGENT: [u64; 2] = [
+    u64::from_le_bytes(*b"user-age"),
+    u64::from_le_bytes(*b"r-agent:"),
+];
+
+/// Returns the eight bytes at `start`, if there are as many, in lower case.
+#[inline(always)]
+pub(crate) fn eight(input: &[u8], start: usize) -> Option<u64> {
+    let bytes = input.get(start..)?.first_chunk()?;
+    Some(u64::from_le_bytes(*bytes) | FOLD)
+}
 
 /// Compares a name of this length, at most 16, with one in lower case.
 #[inline(always)]

@@ -4,7 +4,9 @@
 //! need (conditions, ranges, codings) are kept as places and read when they are asked for.
 
 use crate::authority;
-use crate::field_line::{FOLD, HOST, Place, is_long_name, is_name, trim, unusual_name_end};
+use crate::field_line::{
+    ACCEPT, HOST, Place, USER_AGENT, eight, is_long_name, is_name, trim, unusual_name_end,
+};
 use crate::refusal::Refusal;
 use crate::scan::{find, not_name};
 
@@ -97,14 +99,19 @@ impl<'a> Fields<'a> {
     /// [`Refusal::TransferCoding`] for codings other than chunked.
     #[inline(always)]
     pub(crate) fn read_line(&mut self, start: usize, end: usize) -> Result<(), Refusal> {
-        // The line that every request has. Its line end and the last one are behind it, so that
-        // there are eight bytes.
-        if let Some(bytes) = self.input[start..].first_chunk::<8>()
-            && (u64::from_le_bytes(*bytes) | FOLD) << 24 == HOST
-        {
-            return self.keep_host(start + b"host:".len(), end);
+        // The line that every request has, and the two that nearly every one has and that mean
+        // nothing here. Its line end and the last one are behind it, so that there are eight bytes.
+        match eight(self.input, start) {
+            Some(bytes) if bytes << 24 == HOST => self.keep_host(start + b"host:".len(), end),
+            Some(bytes) if bytes << 8 == ACCEPT => Ok(()),
+            Some(bytes)
+                if bytes == USER_AGENT[0]
+                    && eight(self.input, start + 3) == Some(USER_AGENT[1]) =>
+            {
+                Ok(())
+            }
+            _ => self.read_any_line(start, end),
         }
-        self.read_any_line(start, end)
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 mod support;
 
-use app_http::engine::Engine;
+use app_http::engine::{Batch, Engine};
 use app_http::limits::MAX_MULTIPARTS;
 use app_http::request::Next;
 use site::Coding;
@@ -287,11 +287,9 @@ fn when_too_many_answers_with_parts_are_under_way_the_next_gets_the_whole_page()
     let mut begun = Vec::new();
     for _ in 0..MAX_MULTIPARTS {
         let mut pieces = megapipe::IoVec::new();
-        begun.push(
-            engine
-                .answer_all(request, support::client(9), &mut pieces)
-                .rest,
-        );
+        let mut batch = Batch::NOTHING;
+        engine.answer_all(request, support::client(9), &mut pieces, &mut batch);
+        begun.push(batch.rest);
     }
     assert_eq!(ask(&mut engine, request).status, 200);
     engine.forget(begun[7]);

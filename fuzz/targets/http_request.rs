@@ -4,7 +4,7 @@
 #![no_main]
 
 use app_http::access_log::AccessLog;
-use app_http::engine::{Client, Engine, Rest};
+use app_http::engine::{Batch, Client, Engine, Rest};
 use app_http::limits::HeadLimits;
 use app_http::request::Next;
 use libfuzzer_sys::fuzz_target;
@@ -52,7 +52,8 @@ fn converse(pieces: &[&[u8]]) -> Vec<u8> {
             held.drain(..here);
             skip -= here;
             let mut out = IoVec::new();
-            let batch = engine.answer_all(&held, client, &mut out);
+            let mut batch = Batch::NOTHING;
+            engine.answer_all(&held, client, &mut out, &mut batch);
             assert!(batch.consumed <= held.len());
             if batch.requests == 0 {
                 break;

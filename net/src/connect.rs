@@ -9,7 +9,7 @@
 //! ARP or neighbour discovery; until that is known its SYN is not sent, which its own retransmission makes good.
 
 use crate::connection::{ConnectionId, NO_STATION, Role};
-use crate::flow::{AddressPair, FlowHasher, FlowKey};
+use crate::flow::{AddressPair, FlowKey};
 use crate::limits::{EPHEMERAL_PORTS, PORT_TRIES};
 use crate::nic::Nic;
 use crate::port_table::FlowPlace;
@@ -106,7 +106,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         remote_port: u16,
         now: Instant,
     ) -> Option<(FlowKey, u64)> {
-        let hasher: FlowHasher = self.output.port.hasher();
+        let hasher = self.output.port.hasher().clone();
         let (core, cores) = (self.output.port.core(), self.output.port.cores());
         let mut key = FlowKey {
             addresses,

@@ -9,7 +9,7 @@
 //!
 //! A guess is right once in 2^24, and only while cookies are being sent.
 
-use crate::flow::{FlowHasher, FlowKey};
+use crate::flow::{FlowKey, FlowPrf};
 use crate::limits::{COOKIE_LIFE, MSS_DEFAULT_BYTES};
 use crate::tcp::{Options, Seq};
 use core::net::Ipv4Addr;
@@ -25,21 +25,17 @@ const HASH_BITS: u32 = 24;
 
 /// The cookies of one core; every core of a fabric understands them.
 pub(crate) struct Cookies {
-    hasher: FlowHasher,
+    prf: FlowPrf,
     /// When the last was sent.
     sent_at: Option<Instant>,
 }
 
 impl Cookies {
     /// Takes a key of its own out of the fabric's.
-    pub(crate) fn new(fabric: FlowHasher) -> Self {
-        let part = |number: u16| {
-            let (nobody, all) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
-            fabric.hash(&FlowKey::v4((nobody, 0), (all, number)))
-        };
-        let key = u128::from(part(1)) << 64 | u128::from(part(2));
+    pub(crate) fn new(fabric: FlowPrf) -> Self {
+        let key = u128::from(fabric.part(1 << 32)) << 64 | u128::from(fabric.part(2 << 32));
         Cookies {
-            hasher: FlowHasher::new(key.to_le_bytes()),
+            prf: FlowPrf::new(key.to_le_bytes()),
             sent_at: None,
         }
     }
@@ -76,8 +72,8 @@ impl Cookies {
     }
 
     fn hash(&self, key: &FlowKey, theirs: Seq, head: u32) -> u32 {
-        let flow = self.hasher.hash(key);
-        let whole = self.hasher.hash(&FlowKey::v4(
+        let flow = self.prf.hash(key);
+        let whole = self.prf.hash(&FlowKey::v4(
             (Ipv4Addr::from_bits((flow >> 32) as u32), flow as u16),
             (Ipv4Addr::from_bits(theirs.0), head as u16),
         ));
@@ -119,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_cookie_is_right_for_its_syn_alone_and_not_for_long() {
-        let mut cookies = Cookies::new(FlowHasher::new([3; 16]));
+        let mut cookies = Cookies::new(FlowPrf::new([3; 16]));
         let at = |seconds: u64| Instant::from_nanos(seconds * 1_000_000_000);
         assert!(!cookies.are_out(at(0)));
         for begun in [0, 63, 64, 2000, 2047, 2048] {
@@ -138,14 +134,14 @@ mod tests {
         assert!(cookies.are_out(at(2100)) && !cookies.are_out(at(2048 + 128)));
         // Another fabric's are not understood.
         let cookie = cookies.make(&key(7), Seq(99), None, at(5));
-        let other = Cookies::new(FlowHasher::new([4; 16]));
+        let other = Cookies::new(FlowPrf::new([4; 16]));
         assert_eq!(other.check(&key(7), Seq(99), cookie, at(5)), None);
         assert_eq!(cookies.check(&key(7), Seq(99), cookie, at(5)), Some(536));
     }
 
     #[test]
     fn segment_sizes_are_never_larger_than_what_was_said() {
-        let mut cookies = Cookies::new(FlowHasher::new([3; 16]));
+        let mut cookies = Cookies::new(FlowPrf::new([3; 16]));
         let now = Instant::from_nanos(Duration::from_secs(9).as_nanos() as u64);
         for mss in 88..=u16::MAX {
             let cookie = cookies.make(&key(1), Seq(mss.into()), Some(mss), now);

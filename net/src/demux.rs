@@ -105,7 +105,8 @@ fn route_ipv4(packet: &[u8], is_ours: bool, checksum_valid: bool, station: &Stat
     if !is_ours {
         return Route::Drop(DropReason::Broadcast);
     }
-    if !station.v4.contains(&ip.destination) {
+    // Nearly always there is one.
+    if station.v4.first() != Some(&ip.destination) && !station.v4.contains(&ip.destination) {
         return Route::Drop(DropReason::NotOurAddress);
     }
     if !ipv4::is_host(ip.source) || ip.source == ip.destination {

@@ -208,8 +208,9 @@ impl FabricPort {
         self.cores
     }
 
-    pub(crate) fn hasher(&self) -> FlowHasher {
-        self.hasher
+    #[inline]
+    pub(crate) fn hasher(&self) -> &FlowHasher {
+        &self.hasher
     }
 
     /// Returns what says which slot of its port a flow has; `hash` is its keyed hash.

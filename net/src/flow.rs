@@ -1,9 +1,6 @@
-//! Which connection a segment belongs to ([`FlowKey`]), and its keyed hash ([`FlowHasher`]).
-//!
-//! The hash decides both the owning core and the place in that core's table, so it must not be
-//! predictable from outside: SipHash-1-3 with a key from the machine's entropy
-//! (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012; Linux uses the same for its
-//! tables).
+//! Which connection a segment belongs to ([`FlowKey`]), its keyed hash ([`FlowHasher`]), and a
+//! pseudo-random function of it ([`FlowPrf`]). Neither is predictable from outside: their key comes
+//! from the machine's entropy.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -101,25 +98,112 @@ impl FlowKey {
     }
 }
 
-/// The keyed hash of flows, the same on every core.
-#[derive(Clone, Copy)]
+/// The keyed hash of flows, the same on every core: it decides both the core that owns a flow and its
+/// place in that core's table.
+///
+/// Two steps. The sum of a flow's words times secret multipliers, of which the upper half is taken,
+/// is strongly universal (Lemire and Kaser, "Strongly universal string hashing is fast", 2013): two
+/// flows meet with probability 2^-64, whoever chose them. Since such sums are linear, so that the
+/// low bits of a row of flows could still fall into step, its halves are mixed, and those of its
+/// product with one more secret folded into each other. Much shorter than [`FlowPrf`], and not one: who sees hashes can
+/// find the key out, so they never leave the machine.
+#[derive(Clone)]
 pub struct FlowHasher {
+    prf: FlowPrf,
+    /// For IPv4: what is added, and one for each word.
+    v4: [u128; 3],
+    /// For IPv6.
+    v6: [u128; 6],
+    fold: u64,
+}
+
+impl FlowHasher {
+    /// Makes the hash of a secret key.
+    pub fn new(key: [u8; 16]) -> Self {
+        let prf = FlowPrf::new(key);
+        let mut number = 0;
+        let mut next = || {
+            number += 1;
+            u128::from(prf.part(number)) << 64 | u128::from(prf.part(!number))
+        };
+        FlowHasher {
+            prf,
+            v4: core::array::from_fn(|_| next()),
+            v6: core::array::from_fn(|_| next()),
+            // Odd, so that no hash is lost.
+            fold: next() as u64 | 1,
+        }
+    }
+
+    /// Returns a pseudo-random function of the same key.
+    pub(crate) fn prf(&self) -> FlowPrf {
+        self.prf
+    }
+
+    /// Returns the hash of a flow.
+    #[inline(always)]
+    pub fn hash(&self, key: &FlowKey) -> u64 {
+        let ports = u64::from(key.remote_port) | u64::from(key.local_port) << 16;
+        match key.addresses {
+            AddressPair::V4 { remote, local } => {
+                let addresses = u64::from(remote.to_bits()) | u64::from(local.to_bits()) << 32;
+                self.fold(sum(&self.v4, [addresses, ports]))
+            }
+            AddressPair::V6 { remote, local } => self.hash_v6(remote, local, ports),
+        }
+    }
+
+    #[inline(never)]
+    fn hash_v6(&self, remote: Ipv6Addr, local: Ipv6Addr, ports: u64) -> u64 {
+        let (remote, local) = (remote.to_bits(), local.to_bits());
+        let high = |address: u128| (address >> 64) as u64;
+        let words = [
+            high(remote),
+            remote as u64,
+            high(local),
+            local as u64,
+            ports,
+        ];
+        self.fold(sum(&self.v6, words))
+    }
+
+    #[inline(always)]
+    fn fold(&self, hash: u64) -> u64 {
+        let product = u128::from(hash ^ hash >> 32) * u128::from(self.fold);
+        product as u64 ^ (product >> 64) as u64
+    }
+}
+
+/// Returns the upper half of the first of `secrets` and each word times its own.
+#[inline(always)]
+fn sum<const WORDS: usize>(secrets: &[u128], words: [u64; WORDS]) -> u64 {
+    let mut sum = secrets[0];
+    for (word, secret) in words.into_iter().zip(&secrets[1..]) {
+        sum = sum.wrapping_add(secret.wrapping_mul(word.into()));
+    }
+    (sum >> 64) as u64
+}
+
+/// A pseudo-random function of flows: SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast
+/// short-input PRF", 2012), for what nobody may guess: initial numbers and cookies.
+#[derive(Clone, Copy)]
+pub struct FlowPrf {
     k0: u64,
     k1: u64,
 }
 
-impl FlowHasher {
-    /// Makes the hash from a secret key.
+impl FlowPrf {
+    /// Makes the function of a secret key.
     pub fn new(key: [u8; 16]) -> Self {
         let key = u128::from_le_bytes(key);
-        FlowHasher {
+        FlowPrf {
             k0: key as u64,
             k1: (key >> 64) as u64,
         }
     }
 
-    /// Returns the hash of a flow.
-    #[inline(always)]
+    /// Returns its value for a flow.
+    #[inline]
     pub fn hash(&self, key: &FlowKey) -> u64 {
         let ports = u64::from(key.remote_port) | u64::from(key.local_port) << 16;
         match key.addresses {
@@ -131,7 +215,11 @@ impl FlowHasher {
         }
     }
 
-    #[inline(never)]
+    /// Returns its value for a number: a key of its own for each use.
+    pub(crate) fn part(&self, number: u64) -> u64 {
+        self.sip13([number, 8 << 56])
+    }
+
     fn hash_v6(&self, remote: Ipv6Addr, local: Ipv6Addr, ports: u64) -> u64 {
         let (remote, local) = (remote.to_bits(), local.to_bits());
         let high = |address: u128| (address >> 64) as u64;
@@ -199,8 +287,8 @@ mod tests {
     }
 
     #[test]
-    fn hash_is_siphash_1_3() {
-        let hasher = FlowHasher::new([0; 16]);
+    fn the_function_is_siphash_1_3() {
+        let hasher = FlowPrf::new([0; 16]);
         for seed in 0..1000u32 {
             let (remote, local) = (seed.wrapping_mul(0x9e37_79b9), !seed);
             let key = FlowKey::v4(
@@ -231,6 +319,55 @@ mod tests {
         let key = FlowKey::v4((Ipv4Addr::new(10, 0, 0, 2), 40_000), (local, 80));
         let other = FlowHasher::new([7; 16]).hash(&key);
         assert_ne!(FlowHasher::new([0; 16]).hash(&key), other);
+        let other = FlowPrf::new([7; 16]).hash(&key);
+        assert_ne!(FlowPrf::new([0; 16]).hash(&key), other);
+    }
+
+    /// The most that share one of 2^12 places, of 2^12 flows.
+    fn crowd(hasher: &FlowHasher, flow: impl Fn(u32) -> FlowKey, shift: u32) -> usize {
+        let mut places = std::vec![0; 1 << 12];
+        for number in 0..1 << 12 {
+            let place = hasher.hash(&flow(number)) >> shift;
+            places[place as usize & 0xfff] += 1;
+        }
+        places.into_iter().max().unwrap_or_default()
+    }
+
+    #[test]
+    fn rows_of_flows_are_spread_by_the_low_bits_and_by_the_high_ones() {
+        let local = (Ipv4Addr::new(10, 0, 0, 1), 80);
+        let local_v6 = (Ipv6Addr::LOCALHOST, 80);
+        for key in 0..50 {
+            let hasher = FlowHasher::new([key; 16]);
+            for step in [1, 2, 3, 16, 256, 4096, 65_536, 1 << 20] {
+                for shift in [0, 20, 52] {
+                    let by_address = |number: u32| {
+                        FlowKey::v4(
+                            (Ipv4Addr::from_bits(number.wrapping_mul(step)), 4000),
+                            local,
+                        )
+                    };
+                    let by_port = |number: u32| {
+                        FlowKey::v4(
+                            (Ipv4Addr::LOCALHOST, (number * (step & 15).max(1)) as u16),
+                            local,
+                        )
+                    };
+                    let by_address_v6 = |number: u32| {
+                        let remote = u128::from(number) * u128::from(step) << 40;
+                        FlowKey::v6((Ipv6Addr::from_bits(remote), 4000), local_v6)
+                    };
+                    // Thrown at random, the fullest place has about 7.
+                    for most in [
+                        crowd(&hasher, by_address, shift),
+                        crowd(&hasher, by_port, shift),
+                        crowd(&hasher, by_address_v6, shift),
+                    ] {
+                        assert!(most < 16, "{most} in one place: key {key}, step {step}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

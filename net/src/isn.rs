@@ -1,26 +1,26 @@
 //! Initial sequence numbers (RFC 6528) and timestamp offsets (RFC 7323 §5.4): a clock, and a keyed
 //! hash of the flow, so that nobody outside can guess them and both still grow for one flow.
 
-use crate::flow::{FlowHasher, FlowKey};
+use crate::flow::{FlowKey, FlowPrf};
 use crate::tcp::Seq;
 use kernel::Instant;
 
 /// The source of one core.
 pub(crate) struct SequenceSource {
-    hasher: FlowHasher,
+    prf: FlowPrf,
 }
 
 impl SequenceSource {
     /// Makes a source from a secret key of its own.
     pub(crate) fn new(key: [u8; 16]) -> Self {
         SequenceSource {
-            hasher: FlowHasher::new(key),
+            prf: FlowPrf::new(key),
         }
     }
 
     /// Returns the initial sequence number of a flow that begins now, and its timestamp offset.
     pub(crate) fn begin(&self, key: &FlowKey, now: Instant) -> (u32, u32) {
-        let hash = self.hasher.hash(key);
+        let hash = self.prf.hash(key);
         // A tick of 4.096 us: RFC 9293 §3.4.1 has one of about 4 us.
         let clock = (now.as_nanos() >> 12) as u32;
         ((hash as u32).wrapping_add(clock), (hash >> 32) as u32)

@@ -166,7 +166,11 @@ impl<N: Nic> Output<N> {
             };
             *header = tcp_header(key, departure);
             let (option_room, payload) = rest.split_at_mut(options.len());
-            option_room.copy_from_slice(options);
+            match (option_room.as_mut_array::<12>(), options.as_array()) {
+                // Timestamps, as nearly always: moved without a call.
+                (Some(room), Some(timestamps)) => *room = *timestamps,
+                _ => option_room.copy_from_slice(options),
+            }
             fill(payload);
             let pseudo =
                 Sum::default().add_pseudo_header(&key.addresses, IPPROTO_TCP, tcp_bytes as u16);

@@ -158,7 +158,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     pub fn new(config: StackConfig, nic: Option<N>, port: FabricPort, now: Instant) -> Self {
         let count = config.connections.clamp(1, limits::CONNECTIONS_MAX);
         let window_bytes = config.window_bytes.clamp(1, limits::WINDOW_MAX_BYTES);
-        let hasher = port.hasher();
+        let prf = port.hasher().prf();
         let cores = port.cores().len();
         let output = Output::new(nic, port);
         let (key, rest) = config.seed.split_at(16);
@@ -183,7 +183,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             addressing_is_due: false,
             connections: Connections::new(count),
             half_open: 0,
-            cookies: Cookies::new(hasher),
+            cookies: Cookies::new(prf),
             neighbours: Neighbours::default(),
             datagrams: Datagrams::default(),
             path_mtus: PathMtus::default(),

@@ -66,6 +66,7 @@ impl Timers {
     }
 
     /// Sets a timer, unless it is set for the same tick or an earlier one.
+    #[inline]
     pub fn set_no_later(&mut self, timer: u32, deadline: Instant) {
         let node = &self.nodes[timer as usize];
         if node.list == List::None || node.deadline_ticks > ticks_after(deadline) {
@@ -210,6 +211,7 @@ impl Timers {
     }
 }
 
+#[inline]
 fn ticks_after(deadline: Instant) -> u64 {
     deadline.as_nanos().div_ceil(1 << TICK_BITS)
 }

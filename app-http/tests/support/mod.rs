@@ -107,7 +107,8 @@ pub(crate) fn answer_all(engine: &mut Engine, input: &[u8]) -> (Batch, Vec<u8>) 
 pub(crate) fn answer_some(engine: &mut Engine, input: &[u8], client: Client) -> (Batch, Vec<u8>) {
     let mut pieces = IoVec::new();
     engine.room.spare = buffer();
-    let batch = engine.answer_all(input, client, &mut pieces);
+    let mut batch = Batch::NOTHING;
+    engine.answer_all(input, client, &mut pieces, &mut batch);
     let mut bytes = bytes_of(&pieces);
     let mut rest = batch.rest;
     while rest != Rest::None {

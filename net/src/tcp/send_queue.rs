@@ -154,19 +154,23 @@ impl<P: Lent> SendQueue<P> {
     #[inline]
     pub(crate) fn copy(&self, offset: usize, mut out: &mut [u8]) {
         let mut skip = self.done + offset;
-        for piece in &self.pieces {
-            let bytes = piece.bytes();
-            let Some(rest) = bytes.get(skip..) else {
-                skip -= bytes.len();
-                continue;
-            };
-            skip = 0;
-            let count = rest.len().min(out.len());
-            let (now, later) = out.split_at_mut(count);
-            now.copy_from_slice(&rest[..count]);
-            out = later;
-            if out.is_empty() {
-                return;
+        let (front, back) = self.pieces.as_slices();
+        // Shorter than to go through the queue piece by piece.
+        for pieces in [front, back] {
+            for piece in pieces {
+                let bytes = piece.bytes();
+                let Some(rest) = bytes.get(skip..) else {
+                    skip -= bytes.len();
+                    continue;
+                };
+                skip = 0;
+                let count = rest.len().min(out.len());
+                let (now, later) = out.split_at_mut(count);
+                now.copy_from_slice(&rest[..count]);
+                out = later;
+                if out.is_empty() {
+                    return;
+                }
             }
         }
         debug_assert!(out.is_empty(), "more was asked for than is queued");

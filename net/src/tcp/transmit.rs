@@ -171,7 +171,9 @@ impl<P: Lent> Tcb<P> {
         }
         if self.nxt == self.max
             && self.una == self.nxt
-            && self.sent_at.after_micros(self.rtt.timeout_us()) < now
+            // No timeout is shorter, and most requests come sooner.
+            && self.sent_at + RTO_MIN < now
+            && self.sent_at + self.rtt.timeout() < now
         {
             self.cubic.on_idle(self.mss);
         }

@@ -30,6 +30,11 @@
 sluice_pvh_entry:
     cli
     cld
+    # QEMU does not mind when the image does not fit: what is not there keeps nothing.
+    movl $1, image_end - 4
+    cmpl $1, image_end - 4
+    jne too_small
+    movl $0, image_end - 4
     movl $boot_pml4, %eax
     movl %eax, %cr3
     movl $CR4_ON, %eax
@@ -46,6 +51,24 @@ sluice_pvh_entry:
 1:  movl %ebx, %edi
     movl ${PROTOCOL_PVH}, %esi
     jmp start_data_plane
+
+    .code32
+too_small:
+    movl $too_small_words, %esi
+    movl $0x3f8, %edx                # the first serial port, as the loader left it
+1:  lodsb
+    testb %al, %al
+    jz 2f
+    outb %al, %dx
+    jmp 1b
+2:  movl ${EXIT_PORT}, %edx
+    movl ${EXIT_FAILURE}, %eax
+    outl %eax, %dx
+3:  hlt
+    jmp 3b
+too_small_words:
+    .asciz "sluice: fatal: too little memory: the image itself does not fit\n"
+    .code64
 
     .globl sluice_hermit_entry
 sluice_hermit_entry:
