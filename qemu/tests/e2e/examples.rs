@@ -2,11 +2,12 @@
 
 use crate::guest;
 use qemu::serial::Counters;
-use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
 
 const COMMAND: &str = env!("CARGO_BIN_EXE_sluice");
 
@@ -17,7 +18,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Example {
     command: Child,
     address: SocketAddr,
-    lines: Mutex<Lines<BufReader<ChildStdout>>>,
+    /// What it says, and when that came.
+    lines: Mutex<Receiver<(Instant, String)>>,
 }
 
 impl Drop for Example {
@@ -53,21 +55,32 @@ impl Example {
         let about = format!(" ms, {cores} cores, tcg, microvm)");
         assert!(rest.ends_with(&about), "{line}");
         assert!(address.starts_with("127.0.0.1:"), "{line}");
+        let address = address.parse().unwrap();
+        let (sender, receiver) = mpsc::channel();
+        // Ends with the command.
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if sender.send((Instant::now(), line)).is_err() {
+                    break;
+                }
+            }
+        });
         Example {
             command,
-            address: address.parse().unwrap(),
-            lines: Mutex::new(lines),
+            address,
+            lines: Mutex::new(receiver),
         }
     }
 
-    /// Returns the next counters that the guest tells of a core, after skipping `skip` of them.
-    pub(crate) fn counters(&self, core: usize, skip: usize) -> Counters {
-        let mut lines = self.lines.lock().unwrap();
-        let counters = lines
-            .by_ref()
-            .filter_map(|line| Counters::parse(&line.unwrap()));
+    /// Returns counters of a core that the guest has counted from now on: the second that it tells,
+    /// since the first may have been on its way.
+    pub(crate) fn counters(&self, core: usize) -> Counters {
+        let now = Instant::now();
+        let lines = self.lines.lock().unwrap();
+        let later = lines.iter().filter(|(came, _)| *came >= now);
+        let counters = later.filter_map(|(_, line)| Counters::parse(&line));
         let mut counters = counters.filter(|counters| counters.core == core);
-        counters.nth(skip).expect("the guest ended")
+        counters.nth(1).expect("the guest ended")
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -214,13 +227,13 @@ fn sockets_send_back_what_they_receive_with_every_step_towards_megapipe() {
         // Which core takes a connection from the one queue is a race: more come until one has
         // taken the other's, which never happens when there is a queue for each.
         let is_shared = !words.contains("partition=on");
-        let mut counters = [0, 1].map(|core| example.counters(core, 1));
+        let mut counters = [0, 1].map(|core| example.counters(core));
         for _ in 0..CROWDS {
             if !is_shared || sum_of(&counters, "calls_remote") > 0 {
                 break;
             }
             crowd(&example);
-            counters = [0, 1].map(|core| example.counters(core, 1));
+            counters = [0, 1].map(|core| example.counters(core));
         }
         for core in &counters {
             assert!(
@@ -260,7 +273,7 @@ fn no_connection_is_lost_while_shares_move_between_two_cores() {
         ping(&stream, &message(number, 1 + number % 2000));
         ping(&lasting[number % lasting.len()], &message(number, 100));
     }
-    let counters = [0, 1].map(|core| example.counters(core, 1));
+    let counters = [0, 1].map(|core| example.counters(core));
     let sum = |name: &str| {
         counters
             .iter()
@@ -274,12 +287,12 @@ fn no_connection_is_lost_while_shares_move_between_two_cores() {
             "{core:?}"
         );
     }
-    // One more: the connection that the command made to see whether it is there.
-    assert_eq!(
-        sum("connections_begun"),
-        (CONNECTIONS + lasting.len() + 1) as u64
-    );
-    assert_eq!(sum("connections_established"), sum("connections_begun"));
+    // Perhaps one more: the connection that the command made to see whether it is there, and broke
+    // off at once; user networking may have told the guest of it, or not.
+    let begun = sum("connections_begun");
+    let own = (CONNECTIONS + lasting.len()) as u64;
+    assert!((own..=own + 1).contains(&begun), "{begun}");
+    assert_eq!(sum("connections_established"), begun);
     assert_eq!(sum("half_open_lost") + sum("listener_resets"), 0);
     drop(lasting);
 }
@@ -304,7 +317,7 @@ fn nobody_waits_for_a_seat_while_another_core_has_one_free() {
             ping(stream, &message(round + number, 1000));
         }
     }
-    let counters = [0, 1].map(|core| example.counters(core, 1));
+    let counters = [0, 1].map(|core| example.counters(core));
     let sum = |name: &str| sum_of(&counters, name);
     // Of 8 in 70 ways out of 256 there are four for each core.
     assert!(sum("connections_given") >= 10, "{counters:?}");

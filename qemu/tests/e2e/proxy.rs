@@ -197,7 +197,7 @@ fn proxy_passes_everything_on_both_ways_finish_by_finish() {
     drop(sessions);
     // Sessions leave nothing behind.
     let end = Instant::now() + PATIENCE;
-    while example.counters(0, 0).value("sessions_now") != Some(0) {
+    while example.counters(0).value("sessions_now") != Some(0) {
         assert!(Instant::now() < end, "sessions are left");
     }
 }
@@ -225,7 +225,7 @@ fn proxy_ends_a_session_whose_backend_or_client_breaks_in_the_middle() {
     ping(&bystander, b"nothing has happened to me");
     let end = Instant::now() + PATIENCE;
     loop {
-        let counters = example.counters(0, 0);
+        let counters = example.counters(0);
         if counters.value("sessions_now") == Some(1) {
             assert!(counters.value("sessions_broken").unwrap() >= 5);
             return;
