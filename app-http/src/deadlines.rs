@@ -103,7 +103,7 @@ impl Server {
                 true => settings.time_to_write(MAX_QUIET_BYTES),
                 false => settings.timeouts.idle,
             };
-        if self.now < deadline && self.stopping == Stopping::No {
+        if self.now < deadline && (is_writing || self.stopping == Stopping::No) {
             return self.connections.set_deadline(slot, deadline);
         }
         let counters = &mut self.engine.counters;

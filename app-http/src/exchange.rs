@@ -27,9 +27,7 @@ impl Server {
             return;
         };
         let (Ok(count @ 1..), Some(mut buffer)) = (result, buffer) else {
-            // The peer has finished sending, or is gone. What is left of a request is not
-            // answered.
-            return self.end(channel, slot);
+            return self.handle_end_of_input(channel, slot);
         };
         self.engine.counters.bytes_in += count as u64;
         match connection.state {
@@ -68,6 +66,22 @@ impl Server {
             // No other write has a read beside it.
             State::Writing(_) => self.end(channel, slot),
         }
+    }
+
+    /// The peer has finished sending, or is gone. What is left of a request is not answered, but
+    /// answers that wait are written.
+    fn handle_end_of_input(&mut self, channel: &mut Channel, slot: Slot) {
+        let deadline = self.write_deadline(MAX_QUIET_BYTES);
+        let Some(connection) = self.connections.connection(slot) else {
+            return;
+        };
+        if connection.state != State::Answered || channel.is_writing(connection.handle) != Ok(true)
+        {
+            return self.end(channel, slot);
+        }
+        connection.state = State::Writing(Next::Close);
+        connection.answered = 0;
+        self.connections.set_deadline(slot, deadline);
     }
 
     /// Answers what is complete in `buffer`, or reads on.
@@ -174,7 +188,7 @@ impl Server {
         let (next, count) = match (connection.state, result) {
             (State::Writing(next), Ok(count)) => (next, count),
             // An answer that had to wait; the next request is waited for already.
-            (State::Answered, Ok(_)) => {
+            (State::Answered, Ok(_)) if self.stopping == Stopping::No => {
                 connection.since = self.now;
                 let deadline = self.now + self.config.settings.timeouts.idle;
                 return self.connections.set_deadline(slot, deadline);
@@ -291,7 +305,7 @@ impl Server {
         };
         self.engine.counters.partial_heads += 1;
         let handle = connection.handle;
-        if connection.state == State::Idle {
+        if matches!(connection.state, State::Idle | State::Answered) {
             connection.state = State::Partial;
             self.connections.set_deadline(slot, deadline);
         }

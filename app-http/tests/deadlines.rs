@@ -119,6 +119,22 @@ fn a_head_that_comes_byte_by_byte_gets_408_in_time() {
 }
 
 #[test]
+fn so_does_one_that_comes_byte_by_byte_behind_a_request_that_was_answered() {
+    let mut appliance = appliance(|_| {});
+    let socket = appliance.connect();
+    for _ in 0..3 {
+        assert!(!appliance.exchange(socket, GET).is_empty());
+    }
+    for byte in b"GET / HTTP/1.1\r\nX".chunks(1) {
+        appliance.client.send(socket, byte);
+        appliance.run(1_000);
+    }
+    let answer = ends_within(&mut appliance, socket, 1..30);
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert_eq!(appliance.counter("request_timeouts"), 1);
+}
+
+#[test]
 fn content_must_come_at_the_lowest_rate() {
     let mut appliance = appliance(|settings| settings.minimum_rate = 1_000);
     let socket = appliance.connect();
@@ -176,6 +192,44 @@ fn requests_behind_an_answer_that_is_not_taken_wait_and_are_answered_then() {
     assert_eq!(received.len() as u64, appliance.counter("bytes_out"));
     assert_eq!(ends_within(&mut appliance, socket, 58..62), "");
     assert_eq!(appliance.counter("idle_timeouts"), 1);
+}
+
+#[test]
+fn answers_that_wait_are_written_though_the_client_has_finished_or_the_server_stops() {
+    for is_stop in [false, true] {
+        let (mut appliance, control) = stoppable();
+        appliance.client.buffer_bytes = 2048;
+        let socket = appliance.connect();
+        // No more than are answered at once, so that the last one waits for room and no request
+        // waits behind it.
+        let mut asked = 0;
+        loop {
+            appliance.client.send(socket, GET);
+            appliance.run(50);
+            asked += 1;
+            if appliance.core.channel().counters().writes_waited > 0 {
+                break;
+            }
+            assert!(asked < 60);
+        }
+        assert_eq!(appliance.counter("requests"), asked);
+        match is_stop {
+            true => control.stop(),
+            false => appliance.client.close(socket),
+        }
+        appliance.run(1_000);
+        let mut received = Vec::new();
+        for _ in 0..200 {
+            received.extend(appliance.client.receive(socket));
+            appliance.run(20);
+        }
+        assert_eq!(
+            received.len() as u64,
+            appliance.counter("bytes_out"),
+            "stop: {is_stop}"
+        );
+        assert_eq!(appliance.counter("connections_ended"), 1);
+    }
 }
 
 #[test]
