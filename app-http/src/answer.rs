@@ -27,6 +27,8 @@ pub struct Response<'s, 'r> {
     pub status: u16,
     /// The line that says whether the connection stays.
     pub connection: ConnectionLine,
+    /// It answers HEAD: no body goes with it.
+    pub is_head: bool,
     /// Everything else.
     pub content: Content<'s, 'r>,
 }

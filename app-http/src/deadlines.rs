@@ -37,11 +37,12 @@ impl Server {
     #[cold]
     pub(crate) fn expire(&mut self, channel: &mut Channel) {
         // One command each at most, and one more to accept.
-        for _ in 1..Channel::COMMANDS_PER_COMPLETION {
+        let mut commands = 1;
+        while commands < Channel::COMMANDS_PER_COMPLETION {
             let Some(slot) = self.connections.pop_expired(self.now) else {
                 return;
             };
-            self.expire_one(channel, slot);
+            commands += usize::from(self.expire_one(channel, slot));
         }
         channel.flush();
     }
@@ -69,10 +70,11 @@ impl Server {
         }
     }
 
+    /// Returns whether there was an end to be made.
     #[cold]
-    fn expire_one(&mut self, channel: &mut Channel, slot: Slot) {
+    fn expire_one(&mut self, channel: &mut Channel, slot: Slot) -> bool {
         let Some(connection) = self.connections.connection(slot) else {
-            return;
+            return false;
         };
         let counters = &mut self.engine.counters;
         match (self.stopping, connection.state) {
@@ -82,19 +84,22 @@ impl Server {
             (_, State::Answered) => return self.expire_answered(channel, slot),
             (_, State::Partial) => {
                 counters.request_timeouts += 1;
-                return self.refuse(channel, slot, Refusal::Timeout);
+                self.refuse(channel, slot, Refusal::Timeout);
+                return true;
             }
             (_, State::Skipping { .. }) => counters.request_timeouts += 1,
             (_, State::Writing(_)) => counters.write_timeouts += 1,
             (_, State::Lingering { .. }) => counters.linger_exceeded += 1,
         }
         self.end(channel, slot);
+        true
     }
 
-    /// Ends a connection whose last answer is not taken in time, or on which nothing has come since.
-    fn expire_answered(&mut self, channel: &mut Channel, slot: Slot) {
+    /// Ends a connection whose last answer is not taken in time, or on which nothing has come since;
+    /// returns false when neither is so, and its deadline is only moved.
+    fn expire_answered(&mut self, channel: &mut Channel, slot: Slot) -> bool {
         let Some(connection) = self.connections.connection(slot) else {
-            return;
+            return false;
         };
         let is_writing = channel.is_writing(connection.handle) == Ok(true);
         let settings = &self.config.settings;
@@ -104,7 +109,8 @@ impl Server {
                 false => settings.timeouts.idle,
             };
         if self.now < deadline && (is_writing || self.stopping == Stopping::No) {
-            return self.connections.set_deadline(slot, deadline);
+            self.connections.set_deadline(slot, deadline);
+            return false;
         }
         let counters = &mut self.engine.counters;
         match (is_writing, self.stopping) {
@@ -113,6 +119,7 @@ impl Server {
             (false, _) => {}
         }
         self.end(channel, slot);
+        true
     }
 
     /// Stops: accepts no more, closes what is idle, lets the rest finish, and cuts off what has not

@@ -9,7 +9,7 @@ use crate::counters::{NOT_MODIFIED, ServerCounters};
 use crate::head::{self, Head, Unparsed};
 use crate::limits::HeadLimits;
 use crate::multipart::MultipartId;
-use crate::refusal::Refusal;
+use crate::refusal::{OVERLOADED, Refusal};
 use crate::request::{
     Answer, Context, Next, Scratch, Usual, answer, refuse, refuse_bytes, usual_answer,
 };
@@ -145,7 +145,7 @@ impl Engine {
             has_parts: self.room.multiparts.has_room(),
         };
         let unread = &input[batch.consumed..];
-        let answer = match parsed {
+        let mut answer = match parsed {
             Ok(head) => answer(head, &context, &mut self.scratch),
             Err(Unparsed::Refused(refusal)) => refuse_bytes(*refusal, unread),
             Err(Unparsed::Partial) => return true,
@@ -153,6 +153,10 @@ impl Engine {
         let rest = match response::push(&answer.response, &self.date, pieces, &mut self.room) {
             Pushed::NoRoom => return true,
             Pushed::Whole => Rest::None,
+            Pushed::Overloaded => {
+                answer.response.status = OVERLOADED.status;
+                Rest::None
+            }
             Pushed::Body(rest) => Rest::Body(rest),
             Pushed::Parts(id) => Rest::Parts(id),
         };

@@ -75,13 +75,19 @@ impl Server {
         let Some(connection) = self.connections.connection(slot) else {
             return;
         };
-        if connection.state != State::Answered || channel.is_writing(connection.handle) != Ok(true)
-        {
-            return self.end(channel, slot);
+        let is_writing = channel.is_writing(connection.handle) == Ok(true);
+        match connection.state {
+            State::Answered if is_writing => {
+                connection.state = State::Writing(Next::Close);
+                connection.answered = 0;
+                self.connections.set_deadline(slot, deadline);
+            }
+            // A refusal on its way.
+            State::Writing(Next::Linger) if is_writing => {
+                connection.state = State::Writing(Next::Close);
+            }
+            _ => self.end(channel, slot),
         }
-        connection.state = State::Writing(Next::Close);
-        connection.answered = 0;
-        self.connections.set_deadline(slot, deadline);
     }
 
     /// Answers what is complete in `buffer`, or reads on.
@@ -188,7 +194,11 @@ impl Server {
         let (next, count) = match (connection.state, result) {
             (State::Writing(next), Ok(count)) => (next, count),
             // An answer that had to wait; the next request is waited for already.
-            (State::Answered, Ok(_)) if self.stopping == Stopping::No => {
+            // What still comes must not reset it away, when the server stops.
+            (State::Answered, Ok(_)) if self.stopping != Stopping::No => {
+                return self.linger(channel, slot);
+            }
+            (State::Answered, Ok(_)) => {
                 connection.since = self.now;
                 let deadline = self.now + self.config.settings.timeouts.idle;
                 return self.connections.set_deadline(slot, deadline);
@@ -201,7 +211,9 @@ impl Server {
         if connection.rest != Rest::None {
             return self.write_rest(channel, slot);
         }
-        channel.trace(trace::ANSWERED, connection.since, slot.to_word() as u32);
+        if connection.answered > 0 {
+            channel.trace(trace::ANSWERED, connection.since, slot.to_word() as u32);
+        }
         let latency = self.now.saturating_since(connection.since);
         self.engine
             .counters
@@ -231,7 +243,8 @@ impl Server {
             return;
         };
         let engine = &mut self.engine;
-        let rest = core::mem::replace(&mut connection.rest, Rest::None);
+        // Kept if the write is refused: whoever ends the connection forgets it.
+        let rest = connection.rest;
         let written =
             channel.writev_with(connection.handle, |pieces| engine.push_rest(rest, pieces));
         let result = written.map(|rest| connection.rest = rest);

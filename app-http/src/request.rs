@@ -100,6 +100,7 @@ pub fn answer<'s, 'r>(
             response: Response {
                 status,
                 connection,
+                is_head: head.method == Method::Head,
                 content,
             },
             next,
@@ -332,6 +333,11 @@ fn persistence(head: &Head<'_>, is_last: bool) -> (ConnectionLine, Next) {
         (true, false) => (ConnectionLine::Absent, next),
         (true, true) => (ConnectionLine::KeepAlive, next),
         (false, _) if fields.has_content() => (ConnectionLine::Close, Next::Linger),
+        // The end is this side's wish: the client may have sent more, which must not reset the answer
+        // away.
+        (false, _) if is_last && !fields.has_close && !head.is_http_1_0 => {
+            (ConnectionLine::Close, Next::Linger)
+        }
         (false, _) => (ConnectionLine::Close, Next::Close),
     }
 }
@@ -345,6 +351,7 @@ pub fn refuse<'s, 'r>(refusal: Refusal, consumed: usize, is_head: bool) -> Answe
         response: Response {
             status: answer.status,
             connection: ConnectionLine::Close,
+            is_head,
             content: prepared(answer, is_head),
         },
         next: Next::Linger,

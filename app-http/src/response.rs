@@ -135,6 +135,8 @@ pub enum Pushed {
     NoRoom,
     /// All of it was added.
     Whole,
+    /// 503 was added in its place.
+    Overloaded,
     /// More is to be written: the rest of the body.
     Body(&'static [u8]),
     /// More is to be written: parts.
@@ -264,7 +266,12 @@ fn push_overloaded(
         ..response.clone()
     };
     push_start(&response, status, date, pieces);
-    push_body(OVERLOADED.rest, pieces)
+    let rest = match response.is_head {
+        true => OVERLOADED.head(),
+        false => OVERLOADED.rest,
+    };
+    push_body(rest, pieces);
+    Pushed::Overloaded
 }
 
 const PARTIAL: &[u8] = b"HTTP/1.1 206 Partial Content\r\n";

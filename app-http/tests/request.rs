@@ -2,7 +2,8 @@
 
 mod support;
 
-use app_http::engine::Engine;
+use app_http::counters::STATUSES;
+use app_http::engine::{Batch, Engine};
 use app_http::limits::{HeadLimits, MAX_SKIPPED_BYTES};
 use app_http::refusal::Refusal;
 use app_http::request::Next;
@@ -281,11 +282,33 @@ fn the_connection_stays_as_version_and_tokens_say() {
 }
 
 #[test]
+fn a_core_without_memory_answers_503_counted_as_such_and_a_head_without_body() {
+    for (method, has_body) in [("GET", true), ("HEAD", false)] {
+        let mut engine = engine();
+        let request = format!("{method} /blog/x HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (mut pieces, mut batch) = (megapipe::IoVec::new(), Batch::NOTHING);
+        engine.answer_all(request.as_bytes(), client(9), &mut pieces, &mut batch);
+        let bytes: Vec<u8> = pieces
+            .iter()
+            .flat_map(|piece| piece.bytes())
+            .copied()
+            .collect();
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+        assert_eq!(body.is_empty(), !has_body, "{method}");
+        let counted = STATUSES.iter().position(|status| *status == 503).unwrap();
+        assert_eq!(engine.counters.answers[counted], 1);
+    }
+}
+
+#[test]
 fn the_last_request_of_a_connection_is_told_to_close() {
     let mut engine = engine();
     let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let (batch, bytes) = support::answer_some(&mut engine, request, client(1));
-    assert_eq!(support::reply(&batch, &bytes).next, Next::Close);
+    // More may be on its way, which must not reset the answer away.
+    assert_eq!(support::reply(&batch, &bytes).next, Next::Linger);
     let two = request.repeat(3);
     let (batch, bytes) = support::answer_some(&mut engine, &two, client(2));
     assert_eq!((batch.requests, batch.next), (2, Next::Linger));

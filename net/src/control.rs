@@ -16,7 +16,7 @@ use crate::ipv6;
 use crate::limits::{MTU_MIN_BYTES, MTU_MIN_IPV6_BYTES};
 use crate::ndp::{self, Discovery};
 use crate::nic::{Nic, TxMeta};
-use crate::output::headers_bytes;
+use crate::output::{headers_bytes, ip_header_bytes};
 use crate::port_table::Asked;
 use crate::stack::Stack;
 use crate::tcp::Lent;
@@ -24,10 +24,16 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use kernel::Instant;
 
 impl<N: Nic, P: Lent> Stack<N, P> {
+    /// Whether an answer of so many bytes is no larger than the packets that the link takes. What the
+    /// device receives may be larger.
+    fn has_room_for_echo(&self, bytes: usize, is_ipv6: bool) -> bool {
+        bytes + ip_header_bytes(is_ipv6) <= self.output.packet_bytes(is_ipv6)
+    }
+
     pub(crate) fn process_icmp(&mut self, arrival: &Arrival<'_>, message: &Message<Ipv4Addr>) {
         self.output.counters.icmp_frames += 1;
         match icmp::process(&arrival.frame[message.range.clone()]) {
-            Some(Signal::Echo(reply)) => {
+            Some(Signal::Echo(reply)) if self.has_room_for_echo(reply.len(), false) => {
                 let (from, to) = (message.destination, message.source);
                 let (peer, bytes) = (arrival.sender(), reply.len());
                 self.output
@@ -36,14 +42,16 @@ impl<N: Nic, P: Lent> Stack<N, P> {
                     });
             }
             Some(Signal::TooBig(too_big)) => self.process_too_big(arrival, &too_big),
-            Some(Signal::Discovery(_)) | None => self.output.counters.count_drop(DropReason::Icmp),
+            Some(Signal::Echo(_) | Signal::Discovery(_)) | None => {
+                self.output.counters.count_drop(DropReason::Icmp);
+            }
         }
     }
 
     pub(crate) fn process_icmpv6(&mut self, arrival: &Arrival<'_>, message: &Message<Ipv6Addr>) {
         self.output.counters.icmp_frames += 1;
         match icmp::process_v6(&arrival.frame[message.range.clone()], message) {
-            Some(Signal::Echo(reply)) => {
+            Some(Signal::Echo(reply)) if self.has_room_for_echo(reply.len(), true) => {
                 let addresses = (message.destination, message.source);
                 let (peer, bytes) = (arrival.sender(), reply.len());
                 let protocol = (IPPROTO_ICMPV6, ipv6::HOP_LIMIT);
@@ -56,7 +64,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             Some(Signal::Discovery(discovery)) => {
                 self.process_discovery(arrival, message, &discovery);
             }
-            None => self.output.counters.count_drop(DropReason::Icmp),
+            Some(Signal::Echo(_)) | None => self.output.counters.count_drop(DropReason::Icmp),
         }
     }
 

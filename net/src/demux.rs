@@ -83,6 +83,10 @@ pub(crate) fn route(frame: &[u8], checksum_valid: bool, station: &Station) -> Ro
     if !is_ours && header[0] & 1 == 0 {
         return Route::Drop(DropReason::NotOurStation);
     }
+    // A group sends nothing, and no station is called nothing: answers would go to all, or nowhere.
+    if header[6] & 1 != 0 || header[6..12] == [0; 6] {
+        return Route::Drop(DropReason::BadSource);
+    }
     let packet = &frame[ETHERNET_HEADER_BYTES..];
     match [header[12], header[13]] {
         [0x08, 0x00] => route_ipv4(packet, is_ours, checksum_valid, station),
@@ -100,7 +104,11 @@ fn route_ipv4(packet: &[u8], is_ours: bool, checksum_valid: bool, station: &Stat
         Err(reason) => return Route::Drop(reason),
     };
     if ip.protocol == IPPROTO_UDP && ip.is_dhcp_reply() {
-        return Route::Dhcp;
+        // The client answers to where it came from, and a server without an address is none.
+        return match ipv4::is_host(ip.source) {
+            true => Route::Dhcp,
+            false => Route::Drop(DropReason::BadSource),
+        };
     }
     if !is_ours {
         return Route::Drop(DropReason::Broadcast);

@@ -5,7 +5,7 @@ use crate::flow::FlowKey;
 use crate::tcp::Seq;
 use crate::testing::frames::{ACK, SYN, Tcp, ipv4, seal_ipv4, seal_tcp};
 use crate::testing::frames::{ipv6, seal_icmpv6};
-use crate::testing::{CLIENT_ADDRESS, CLIENT_ADDRESS_V6, Random};
+use crate::testing::{CLIENT_ADDRESS, CLIENT_ADDRESS_V6, CLIENT_MAC, Random};
 use crate::testing::{STACK_ADDRESS, STACK_ADDRESS_V6, STACK_MAC};
 use std::vec;
 use std::vec::Vec as List;
@@ -80,6 +80,10 @@ fn every_reason_for_a_drop() {
     other_station[5] ^= 1;
     let mut broadcast = segment();
     broadcast[..6].fill(0xff);
+    let mut from_group = segment();
+    from_group[6..12].fill(0xff);
+    let mut from_nobody = segment();
+    from_nobody[6..12].fill(0);
     let mut vlan = segment();
     vlan[12..14].copy_from_slice(&[0x81, 0]);
     let mut unknown = segment();
@@ -113,6 +117,8 @@ fn every_reason_for_a_drop() {
         (DropReason::Runt, vec![]),
         (DropReason::NotOurStation, other_station),
         (DropReason::Broadcast, broadcast),
+        (DropReason::BadSource, from_group),
+        (DropReason::BadSource, from_nobody),
         (DropReason::Vlan, vlan),
         (DropReason::Vlan, double),
         (DropReason::Ethertype, unknown),
@@ -176,6 +182,7 @@ fn a_checksum_that_is_known_to_be_good_is_not_looked_at() {
 #[test]
 fn arp_icmp_and_dhcp_have_their_routes() {
     let mut arp = vec![0xff; 42];
+    arp[6..12].copy_from_slice(&CLIENT_MAC);
     arp[12..14].copy_from_slice(&[8, 6]);
     assert_eq!(route_of(&arp), Route::Arp);
     let icmp = ipv4(1, CLIENT_ADDRESS, STACK_ADDRESS, &[8, 0, 0, 0]);

@@ -110,7 +110,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     fn dispatch(&mut self, index: u32, now: Instant) -> Dispatched {
         let mut slot = self.connections.slot(index);
         let link = self.output.link(slot.key.addresses.is_ipv6());
-        if slot.role == Role::Free {
+        if matches!(slot.role, Role::Free | Role::Expected) {
             return Dispatched::All;
         }
         loop {

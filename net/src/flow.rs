@@ -354,7 +354,7 @@ mod tests {
                         )
                     };
                     let by_address_v6 = |number: u32| {
-                        let remote = u128::from(number) * u128::from(step) << 40;
+                        let remote = (u128::from(number) * u128::from(step)) << 40;
                         FlowKey::v6((Ipv6Addr::from_bits(remote), 4000), local_v6)
                     };
                     // Thrown at random, the fullest place has about 7.

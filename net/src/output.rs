@@ -243,7 +243,7 @@ const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
 const TCP_HEADER_MAX_BYTES: usize = 60;
 
 #[inline]
-const fn ip_header_bytes(is_ipv6: bool) -> usize {
+pub(crate) const fn ip_header_bytes(is_ipv6: bool) -> usize {
     if is_ipv6 {
         IPV6_HEADER_BYTES
     } else {

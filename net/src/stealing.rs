@@ -278,6 +278,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         slot.role = Role::Waiting(index);
         slot.origin = Some(from);
         slot.is_established = true;
+        slot.has_ended = false;
         slot.attached = self.flows.insert(waiting.hash, expected.slot);
         self.output.counters.connections_taken += 1;
         self.output.counters.established_now += 1;

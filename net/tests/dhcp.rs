@@ -31,6 +31,9 @@ struct Server {
     declined: Vec<Ipv4Addr>,
     /// Somebody else has the address that is leased.
     is_squatted: bool,
+    /// Where its packets come from, and the router that it tells.
+    source: Ipv4Addr,
+    router: Ipv4Addr,
 }
 
 impl Server {
@@ -111,7 +114,7 @@ impl Server {
             your_ip: self.leases,
             server_ip: SERVER,
             server_identifier: Some(SERVER),
-            router: Some(SERVER),
+            router: Some(self.router),
             subnet_mask: Some(Ipv4Addr::new(255, 255, 0, 0)),
             lease_duration: Some(LEASE_SECONDS),
             requested_ip: None,
@@ -128,7 +131,7 @@ impl Server {
         let length = udp.len() as u16;
         udp[..4].copy_from_slice(&[0, 67, 0, 68]);
         udp[4..6].copy_from_slice(&length.to_be_bytes());
-        let frame = net::testing::frames::ipv4(17, SERVER, Ipv4Addr::BROADCAST, &udp);
+        let frame = net::testing::frames::ipv4(17, self.source, Ipv4Addr::BROADCAST, &udp);
         self.port.send(&frame);
     }
 }
@@ -164,6 +167,8 @@ fn network() -> Network {
             is_deaf_to_unicast: false,
             declined: Vec::new(),
             is_squatted: false,
+            source: SERVER,
+            router: SERVER,
         },
         link,
         stacks,
@@ -208,6 +213,30 @@ fn a_lease_is_taken_announced_and_known_to_every_core() {
     assert_eq!(network.server.announcements, [LEASED; 2]);
     assert_eq!(network.stacks[1].counters().dhcp_configured, 1);
     assert!(network.stacks[0].counters().handovers_out > 0);
+}
+
+#[test]
+fn a_router_or_a_server_that_nothing_can_be_sent_to_ends_nothing() {
+    let elsewhere = Ipv4Addr::new(192, 168, 9, 9);
+    for router in [
+        Ipv4Addr::UNSPECIFIED,
+        Ipv4Addr::BROADCAST,
+        Ipv4Addr::new(224, 0, 0, 1),
+        Ipv4Addr::LOCALHOST,
+    ] {
+        let mut network = network();
+        (network.server.source, network.server.router) = (elsewhere, router);
+        network.run(u64::from(LEASE_SECONDS) * 2);
+        let host = network.stacks[0].host();
+        assert_eq!(host.primary(), Some(LEASED.into()), "router {router}");
+        assert!(host.routes.iter().all(|route| route.gateway.is_none()));
+    }
+    for source in [Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST] {
+        let mut network = network();
+        network.server.source = source;
+        network.run(u64::from(LEASE_SECONDS) * 2);
+        assert_eq!(network.stacks[0].host().primary(), None, "server {source}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use super::phy::Phy;
 use crate::address::{Cidr, Route};
 use crate::autoconf::everything;
-use crate::ipv4::IPV4_HEADER_BYTES;
+use crate::ipv4::{IPV4_HEADER_BYTES, is_host};
 use crate::limits::{DECLINE_WAIT, LEASE_ROUTES};
 use crate::nic::Nic;
 use crate::output::Output;
@@ -127,14 +127,16 @@ impl DhcpClient {
         let (change, cidr, router) = match socket.poll()? {
             dhcpv4::Event::Configured(config) => {
                 let leased = config.address;
+                // A router that no packet can be sent to is as none; smoltcp would stop at it.
+                let router = config.router.filter(|router| is_host(*router));
                 self.giver = Some((config.server.identifier, leased.address()));
                 let cidr = Cidr {
                     address: leased.address().into(),
                     prefix: leased.prefix_len(),
                 };
-                let lease = read_lease(cidr, config.router, config.packet.as_ref());
+                let lease = read_lease(cidr, router, config.packet.as_ref());
                 let change = DhcpChange::Configured(lease);
-                (change, Some(IpCidr::Ipv4(leased)), config.router)
+                (change, Some(IpCidr::Ipv4(leased)), router)
             }
             dhcpv4::Event::Deconfigured => (DhcpChange::Lost, None, None),
         };
@@ -226,7 +228,10 @@ fn read_lease(cidr: Cidr, router: Option<Ipv4Addr>, packet: Option<&DhcpPacket<&
     let mut routes: Vec<u8, ROUTES_BYTES> = Vec::new();
     for option in packet.iter().flat_map(|packet| packet.options()) {
         match (option.kind, option.data) {
-            (INTERFACE_MTU, &[high, low]) => lease.mtu = Some(u16::from_be_bytes([high, low])),
+            (INTERFACE_MTU, &[high, low]) => {
+                let mtu = u16::from_be_bytes([high, low]);
+                lease.mtu = (mtu > 0).then_some(mtu);
+            }
             // What is beyond the room is as if it had not been told.
             (CLASSLESS_ROUTES, data) => _ = routes.extend_from_slice(data),
             _ => {}
