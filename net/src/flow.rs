@@ -69,6 +69,12 @@ impl AddressPair {
 }
 
 impl FlowKey {
+    /// Returns both ports in a word.
+    #[inline(always)]
+    fn ports(&self) -> u64 {
+        u64::from(self.remote_port) | u64::from(self.local_port) << 16
+    }
+
     /// No flow: what a place holds that is not in use.
     pub(crate) const NONE: FlowKey =
         FlowKey::v4((Ipv4Addr::UNSPECIFIED, 0), (Ipv4Addr::UNSPECIFIED, 0));
@@ -143,28 +149,18 @@ impl FlowHasher {
     /// Returns the hash of a flow.
     #[inline(always)]
     pub fn hash(&self, key: &FlowKey) -> u64 {
-        let ports = u64::from(key.remote_port) | u64::from(key.local_port) << 16;
         match key.addresses {
             AddressPair::V4 { remote, local } => {
-                let addresses = u64::from(remote.to_bits()) | u64::from(local.to_bits()) << 32;
-                self.fold(sum(&self.v4, [addresses, ports]))
+                self.fold(sum(&self.v4, [word_v4(remote, local), key.ports()]))
             }
-            AddressPair::V6 { remote, local } => self.hash_v6(remote, local, ports),
+            AddressPair::V6 { remote, local } => self.hash_v6(remote, local, key.ports()),
         }
     }
 
     #[inline(never)]
     fn hash_v6(&self, remote: Ipv6Addr, local: Ipv6Addr, ports: u64) -> u64 {
-        let (remote, local) = (remote.to_bits(), local.to_bits());
-        let high = |address: u128| (address >> 64) as u64;
-        let words = [
-            high(remote),
-            remote as u64,
-            high(local),
-            local as u64,
-            ports,
-        ];
-        self.fold(sum(&self.v6, words))
+        let [a, b, c, d] = words_v6(remote, local);
+        self.fold(sum(&self.v6, [a, b, c, d, ports]))
     }
 
     #[inline(always)]
@@ -172,6 +168,20 @@ impl FlowHasher {
         let product = u128::from(hash ^ hash >> 32) * u128::from(self.fold);
         product as u64 ^ (product >> 64) as u64
     }
+}
+
+/// Returns the addresses of a flow over IPv4 in a word.
+#[inline(always)]
+fn word_v4(remote: Ipv4Addr, local: Ipv4Addr) -> u64 {
+    u64::from(remote.to_bits()) | u64::from(local.to_bits()) << 32
+}
+
+/// Returns the addresses of a flow over IPv6 in words.
+#[inline(always)]
+fn words_v6(remote: Ipv6Addr, local: Ipv6Addr) -> [u64; 4] {
+    let (remote, local) = (remote.to_bits(), local.to_bits());
+    let high = |address: u128| (address >> 64) as u64;
+    [high(remote), remote as u64, high(local), local as u64]
 }
 
 /// Returns the upper half of the first of `secrets` and each word times its own.
@@ -205,31 +215,20 @@ impl FlowPrf {
     /// Returns its value for a flow.
     #[inline]
     pub fn hash(&self, key: &FlowKey) -> u64 {
-        let ports = u64::from(key.remote_port) | u64::from(key.local_port) << 16;
         match key.addresses {
             AddressPair::V4 { remote, local } => {
-                let addresses = u64::from(remote.to_bits()) | u64::from(local.to_bits()) << 32;
-                self.sip13([addresses, ports | 12 << 56])
+                self.sip13([word_v4(remote, local), key.ports() | 12 << 56])
             }
-            AddressPair::V6 { remote, local } => self.hash_v6(remote, local, ports),
+            AddressPair::V6 { remote, local } => {
+                let [a, b, c, d] = words_v6(remote, local);
+                self.sip13([a, b, c, d, key.ports() | 36 << 56])
+            }
         }
     }
 
     /// Returns its value for a number: a key of its own for each use.
     pub(crate) fn part(&self, number: u64) -> u64 {
         self.sip13([number, 8 << 56])
-    }
-
-    fn hash_v6(&self, remote: Ipv6Addr, local: Ipv6Addr, ports: u64) -> u64 {
-        let (remote, local) = (remote.to_bits(), local.to_bits());
-        let high = |address: u128| (address >> 64) as u64;
-        self.sip13([
-            high(remote),
-            remote as u64,
-            high(local),
-            local as u64,
-            ports | 36 << 56,
-        ])
     }
 
     /// SipHash-1-3 of these words, the last of which has the bytes' count in its top byte, as the
