@@ -7,14 +7,12 @@
 use crate::Error;
 use crate::namespace::{GUEST, HOST, Namespace};
 use crate::vm::{Image, Vm};
-use crate::work::Work;
-use site::pack::PackOptions;
+use crate::work::{PAGE_BYTES, Work};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
-const PAGE_BYTES: usize = 612;
 const FEW: usize = 100;
 const MANY: usize = 100_000;
 /// Connections of one client process, and so of one address: files and ports are bounded.
@@ -39,11 +37,8 @@ struct Figures {
 /// Measures and prints the table; fails when a request costs more than it may.
 pub(crate) fn run(elf: &Path) -> Result<(), Error> {
     let work = Work::create()?;
-    let pages = work.0.join("site");
-    std::fs::create_dir_all(&pages)?;
-    std::fs::write(pages.join("index.html"), "i".repeat(PAGE_BYTES))?;
-    let packed = work.0.join("site.img");
-    site::pack::pack_to_file(&pages, &packed, &PackOptions::default())?;
+    let pages = work.make_site()?;
+    let packed = work.pack(&pages)?;
     let plugin = work.build_plugin()?;
     let namespace = Namespace::create(1)?;
     let members = MANY.div_ceil(PER_MEMBER);

@@ -10,12 +10,10 @@ use crate::Error;
 use crate::load::{CLOSE, KEEP_ALIVE, Load, first_answer};
 use crate::namespace::{GUEST, HOST, Namespace};
 use crate::vm::{Image, Vm};
-use crate::work::Work;
-use site::pack::PackOptions;
+use crate::work::{PAGE_BYTES, Work};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const PAGE_BYTES: usize = 612;
 /// Connections: so many that chance gives both cores nearly as many.
 const CONNECTIONS: u64 = 512;
 const LOADS: [(&str, Load); 2] = [
@@ -42,11 +40,8 @@ const LOADS: [(&str, Load); 2] = [
 /// Measures and prints the table.
 pub(crate) fn run(elf: &Path) -> Result<(), Error> {
     let work = Work::create()?;
-    let pages = work.0.join("site");
-    std::fs::create_dir_all(&pages)?;
-    std::fs::write(pages.join("index.html"), "i".repeat(PAGE_BYTES))?;
-    let packed = work.0.join("site.img");
-    site::pack::pack_to_file(&pages, &packed, &PackOptions::default())?;
+    let pages = work.make_site()?;
+    let packed = work.pack(&pages)?;
     let plugin = work.build_plugin()?;
     let append = format!("ip={GUEST}/24 gateway={HOST} log=warn");
     let measured = |cores: u32| -> Result<Vec<Vec<f64>>, Error> {

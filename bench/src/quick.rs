@@ -9,13 +9,11 @@ use crate::linux_guest::{self, PACKAGES};
 use crate::load::{CLOSE, KEEP_ALIVE, Load, first_answer};
 use crate::namespace::{GUEST, HOST, Namespace};
 use crate::vm::{Image, Vm};
-use crate::work::Work;
-use site::pack::PackOptions;
+use crate::work::{PAGE_BYTES, Work};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-const PAGE_BYTES: usize = 612;
 const BODY_BYTES: usize = 1 << 20;
 const BOOTS: usize = 5;
 
@@ -41,12 +39,9 @@ struct Figures {
 pub(crate) fn run(elf: &Path) -> Result<(), Error> {
     install()?;
     let work = Work::create()?;
-    let pages = work.0.join("site");
-    std::fs::create_dir_all(&pages)?;
-    std::fs::write(pages.join("index.html"), "i".repeat(PAGE_BYTES))?;
+    let pages = work.make_site()?;
     std::fs::write(pages.join("mebibyte.bin"), incompressible(BODY_BYTES))?;
-    let packed = work.0.join("site.img");
-    site::pack::pack_to_file(&pages, &packed, &PackOptions::default())?;
+    let packed = work.pack(&pages)?;
     let plugin = work.build_plugin()?;
     let linux = linux_guest::build(&work.0, &pages)?;
     let namespace = Namespace::create(1)?;

@@ -1,8 +1,13 @@
-//! The folder of one run, and the plugin that counts guest instructions, built in it.
+//! The folder of one run, with the page that is asked for, and the plugin that counts guest
+//! instructions, built in it.
 
 use crate::Error;
-use std::path::PathBuf;
+use site::pack::PackOptions;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// Bytes of the page `/index.html`.
+pub(crate) const PAGE_BYTES: usize = 612;
 
 /// A temporary folder, removed when dropped.
 pub(crate) struct Work(pub(crate) PathBuf);
@@ -13,6 +18,21 @@ impl Work {
         let folder = std::env::temp_dir().join(format!("sluice-bench-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         Ok(Work(folder))
+    }
+
+    /// Makes a site of the page alone and returns its folder.
+    pub(crate) fn make_site(&self) -> Result<PathBuf, Error> {
+        let pages = self.0.join("site");
+        std::fs::create_dir_all(&pages)?;
+        std::fs::write(pages.join("index.html"), "i".repeat(PAGE_BYTES))?;
+        Ok(pages)
+    }
+
+    /// Packs a site and returns where the image is.
+    pub(crate) fn pack(&self, pages: &Path) -> Result<PathBuf, Error> {
+        let packed = self.0.join("site.img");
+        site::pack::pack_to_file(pages, &packed, &PackOptions::default())?;
+        Ok(packed)
     }
 
     /// Builds the counting plugin and returns where it is.
