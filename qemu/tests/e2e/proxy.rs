@@ -148,10 +148,14 @@ fn proxy_passes_everything_on_both_ways_finish_by_finish() {
     let _turn = guest::turn();
     let backends = [b'a', b'b'].map(|name| Backend::start(name, "127.0.0.1:0"));
     let example = start(&backends.each_ref(), 1);
-    // Round robin.
+    // Round robin. The command's own connections, by which it saw that the guest was there, may take
+    // a turn between, so that the two shares differ by a few.
     let sessions: Vec<(TcpStream, Option<u8>)> = (0..20).map(|_| connect(&example)).collect();
-    for pair in sessions.windows(2) {
-        assert!(pair[0].1.is_some() && pair[0].1 != pair[1].1);
+    for backend in &backends {
+        let its_own = |(_, name): &&(TcpStream, Option<u8>)| *name == Some(backend.name);
+        let share = sessions.iter().filter(its_own).count();
+        let names: Vec<_> = sessions.iter().map(|(_, name)| name).collect();
+        assert!((8..=12).contains(&share), "{share}: {names:?}");
     }
     for round in 0..5 {
         for (number, (stream, _)) in sessions.iter().enumerate() {
