@@ -69,9 +69,9 @@ impl LentBytes {
             assert!(align_of::<O>() <= align_of::<OwnerWords>());
         }
         let bytes = NonNull::from_ref(choose(owner.as_ref())?);
-        let own = (&raw const owner).addr()..(&raw const owner).addr() + size_of::<O>();
+        let distance = bytes.addr().get().wrapping_sub((&raw const owner).addr());
         assert!(
-            !own.contains(&bytes.addr().get()),
+            distance >= size_of::<O>(),
             "the bytes move with their owner"
         );
         let mut words = NOBODY;
@@ -93,6 +93,16 @@ impl LentBytes {
         // before: it is in words that only `drop` looks into. (3) That those words move does not
         // move the bytes, which lie elsewhere, as was asserted. Without an owner they are static.
         unsafe { self.bytes.as_ref() }
+    }
+
+    /// Takes the bytes and their owner out, and leaves no bytes.
+    #[inline]
+    pub fn take(&mut self) -> Self {
+        // From here on nobody is left to be dropped, and so no bytes may be either.
+        let end = self.end.take();
+        let bytes = core::mem::replace(&mut self.bytes, NonNull::from_ref(&[]));
+        let owner = self.owner;
+        LentBytes { bytes, owner, end }
     }
 
     /// Returns the bytes if they last for ever.
@@ -178,6 +188,18 @@ mod tests {
         assert_eq!(dropped.get(), 0);
         drop(places);
         assert_eq!((dropped.get(), Rc::strong_count(&dropped)), (1, 1));
+    }
+
+    #[test]
+    fn what_is_taken_leaves_no_bytes_and_no_owner() {
+        let dropped = Rc::new(Cell::new(0));
+        let mut place = LentBytes::from_owner(Counting(Box::new([1, 2, 3]), Rc::clone(&dropped)));
+        let taken = place.take();
+        assert_eq!((place.bytes(), place.lasting()), (&b""[..], Some(&b""[..])));
+        drop(place);
+        assert_eq!((taken.bytes(), dropped.get()), (&[1, 2, 3][..], 0));
+        drop(taken);
+        assert_eq!(dropped.get(), 1);
     }
 
     #[test]

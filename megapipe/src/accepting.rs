@@ -7,7 +7,7 @@
 
 use crate::channel::{Channel, Completion, ListenHandle, SubmitError};
 use crate::connections::Connections;
-use crate::handle_table::{Pending, Phase};
+use crate::handle_table::Phase;
 use crate::limits;
 use crate::listener::{Listener, Listening};
 use crate::lwsocket::Lwsocket;
@@ -114,9 +114,6 @@ impl Channel {
             slot.begin(accepted.connection);
             slot.phase = Phase::Accepted;
             slot.closed = closed;
-            if closed.is_some() {
-                slot.pending.add(Pending::END);
-            }
             slot.is_readable = true;
             listener.credit -= u32::from(listener.credit != ENDLESS);
             self.counters.accepted += 1;

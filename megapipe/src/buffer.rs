@@ -135,10 +135,10 @@ impl Buffers {
         chunk.map(|chunk| (chunk, owner)).ok_or(buffer)
     }
 
-    /// Takes a chunk that is to go back to the stack.
+    /// Takes the chunks that are to go back to the stack: the first, with the others hanging on it.
     #[inline]
     pub(crate) fn returned(&self) -> Option<Box<Chunk>> {
-        self.provided.take()
+        self.provided.take_all()
     }
 
     /// Returns how many of the channel's own buffers are free.

@@ -20,7 +20,7 @@ use crate::accepting::AcceptedSocket;
 use crate::buffer::Buffers;
 use crate::connects::ConnectTable;
 use crate::datagrams::Outbox;
-use crate::handle_table::{HandleTable, NO_CONNECTION, Operation, Phase, Sending, Slot};
+use crate::handle_table::{HandleTable, NO_CONNECTION, Operation, Pending, Phase, Sending, Slot};
 use crate::limits;
 use crate::listener::Listener;
 use crate::lwsocket::Orphans;
@@ -161,7 +161,8 @@ impl Channel {
         slot.phase = Phase::Registered;
         slot.cookie = cookie;
         self.counters.registered += 1;
-        if slot.closed.is_some() {
+        if slot.closed.is_some() && !slot.is_draining {
+            slot.pending.add(Pending::END);
             announce(slot, &mut self.ready);
         }
         socket.into_handle(channel)
@@ -224,7 +225,7 @@ impl Channel {
     /// `None`, and the core calls the application again at once after the flush.
     pub fn flush(&mut self) {
         self.counters.flushes_requested += 1;
-        self.commands.is_flush_wanted = true;
+        self.commands.ask_flush();
     }
 
     /// Has the applications of `cores` run once more, this one's too if it is among them: there is
@@ -256,13 +257,11 @@ impl Channel {
     /// returns to the core, which flushes, waits at most `timeout` (for ever when `None`) when no
     /// completion is left, and runs it again.
     pub fn dispatch(&mut self, timeout: Option<Duration>) -> Option<Completion> {
-        if !self.commands.is_flush_wanted && !self.commands.is_batch_full() {
+        if !self.commands.is_flush_due() {
             while let Some(ready) = self.ready.front() {
                 if let Some(index) = ready.handle() {
                     let slot = self.table.at(index);
-                    let is_told =
-                        |slot: &&mut Slot| slot.phase == Phase::Registered && slot.is_ready();
-                    if let Some(slot) = slot.filter(is_told) {
+                    if let Some(slot) = slot.filter(|slot| slot.is_ready()) {
                         self.counters.completions += 1;
                         let (buffers, commands) = (&self.buffers, &mut self.commands);
                         return take_completion(

@@ -41,13 +41,8 @@ impl Channel {
         while let Some(event) = stack.poll_event() {
             events += 1;
             match event {
-                Event::Incoming(listener) => self.on_incoming(listener, stack),
-                Event::Connected(connection) => self.on_connected(connection),
                 Event::Readable(connection) => self.on_readable(connection, stack),
-                Event::Writable(connection) => {
-                    self.continue_write(connection, stack);
-                }
-                Event::Closed(connection, reason) => self.on_closed(connection, reason, stack),
+                rare => self.on_rare_event(rare, stack),
             }
         }
         self.counters.events += events as u64;
@@ -57,11 +52,25 @@ impl Channel {
         events
     }
 
+    /// Sees to an event that is not on the way of every request.
+    #[inline(never)]
+    fn on_rare_event(&mut self, event: Event, stack: &mut impl Connections) {
+        match event {
+            Event::Incoming(listener) => self.on_incoming(listener, stack),
+            Event::Connected(connection) => self.on_connected(connection),
+            Event::Writable(connection) => {
+                self.continue_write(connection, stack);
+            }
+            Event::Closed(connection, reason) => self.on_closed(connection, reason, stack),
+            Event::Readable(_) => {}
+        }
+    }
+
     /// Returns whether the application is to run: completions wait, it has more to submit, or its
     /// time has come.
     pub(crate) fn wants_application(&self, now: Instant) -> bool {
         !self.ready.is_empty()
-            || self.commands.is_flush_wanted
+            || self.commands.is_flush_asked()
             || self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
@@ -80,7 +89,7 @@ impl Channel {
         self.now = now;
         self.dispatched_before = self.counters.completions;
         self.deadline = None;
-        self.commands.is_flush_wanted = false;
+        self.commands.begin_batch();
     }
 
     /// Flushes the submission ring: runs every command against the stack.
@@ -104,31 +113,42 @@ impl Channel {
     }
 
     fn run_commands(&mut self, stack: &mut impl Connections) {
-        while let Some(command) = self.commands.pop() {
-            match command {
-                Command::Listen(index) => self.open_listener(index, stack),
-                Command::Accept(index) => self.take_connections(index, stack),
-                Command::ChangeMask(index) => self.change_listener(index, stack),
-                Command::SetStealing(index) => self.set_stealing_of(index, stack),
-                Command::Unlisten(index) => self.close_listener(index, stack),
-                Command::Connect(index) => self.begin_connect(index, stack),
-                Command::Read(connection) => {
-                    let attempt = self.continue_read(connection, stack);
-                    self.counters.opportunistic += u64::from(attempt == Attempt::Complete);
-                    self.counters.reads_waited += u64::from(attempt == Attempt::Waits);
-                }
-                Command::Write(connection) => {
-                    let attempt = self.continue_write(connection, stack);
-                    self.counters.opportunistic += u64::from(attempt == Attempt::Complete);
-                    self.counters.writes_waited += u64::from(attempt == Attempt::Waits);
-                }
-                Command::Disconnect(connection) => self.finish_sending(connection, stack),
-                // On an error it is over already, and its end is on its way as an event.
-                Command::Abort(connection) => drop(stack.abort(connection)),
-                Command::Release(connection) => self.release(connection, stack),
-                Command::SendDatagrams => self.send_datagrams(stack),
-                Command::Notify => stack.notify(core::mem::take(&mut self.notified)),
+        // None is submitted meanwhile.
+        for place in 0..self.commands.len() {
+            match self.commands.at(place) {
+                Command::Write(connection) => match self.continue_write(connection, stack) {
+                    Attempt::Complete => self.counters.opportunistic += 1,
+                    Attempt::Waits => self.counters.writes_waited += 1,
+                    Attempt::Nothing => {}
+                },
+                Command::Read(connection) => match self.continue_read(connection, stack) {
+                    Attempt::Complete => self.counters.opportunistic += 1,
+                    Attempt::Waits => self.counters.reads_waited += 1,
+                    Attempt::Nothing => {}
+                },
+                rare => self.run_rare_command(rare, stack),
             }
+        }
+        self.commands.clear();
+    }
+
+    /// Runs a command that is not on the way of every request.
+    #[inline(never)]
+    fn run_rare_command(&mut self, command: Command, stack: &mut impl Connections) {
+        match command {
+            Command::Listen(index) => self.open_listener(index, stack),
+            Command::Accept(index) => self.take_connections(index, stack),
+            Command::ChangeMask(index) => self.change_listener(index, stack),
+            Command::SetStealing(index) => self.set_stealing_of(index, stack),
+            Command::Unlisten(index) => self.close_listener(index, stack),
+            Command::Connect(index) => self.begin_connect(index, stack),
+            Command::Disconnect(connection) => self.finish_sending(connection, stack),
+            // On an error it is over already, and its end is on its way as an event.
+            Command::Abort(connection) => drop(stack.abort(connection)),
+            Command::Release(connection) => self.release(connection, stack),
+            Command::SendDatagrams => self.send_datagrams(stack),
+            Command::Notify => stack.notify(core::mem::take(&mut self.notified)),
+            Command::Read(_) | Command::Write(_) => {}
         }
     }
 
@@ -151,9 +171,12 @@ impl Channel {
             return;
         };
         slot.closed = Some(reason);
-        if reason == CloseReason::Finished && stack.unread_bytes(connection) > 0 {
-            slot.is_draining = true;
-        } else {
+        slot.is_draining = reason == CloseReason::Finished && stack.unread_bytes(connection) > 0;
+        if slot.phase != Phase::Registered {
+            // To be told when it is.
+            return;
+        }
+        if !slot.is_draining {
             slot.pending.add(Pending::END);
         }
         if slot.read == Operation::UnderWay {
@@ -205,8 +228,8 @@ impl Channel {
     /// Gives the stack back what the application is done with.
     #[inline]
     fn return_chunks(&mut self, stack: &mut impl Connections) {
-        while let Some(chunk) = self.buffers.returned() {
-            stack.give_back(chunk);
+        if let Some(chunks) = self.buffers.returned() {
+            stack.give_back(chunks);
         }
     }
 }

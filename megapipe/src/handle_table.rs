@@ -62,14 +62,15 @@ impl Operation {
     /// Takes the result of one that is ready; `bytes` is what it moved.
     #[inline]
     fn take(&mut self, bytes: usize) -> Result<usize, IoError> {
-        let outcome = core::mem::take(self);
-        match outcome == Operation::Done {
-            true => Ok(bytes),
-            false => Err(outcome.error()),
+        match core::mem::take(self) {
+            Operation::Done => Ok(bytes),
+            failed => Err(failed.error()),
         }
     }
 
+    /// Out of line: as a table of results it would cost every one that is done.
     #[cold]
+    #[inline(never)]
     fn error(self) -> IoError {
         match self {
             Operation::Reset => IoError::Reset,
@@ -94,7 +95,7 @@ pub(crate) enum Sending {
     Finished,
 }
 
-/// What is to be told of a handle: a bit each.
+/// What is to be told of a handle: a bit each. Of one that is not registered, nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Pending(u8);
 
@@ -334,13 +335,17 @@ impl HandleTable {
     /// [`SubmitError::UnknownHandle`] when it is stale, or of another channel.
     #[inline]
     pub(crate) fn registered(&mut self, handle: Handle) -> Result<&mut Slot, SubmitError> {
-        let is_own = handle.channel == self.tag;
-        let slot = self.slots.get_mut(handle.connection.index());
-        // A registered slot is one that was accepted.
-        slot.filter(|slot| {
-            is_own && slot.phase == Phase::Registered && slot.is_of(handle.connection)
-        })
-        .ok_or(SubmitError::UnknownHandle)
+        match self.slots.get_mut(handle.connection.index()) {
+            // A registered slot is one that was accepted.
+            Some(slot)
+                if slot.phase == Phase::Registered
+                    && slot.is_of(handle.connection)
+                    && handle.channel == self.tag =>
+            {
+                Ok(slot)
+            }
+            _ => Err(SubmitError::UnknownHandle),
+        }
     }
 
     /// Returns slots by what they are: lwsockets, registered handles.

@@ -48,9 +48,9 @@ pub const ROUNDS_PER_TURN: usize = 16;
 /// lists that have one for every handle.
 pub const IDLE_HANDLE_BYTES: usize = 64;
 
-/// Bytes of these lists for each handle: the completion ring, whose places are a power of two, the
-/// lwsockets that were dropped, the free places of writes.
-pub(crate) const HANDLE_LISTS_BYTES: usize = 2 * 4 + 4 + 4;
+/// Bytes of these lists for each handle: the completion ring, whose places are a power of two, and the
+/// lwsockets that were dropped.
+pub(crate) const HANDLE_LISTS_BYTES: usize = 2 * 4 + 4;
 
 const _: () = assert!(LISTENERS <= u8::MAX as usize);
 const _: () = assert!(ACCEPTS_WAITING >= DEFAULT_BATCH_COMMANDS);

@@ -19,20 +19,24 @@ pub(crate) enum Ready {
     Timer(u32),
 }
 
-/// An entry of the completion ring in four bytes: a kind below an index.
+/// An entry of the completion ring in four bytes: a kind above an index. That of a handle is 0, so
+/// that its word is its index.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ReadyWord(u32);
+
+/// Bits of an index.
+const INDEX_BITS: u32 = 29;
 
 impl ReadyWord {
     /// Returns the index of a handle; `None` when it is of something else.
     #[inline]
     pub(crate) fn handle(self) -> Option<usize> {
-        (self.0 & 7 == 0).then_some((self.0 >> 3) as usize)
+        (self.0 < 1 << INDEX_BITS).then_some(self.0 as usize)
     }
 }
 
 /// Indices fit beside the kind.
-const _: () = assert!(net::limits::CONNECTIONS_MAX <= 1 << 29);
+const _: () = assert!(net::limits::CONNECTIONS_MAX < 1 << INDEX_BITS);
 
 impl From<Ready> for ReadyWord {
     #[inline]
@@ -44,15 +48,15 @@ impl From<Ready> for ReadyWord {
             Ready::Connect(index) => (3, index.into()),
             Ready::Timer(index) => (4, index),
         };
-        ReadyWord(index << 3 | kind)
+        ReadyWord(kind << INDEX_BITS | index)
     }
 }
 
 impl From<ReadyWord> for Ready {
     #[inline]
     fn from(word: ReadyWord) -> Self {
-        let index = word.0 >> 3;
-        match word.0 & 7 {
+        let index = word.0 & ((1 << INDEX_BITS) - 1);
+        match word.0 >> INDEX_BITS {
             0 => Ready::Handle(index),
             1 => Ready::Accept,
             2 => Ready::Listener(index as u8),
@@ -66,6 +70,8 @@ impl From<ReadyWord> for Ready {
 pub(crate) struct ReadyRing {
     /// A power of two of places, at least `room`.
     places: Box<[ReadyWord]>,
+    /// One less than that.
+    mask: u32,
     room: u32,
     /// Entries put in and taken out since the start, wrapping.
     put: u32,
@@ -78,6 +84,7 @@ impl ReadyRing {
         let places = room.max(1).next_power_of_two();
         ReadyRing {
             places: (0..places).map(|_| ReadyWord::default()).collect(),
+            mask: places as u32 - 1,
             room: room as u32,
             put: 0,
             taken: 0,
@@ -89,8 +96,7 @@ impl ReadyRing {
     #[inline]
     pub(crate) fn push(&mut self, ready: Ready) {
         debug_assert!(self.put.wrapping_sub(self.taken) < self.room);
-        let place = self.put as usize & (self.places.len() - 1);
-        self.places[place] = ready.into();
+        self.places[(self.put & self.mask) as usize] = ready.into();
         self.put = self.put.wrapping_add(1);
     }
 
@@ -100,8 +106,7 @@ impl ReadyRing {
         if self.is_empty() {
             return None;
         }
-        let place = self.taken as usize & (self.places.len() - 1);
-        Some(self.places[place])
+        Some(self.places[(self.taken & self.mask) as usize])
     }
 
     /// Removes the oldest entry, which there must be.
@@ -127,10 +132,12 @@ pub(crate) fn leave_if_done(slot: &mut Slot, ready: &mut ReadyRing) {
     }
 }
 
-/// Puts a registered handle into the completion ring, unless it is there or has nothing to tell.
+/// Puts a handle into the completion ring that has something to tell, unless it is there: one on
+/// which a read or a write was under way, so that it is registered.
 #[inline]
 pub(crate) fn announce(slot: &mut Slot, ready: &mut ReadyRing) {
-    if !slot.is_queued && slot.phase == Phase::Registered {
+    debug_assert!(slot.phase == Phase::Registered);
+    if !slot.is_queued {
         slot.is_queued = true;
         ready.push(Ready::Handle(slot.connection.index() as u32));
     }

@@ -36,11 +36,10 @@ pub(crate) struct Submissions {
     /// As many as there is room for; the first `len` are commands.
     places: Box<[Command]>,
     len: usize,
-    /// How many of these have been run in this flush.
-    run: usize,
     batch: usize,
-    /// The application has asked for a flush, or was refused a command for want of room.
-    pub(crate) is_flush_wanted: bool,
+    /// With so many commands a flush is due: `batch`, or 0 when the application has asked for one or
+    /// was refused a command for want of room.
+    due_at: usize,
     /// Commands taken in before the last flush.
     taken: u64,
     /// Commands refused because the ring was full.
@@ -55,9 +54,8 @@ impl Submissions {
         Submissions {
             places: (0..room).map(|_| Command::Listen(0)).collect(),
             len: 0,
-            run: 0,
             batch,
-            is_flush_wanted: false,
+            due_at: batch,
             taken: 0,
             refused: 0,
         }
@@ -77,37 +75,54 @@ impl Submissions {
         Ok(())
     }
 
-    /// Refuses a command if there is no room for it.
-    ///
-    /// # Errors
-    /// As [`push`](Self::push).
-    #[inline]
-    pub(crate) fn check_room(&mut self) -> Result<(), SubmitError> {
-        if self.len == self.places.len() {
-            return Err(self.refuse());
-        }
-        Ok(())
-    }
-
     /// Counts a command that there is no room for; the application is called again after the flush.
     #[cold]
     fn refuse(&mut self) -> SubmitError {
         self.refused += 1;
-        self.is_flush_wanted = true;
+        self.ask_flush();
         SubmitError::RingFull
     }
 
-    /// Takes the oldest command out; after the last one, there is room for all again.
+    /// Takes the youngest command back, which was just put in.
+    #[cold]
+    pub(crate) fn take_back(&mut self) {
+        self.len -= 1;
+    }
+
+    /// Asks for a flush, however few commands there are.
+    pub(crate) fn ask_flush(&mut self) {
+        self.due_at = 0;
+    }
+
+    /// Returns whether a flush was asked for.
     #[inline]
-    pub(crate) fn pop(&mut self) -> Option<Command> {
-        if self.run == self.len {
-            self.taken += self.len as u64;
-            (self.len, self.run) = (0, 0);
-            return None;
-        }
-        let command = self.places.get(self.run).copied();
-        self.run += 1;
-        command
+    pub(crate) fn is_flush_asked(&self) -> bool {
+        self.due_at == 0
+    }
+
+    /// Forgets that a flush was asked for.
+    #[inline]
+    pub(crate) fn begin_batch(&mut self) {
+        self.due_at = self.batch;
+    }
+
+    /// Returns whether a batch has collected, or a flush was asked for.
+    #[inline]
+    pub(crate) fn is_flush_due(&self) -> bool {
+        self.len >= self.due_at
+    }
+
+    /// Returns the command at a place, which is below [`len`](Self::len).
+    #[inline]
+    pub(crate) fn at(&self, place: usize) -> Command {
+        self.places[place]
+    }
+
+    /// Empties the ring, when all has been run.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.taken += self.len as u64;
+        self.len = 0;
     }
 
     /// Returns the commands in the ring.

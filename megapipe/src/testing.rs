@@ -176,8 +176,15 @@ impl Connections for IdleStack {
 
     #[inline(never)]
     fn give_back(&mut self, mut chunk: Box<Chunk>) {
-        chunk.clear();
-        self.chunks.push(chunk);
+        loop {
+            let rest = chunk.take_rest();
+            chunk.clear();
+            self.chunks.push(chunk);
+            match rest {
+                Some(rest) => chunk = rest,
+                None => return,
+            }
+        }
     }
 
     fn receive(&mut self, _: ConnectionId, _: &mut [u8]) -> Result<Option<usize>, ConnectionError> {

@@ -94,20 +94,23 @@ impl Lent for IoSlice {
 pub struct IoVec {
     /// Those from `taken` to `len` are there; the others have no bytes.
     pieces: [IoSlice; limits::WRITE_PIECES],
-    len: usize,
-    taken: usize,
     bytes: usize,
+    len: u8,
+    taken: u8,
     is_quiet: bool,
 }
+
+/// Places are counted in a byte.
+const _: () = assert!(limits::WRITE_PIECES <= u8::MAX as usize);
 
 impl IoVec {
     /// Makes an empty list.
     pub const fn new() -> Self {
         IoVec {
             pieces: [const { IoSlice::from_static(&[]) }; limits::WRITE_PIECES],
+            bytes: 0,
             len: 0,
             taken: 0,
-            bytes: 0,
             is_quiet: false,
         }
     }
@@ -133,7 +136,7 @@ impl IoVec {
     #[inline]
     pub fn push(&mut self, piece: impl Into<IoSlice>) -> Result<(), IoSlice> {
         let piece = piece.into();
-        let Some(place) = self.pieces.get_mut(self.len) else {
+        let Some(place) = self.pieces.get_mut(usize::from(self.len)) else {
             return Err(piece);
         };
         self.bytes += piece.bytes().len();
@@ -145,7 +148,7 @@ impl IoVec {
     /// Returns how many pieces there are.
     #[inline]
     pub const fn len(&self) -> usize {
-        self.len - self.taken
+        (self.len - self.taken) as usize
     }
 
     /// Returns how many pieces there can be.
@@ -168,7 +171,7 @@ impl IoVec {
 
     /// Looks at the pieces in order.
     pub fn iter(&self) -> core::slice::Iter<'_, IoSlice> {
-        self.pieces[self.taken..self.len].iter()
+        self.pieces[usize::from(self.taken)..usize::from(self.len)].iter()
     }
 
     /// Drops all pieces.
@@ -186,9 +189,9 @@ impl IoVec {
         if self.taken == self.len {
             return None;
         }
-        let piece = self.pieces.get_mut(self.taken)?;
+        let piece = self.pieces.get_mut(usize::from(self.taken))?;
         self.taken += 1;
-        Some(core::mem::take(piece))
+        Some(IoSlice(piece.0.take()))
     }
 }
 
@@ -208,12 +211,26 @@ impl<P: Into<IoSlice>> FromIterator<P> for IoVec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct WriteId(u32);
 
+impl WriteId {
+    /// Beyond all places.
+    const NONE: WriteId = WriteId(u32::MAX);
+}
+
 /// The writes under way.
 pub(crate) struct WriteTable {
-    /// Made when they are first used. The pieces that the send queue has not taken.
-    places: Vec<IoVec>,
+    /// Made when they are first used.
+    places: Vec<Place>,
     count: usize,
-    free: Vec<WriteId>,
+    used: usize,
+    /// The place that was freed last; the others hang on it.
+    free: WriteId,
+}
+
+struct Place {
+    /// Those that the send queue has not taken.
+    pieces: IoVec,
+    /// The free place that was freed before this one.
+    next: WriteId,
 }
 
 impl WriteTable {
@@ -222,7 +239,8 @@ impl WriteTable {
         WriteTable {
             places: Vec::with_capacity(handles),
             count: handles,
-            free: Vec::with_capacity(handles),
+            used: 0,
+            free: WriteId::NONE,
         }
     }
 
@@ -230,36 +248,52 @@ impl WriteTable {
     /// all places are taken.
     #[inline]
     pub(crate) fn begin(&mut self) -> Option<(WriteId, &mut IoVec)> {
-        let id = match self.free.pop() {
-            Some(id) => id,
-            None if self.places.len() < self.count => {
-                self.places.push(IoVec::new());
-                WriteId(self.places.len() as u32 - 1)
-            }
-            None => return None,
-        };
-        Some((id, &mut self.places[id.0 as usize]))
+        if self.free.0 as usize >= self.places.len() {
+            self.grow()?;
+        }
+        let id = self.free;
+        let place = &mut self.places[id.0 as usize];
+        self.free = place.next;
+        self.used += 1;
+        Some((id, &mut place.pieces))
+    }
+
+    /// Makes one more place, the only free one; `None` when there are as many as there may be.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) -> Option<()> {
+        if self.places.len() == self.count {
+            return None;
+        }
+        self.free = WriteId(self.places.len() as u32);
+        self.places.push(Place {
+            pieces: IoVec::new(),
+            next: WriteId::NONE,
+        });
+        Some(())
     }
 
     /// Lends the pieces of a write.
     #[inline]
     pub(crate) fn pieces(&mut self, id: WriteId) -> &mut IoVec {
-        &mut self.places[id.0 as usize]
+        &mut self.places[id.0 as usize].pieces
     }
 
     /// Ends a write, and returns its bytes; pieces that are left go back to their owners.
     #[inline]
     pub(crate) fn end(&mut self, id: WriteId) -> usize {
-        let pieces = &mut self.places[id.0 as usize];
-        let bytes = pieces.bytes();
-        pieces.clear();
-        self.free.push(id);
+        let place = &mut self.places[id.0 as usize];
+        let bytes = place.pieces.bytes();
+        place.pieces.clear();
+        place.next = self.free;
+        self.free = id;
+        self.used -= 1;
         bytes
     }
 
     /// Returns the writes under way.
     pub(crate) fn len(&self) -> usize {
-        self.places.len() - self.free.len()
+        self.used
     }
 }
 

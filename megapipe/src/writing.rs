@@ -55,15 +55,15 @@ impl Channel {
         if slot.write != Operation::Idle {
             return Err(SubmitError::Busy);
         }
-        self.commands.check_room()?;
+        self.commands.push(Command::Write(handle.connection))?;
         // There is a place per handle, and this handle has none: the table cannot be full.
         let (id, pieces) = self.writes.begin().ok_or(SubmitError::RingFull)?;
         let built = build(pieces);
         if pieces.bytes() == 0 {
             self.writes.end(id);
+            self.commands.take_back();
             return Err(SubmitError::Empty);
         }
-        self.commands.push(Command::Write(handle.connection))?;
         slot.place = id;
         slot.write = Operation::UnderWay;
         Ok(built)

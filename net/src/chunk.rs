@@ -45,6 +45,12 @@ impl ChunkList {
         Some(chunk)
     }
 
+    /// Takes all chunks out: the first, with the others hanging on it.
+    #[inline]
+    pub fn take_all(&self) -> Option<Box<Chunk>> {
+        self.0.take()
+    }
+
     /// Counts the chunks, one by one.
     pub fn count(&self) -> usize {
         let first = self.0.take();
@@ -85,6 +91,12 @@ impl Chunk {
         uncleared(count * bytes)
             .chunks_exact_mut(bytes)
             .map(Chunk::new)
+    }
+
+    /// Takes off the chunks that hang on it, the first with the others.
+    #[inline]
+    pub fn take_rest(&mut self) -> Option<Box<Chunk>> {
+        self.next.take()
     }
 
     /// Returns the filled bytes.
@@ -205,7 +217,7 @@ impl ChunkPool {
     #[inline]
     pub(crate) fn give_back(&mut self, mut chunk: Box<Chunk>) {
         loop {
-            let next = chunk.next.take();
+            let next = chunk.take_rest();
             chunk.clear();
             if self.free.len() < self.count {
                 self.free.push(chunk);

@@ -237,8 +237,12 @@ impl Connections for World {
         }
     }
 
-    fn give_back(&mut self, _: Box<Chunk>) {
-        self.chunks_out -= 1;
+    fn give_back(&mut self, chunk: Box<Chunk>) {
+        let mut next = Some(chunk);
+        while let Some(mut chunk) = next {
+            self.chunks_out -= 1;
+            next = chunk.take_rest();
+        }
     }
 
     fn receive(
