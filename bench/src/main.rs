@@ -1,10 +1,12 @@
 //! Measurements of Sluice against what its users would otherwise run, in ratios within one run
 //! and in guest instructions.
 //!
-//! `sluice-bench quick ELF` is what `./run.sh bench quick` runs, and `connections` and `cores` its neighbours;
+//! `sluice-bench quick ELF` is what `./run.sh bench quick` runs, and `connections`, `cores` and `channel`
+//! its neighbours;
 //! `client` is the load generator, run by them inside the network namespace.
 #![forbid(unsafe_code)]
 
+mod channel;
 mod client;
 mod connections;
 mod cores;
@@ -25,10 +27,11 @@ fn main() -> ExitCode {
         ["quick", elf] => quick::run(std::path::Path::new(elf)),
         ["connections", elf] => connections::run(std::path::Path::new(elf)),
         ["cores", elf] => cores::run(std::path::Path::new(elf)),
+        ["channel", _] => channel::run(),
         ["client", "crowd", rest @ ..] => crowd::run(rest),
         ["client", rest @ ..] => client::run(rest),
         _ => {
-            eprintln!("usage: sluice-bench quick|connections|cores ELF");
+            eprintln!("usage: sluice-bench quick|connections|cores|channel ELF");
             return ExitCode::from(2);
         }
     };

@@ -8,6 +8,9 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use megapipe::testing::IdleStackCore;
 use ping_pong::{Calls, PingPong};
 
+/// From one message's handle to the next one's: they come scattered, and from all of them.
+const STRIDE: usize = 7919;
+
 fn exchanges(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("exchange");
     for (batch, handles) in [
@@ -30,7 +33,7 @@ fn exchanges(criterion: &mut Criterion) {
                     bencher.iter(|| {
                         for _ in 0..together {
                             core.arrive(next);
-                            next = (next + 1) % handles;
+                            next = (next + STRIDE) % handles;
                         }
                         core.turn();
                     });

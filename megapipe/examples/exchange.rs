@@ -18,6 +18,9 @@ mod ping_pong;
 use megapipe::testing::IdleStackCore;
 use ping_pong::{Calls, PingPong};
 
+/// From one message's handle to the next one's: they come scattered, and from all of them.
+const STRIDE: usize = 7919;
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let mut number = |default| match arguments.next() {
@@ -35,7 +38,7 @@ fn main() {
     while core.sent() - before < messages as u64 {
         for _ in 0..batch {
             core.arrive(next);
-            next = (next + 1) % handles;
+            next = (next + STRIDE) % handles;
         }
         exchange_all(&mut core);
     }

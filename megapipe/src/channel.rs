@@ -278,6 +278,7 @@ impl Channel {
                     return completion;
                 }
             }
+            self.ready.rewind();
         }
         self.deadline = timeout.map(|timeout| self.now + timeout);
         None
