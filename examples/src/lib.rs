@@ -8,6 +8,8 @@
 //! - `seats`: the same, for so many clients on each core; an idle core takes who waits for another.
 //! - `proxy`: a TCP load balancer to a list of backends, with health checks ([`proxy`],
 //!   [`backends`]).
+//! - `throughput`: takes and counts what comes, and sends as much as it is asked for
+//!   ([`throughput`](mod@throughput), [`cksum`]).
 //! - `sockets`: ping-pong over BSD-style sockets, to compare with (`bench/sockets/`).
 //!
 //! The command gives each the word `port=`, and takes the line `sluice: ready` for a promise that
@@ -21,8 +23,10 @@ extern crate std;
 extern crate alloc;
 
 pub mod backends;
+pub mod cksum;
 pub mod echo;
 pub mod proxy;
+pub mod throughput;
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@
 mod boot;
 mod browser;
 mod browser_page;
+mod bulk;
 mod client;
 mod crowd;
 mod examples;

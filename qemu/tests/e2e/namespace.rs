@@ -18,10 +18,12 @@ pub(crate) struct Namespace {
 impl Namespace {
     /// The host's address on the tap.
     pub(crate) const HOST: &str = "10.77.0.1";
+    const HOST_WITH_PREFIX: &str = "10.77.0.1/24";
     /// The guest's.
     pub(crate) const GUEST: &str = "10.77.0.2";
     /// The host's IPv6 address on the tap.
     pub(crate) const HOST_V6: &str = "fd77::1";
+    const HOST_V6_WITH_PREFIX: &str = "fd77::1/64";
     /// The guest's, where it is fixed.
     pub(crate) const GUEST_V6: &str = "fd77::2";
 
@@ -67,9 +69,9 @@ impl Namespace {
         }
         ip(&words);
         ip(&["link", "set", "lo", "up"]);
-        ip(&["addr", "add", &format!("{}/24", Self::HOST), "dev", tap]);
-        let v6 = format!("{}/64", Self::HOST_V6);
-        ip(&["addr", "add", &v6, "dev", tap, "nodad"]);
+        ip(&["addr", "add", Self::HOST_WITH_PREFIX, "dev", tap]);
+        let v6 = Self::HOST_V6_WITH_PREFIX;
+        ip(&["addr", "add", v6, "dev", tap, "nodad"]);
         ip(&["link", "set", tap, "up", "txqueuelen", "1000"]);
         namespace
     }
@@ -98,6 +100,12 @@ impl Namespace {
         let address = format!("10.77.0.{}", 100 + number);
         ip(&["addr", "add", &format!("{address}/24"), "dev", self.tap()]);
         address
+    }
+
+    /// Takes the host's addresses off the tap, which is put at the end of a wire, and returns them.
+    pub(crate) fn give_up_addresses(&self) -> [&'static str; 2] {
+        ip(&["addr", "flush", "dev", self.tap()]);
+        [Self::HOST_WITH_PREFIX, Self::HOST_V6_WITH_PREFIX]
     }
 
     /// Tells the host the guest's station address, so that it does not have to ask.
