@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Debian packages the guest is made of, and what they bring.
-pub(crate) const PACKAGES: [(&str, &str); 4] = [
+const PACKAGES: [(&str, &str); 4] = [
     ("linux-image-cloud-amd64", "/boot/vmlinuz-*-cloud-amd64"),
     ("busybox-static", "/usr/bin/busybox"),
     ("nginx-light", "/usr/sbin/nginx"),
@@ -36,6 +36,55 @@ pub(crate) struct LinuxGuest {
     pub(crate) kernel: PathBuf,
     /// `-initrd`.
     pub(crate) initrd: PathBuf,
+}
+
+/// Installs the Debian packages that the Linux guest is made of, when they are missing.
+pub(crate) fn install() -> Result<(), Error> {
+    let missing: Vec<&str> = PACKAGES
+        .iter()
+        .filter(|(_, file)| !exists(file))
+        .map(|(package, _)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("installing {}", missing.join(" "));
+    for words in [
+        &["update", "-qq"][..],
+        &[&["install", "-y", "-qq"], &missing[..]].concat(),
+    ] {
+        if !Command::new("apt-get")
+            .args(words)
+            .stdout(std::process::Stdio::null())
+            .status()?
+            .success()
+        {
+            return Err(format!(
+                "run: apt-get update && apt-get install {}",
+                missing.join(" ")
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
+
+fn exists(pattern: &str) -> bool {
+    match pattern.split_once('*') {
+        None => Path::new(pattern).exists(),
+        Some((start, end)) => {
+            let (folder, start) = start.rsplit_once('/').unwrap_or((".", start));
+            std::fs::read_dir(folder)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .any(|entry| {
+                    let name = entry.file_name();
+                    let name = name.to_string_lossy();
+                    name.starts_with(start) && name.ends_with(end)
+                })
+        }
+    }
 }
 
 /// Builds the guest in `work`, with the files of `site` as nginx's document root.
@@ -73,9 +122,17 @@ pub(crate) fn build(work: &Path, site: &Path) -> Result<LinuxGuest, Error> {
         let _ = fs::remove_file(&link);
         symlink("busybox", link)?;
     }
-    place(Path::new("/usr/sbin/nginx"), &root.join("usr/sbin/nginx"))?;
-    for library in libraries(Path::new("/usr/sbin/nginx"))? {
-        place(&library, &root.join(library.strip_prefix("/")?))?;
+    // This program is the server of bulk transfers there.
+    let this = std::env::current_exe()?;
+    let programs = [
+        (Path::new("/usr/sbin/nginx"), "usr/sbin/nginx"),
+        (&this, "bin/sluice-bench"),
+    ];
+    for (program, to) in programs {
+        place(program, &root.join(to))?;
+        for library in libraries(program)? {
+            place(&library, &root.join(library.strip_prefix("/")?))?;
+        }
     }
     place(
         Path::new("/etc/nginx/mime.types"),

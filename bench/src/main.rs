@@ -1,11 +1,12 @@
 //! Measurements of Sluice against what its users would otherwise run, in ratios within one run
 //! and in guest instructions.
 //!
-//! `sluice-bench quick ELF` is what `./run.sh bench quick` runs, and `connections`, `cores` and `channel`
-//! its neighbours;
-//! `client` is the load generator, run by them inside the network namespace.
+//! `sluice-bench quick ELF DEBUG_ELF` is what `./run.sh bench quick` runs, and the others its
+//! neighbours; `client` is the load generator, run by them inside the network namespace, as `wire` is;
+//! `serve` is what the Linux guest runs beside nginx.
 #![forbid(unsafe_code)]
 
+mod bulk;
 mod channel;
 mod client;
 mod connections;
@@ -14,24 +15,34 @@ mod crowd;
 mod linux_guest;
 mod load;
 mod namespace;
+mod netem;
 mod quick;
 mod vm;
+mod wire;
 mod work;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
-        ["quick", elf] => quick::run(std::path::Path::new(elf)),
-        ["connections", elf] => connections::run(std::path::Path::new(elf)),
-        ["cores", elf] => cores::run(std::path::Path::new(elf)),
-        ["channel", _] => channel::run(),
+        ["quick", elf, _] => quick::run(Path::new(elf)),
+        ["connections", elf, _] => connections::run(Path::new(elf)),
+        ["cores", elf, _] => cores::run(Path::new(elf)),
+        ["channel", ..] => channel::run(),
+        ["bulk", elf, _] => bulk::run(Path::new(elf)),
+        ["netem", elf, _] => netem::run(Path::new(elf)),
+        ["serve", port] => bulk::serve(port),
+        ["wire", rest @ ..] => wire::run(rest),
         ["client", "crowd", rest @ ..] => crowd::run(rest),
+        ["client", "bulk", rest @ ..] => bulk::run_client(rest),
         ["client", rest @ ..] => client::run(rest),
         _ => {
-            eprintln!("usage: sluice-bench quick|connections|cores|channel ELF");
+            eprintln!(
+                "usage: sluice-bench quick|connections|cores|channel|bulk|netem ELF DEBUG_ELF"
+            );
             return ExitCode::from(2);
         }
     };

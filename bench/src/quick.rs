@@ -5,13 +5,12 @@
 //! the same load, idle instructions taken off, so that set-up and tear-down cancel.
 
 use crate::Error;
-use crate::linux_guest::{self, PACKAGES};
+use crate::linux_guest;
 use crate::load::{CLOSE, KEEP_ALIVE, Load, first_answer};
 use crate::namespace::{GUEST, HOST, Namespace};
 use crate::vm::{Image, Vm};
 use crate::work::{PAGE_BYTES, Work};
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 const BODY_BYTES: usize = 1 << 20;
@@ -37,7 +36,7 @@ struct Figures {
 
 /// Measures both systems and prints the table.
 pub(crate) fn run(elf: &Path) -> Result<(), Error> {
-    install()?;
+    linux_guest::install()?;
     let work = Work::create()?;
     let pages = work.make_site()?;
     std::fs::write(pages.join("mebibyte.bin"), incompressible(BODY_BYTES))?;
@@ -191,53 +190,4 @@ fn incompressible(count: usize) -> Vec<u8> {
         state.to_le_bytes()
     });
     words.flatten().take(count).collect()
-}
-
-/// Installs the Debian packages that the Linux guest is made of, when they are missing.
-fn install() -> Result<(), Error> {
-    let missing: Vec<&str> = PACKAGES
-        .iter()
-        .filter(|(_, file)| !exists(file))
-        .map(|(package, _)| *package)
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    println!("installing {}", missing.join(" "));
-    for words in [
-        &["update", "-qq"][..],
-        &[&["install", "-y", "-qq"], &missing[..]].concat(),
-    ] {
-        if !Command::new("apt-get")
-            .args(words)
-            .stdout(std::process::Stdio::null())
-            .status()?
-            .success()
-        {
-            return Err(format!(
-                "run: apt-get update && apt-get install {}",
-                missing.join(" ")
-            )
-            .into());
-        }
-    }
-    Ok(())
-}
-
-fn exists(pattern: &str) -> bool {
-    match pattern.split_once('*') {
-        None => Path::new(pattern).exists(),
-        Some((start, end)) => {
-            let (folder, start) = start.rsplit_once('/').unwrap_or((".", start));
-            std::fs::read_dir(folder)
-                .into_iter()
-                .flatten()
-                .flatten()
-                .any(|entry| {
-                    let name = entry.file_name();
-                    let name = name.to_string_lossy();
-                    name.starts_with(start) && name.ends_with(end)
-                })
-        }
-    }
 }

@@ -48,13 +48,18 @@ fn obey() -> Result<(), Failure> {
 
 /// Hands the words to the `bench` crate.
 fn bench(words: &[OsString]) -> Result<(), Failure> {
-    let image = build::image(&Recipe::sluice(), false)?;
+    // Some measure an example.
+    let recipe = match words.first().and_then(|word| word.to_str()) {
+        Some("bulk" | "netem") => Recipe::example("throughput")?,
+        _ => Recipe::sluice(),
+    };
+    let image = build::image(&recipe, false)?;
     let mut cargo = workspace::cargo();
     cargo
         .args(["run", "--quiet", "--release", "-p", "bench", "--target-dir"])
         .arg(workspace::target_dir())
         .arg("--")
         .args(words)
-        .arg(&image.elf);
+        .args([&image.elf, &image.debug_elf]);
     build::run(&mut cargo, "the measurement failed; see above")
 }
