@@ -8,6 +8,8 @@ use crate::address::{AddressConfig, AddressState, Host};
 use crate::arp;
 use crate::autoconf::{Autoconf, Question};
 use crate::egress::RETRY;
+use crate::fragments::Reassembly;
+use crate::limits::reassembly_blocks;
 use crate::ndp;
 use crate::nic::{Nic, TxMeta};
 use crate::stack::Stack;
@@ -28,6 +30,8 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         let mac = self.output.info.mac;
         let autoconf = Autoconf::new(config, mac, self.seed, now);
         self.autoconf = Some(Box::new(autoconf));
+        let blocks = reassembly_blocks(self.connections.count());
+        self.reassembly = Some(Box::new(Reassembly::new(mac, blocks)));
         self.publish(now);
         self.addressing_is_due = true;
     }
@@ -51,11 +55,13 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             };
             self.ask_or_tell(question);
         }
+        self.expire_fragments(now);
         self.publish(now);
+        let fragments = self.reassembly.as_ref().and_then(|all| all.deadline());
         let dhcp = self.dhcp.as_mut().and_then(|client| client.deadline(now));
         let autoconf = self.autoconf.as_ref().and_then(|all| all.deadline());
         let timer = self.addressing_timer();
-        match [dhcp, autoconf].into_iter().flatten().min() {
+        match [dhcp, autoconf, fragments].into_iter().flatten().min() {
             Some(next) => self.timers.set(timer, next.max(now + RETRY)),
             None => self.timers.cancel(timer),
         }

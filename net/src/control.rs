@@ -8,12 +8,12 @@ use crate::address::AddressState;
 use crate::arp;
 use crate::autoconf::Conflict;
 use crate::counters::DropReason;
-use crate::demux::{IPPROTO_ICMP, IPPROTO_ICMPV6, Message};
-use crate::flow::FlowKey;
-use crate::icmp::{self, Signal, TooBig};
+use crate::demux::{ETHERNET_HEADER_BYTES, IPPROTO_ICMP, IPPROTO_ICMPV6, Message};
+use crate::flow::{AddressPair, FlowKey};
+use crate::icmp::{self, EchoReply, Signal, TooBig};
 use crate::ingress::Arrival;
 use crate::ipv6;
-use crate::limits::{MTU_MIN_BYTES, MTU_MIN_IPV6_BYTES};
+use crate::limits::{HEAD_MAX_BYTES, MTU_MIN_BYTES, MTU_MIN_IPV6_BYTES};
 use crate::ndp::{self, Discovery};
 use crate::nic::{Nic, TxMeta};
 use crate::output::{headers_bytes, ip_header_bytes};
@@ -24,16 +24,36 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use kernel::Instant;
 
 impl<N: Nic, P: Lent> Stack<N, P> {
-    /// Whether an answer of so many bytes is no larger than the packets that the link takes. What the
-    /// device receives may be larger.
-    fn has_room_for_echo(&self, bytes: usize, is_ipv6: bool) -> bool {
-        bytes + ip_header_bytes(is_ipv6) <= self.output.packet_bytes(is_ipv6)
+    /// Whether an answer of so many bytes fits into one packet of the link. What came may be larger.
+    fn fits_into_packet(&self, bytes: usize, is_ipv6: bool) -> bool {
+        let most = self
+            .output
+            .packet_bytes(is_ipv6)
+            .min(HEAD_MAX_BYTES - ETHERNET_HEADER_BYTES);
+        bytes + ip_header_bytes(is_ipv6) <= most
+    }
+
+    /// Answers a ping whose answer is larger than a packet.
+    #[cold]
+    fn echo_in_fragments(&mut self, peer: [u8; 6], addresses: AddressPair, reply: &EchoReply<'_>) {
+        let protocol = match addresses.is_ipv6() {
+            false => IPPROTO_ICMP,
+            true => IPPROTO_ICMPV6,
+        };
+        let (head, rest) = reply.parts();
+        let identification = self.identifications.next();
+        self.output.transmit_in_fragments(
+            peer,
+            addresses,
+            (protocol, identification),
+            [&head, rest],
+        );
     }
 
     pub(crate) fn process_icmp(&mut self, arrival: &Arrival<'_>, message: &Message<Ipv4Addr>) {
         self.output.counters.icmp_frames += 1;
         match icmp::process(&arrival.frame[message.range.clone()]) {
-            Some(Signal::Echo(reply)) if self.has_room_for_echo(reply.len(), false) => {
+            Some(Signal::Echo(reply)) if self.fits_into_packet(reply.len(), false) => {
                 let (from, to) = (message.destination, message.source);
                 let (peer, bytes) = (arrival.sender(), reply.len());
                 self.output
@@ -41,8 +61,15 @@ impl<N: Nic, P: Lent> Stack<N, P> {
                         reply.emit(bytes);
                     });
             }
+            Some(Signal::Echo(reply)) => {
+                let addresses = AddressPair::V4 {
+                    remote: message.source,
+                    local: message.destination,
+                };
+                self.echo_in_fragments(arrival.sender(), addresses, &reply);
+            }
             Some(Signal::TooBig(too_big)) => self.process_too_big(arrival, &too_big),
-            Some(Signal::Echo(_) | Signal::Discovery(_)) | None => {
+            Some(Signal::Discovery(_)) | None => {
                 self.output.counters.count_drop(DropReason::Icmp);
             }
         }
@@ -51,7 +78,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     pub(crate) fn process_icmpv6(&mut self, arrival: &Arrival<'_>, message: &Message<Ipv6Addr>) {
         self.output.counters.icmp_frames += 1;
         match icmp::process_v6(&arrival.frame[message.range.clone()], message) {
-            Some(Signal::Echo(reply)) if self.has_room_for_echo(reply.len(), true) => {
+            Some(Signal::Echo(reply)) if self.fits_into_packet(reply.len(), true) => {
                 let addresses = (message.destination, message.source);
                 let (peer, bytes) = (arrival.sender(), reply.len());
                 let protocol = (IPPROTO_ICMPV6, ipv6::HOP_LIMIT);
@@ -64,7 +91,14 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             Some(Signal::Discovery(discovery)) => {
                 self.process_discovery(arrival, message, &discovery);
             }
-            Some(Signal::Echo(_)) | None => self.output.counters.count_drop(DropReason::Icmp),
+            Some(Signal::Echo(reply)) => {
+                let addresses = AddressPair::V6 {
+                    remote: message.source,
+                    local: message.destination,
+                };
+                self.echo_in_fragments(arrival.sender(), addresses, &reply);
+            }
+            None => self.output.counters.count_drop(DropReason::Icmp),
         }
     }
 

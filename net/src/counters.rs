@@ -26,8 +26,18 @@ pub enum DropReason {
     BadIpv6Header,
     /// IPv6 extension headers that are malformed, too many, not to be ignored, or for routing.
     BadIpv6Extension,
-    /// A fragment: not reassembled.
-    Fragment,
+    /// A fragment with an impossible place or length, or a first one without all headers.
+    BadFragment,
+    /// A fragment that lies over another in part, or of a datagram of which one did.
+    FragmentOverlap,
+    /// A fragment that has come before.
+    FragmentRepeated,
+    /// A fragment of a datagram in too many.
+    FragmentTooMany,
+    /// A fragment of a datagram that had to give way to others.
+    FragmentEvicted,
+    /// A fragment of a datagram that was not whole in time.
+    FragmentLate,
     /// A source address that no host may have.
     BadSource,
     /// Not our IP address, or none is known yet.
@@ -87,7 +97,12 @@ drop_names! {
     BadIpv4Checksum => "drop_bad_ipv4_checksum",
     BadIpv6Header => "drop_bad_ipv6_header",
     BadIpv6Extension => "drop_bad_ipv6_extension",
-    Fragment => "drop_fragment",
+    BadFragment => "drop_bad_fragment",
+    FragmentOverlap => "drop_fragment_overlap",
+    FragmentRepeated => "drop_fragment_repeated",
+    FragmentTooMany => "drop_fragment_too_many",
+    FragmentEvicted => "drop_fragment_evicted",
+    FragmentLate => "drop_fragment_late",
     BadSource => "drop_bad_source",
     NotOurAddress => "drop_not_our_address",
     IpProtocol => "drop_ip_protocol",
@@ -169,6 +184,14 @@ counters! {
     datagrams_sent,
     /// ICMP packets taken in.
     icmp_frames,
+    /// Fragments taken in for reassembly.
+    fragments_taken,
+    /// Datagrams that were put together of fragments.
+    datagrams_reassembled,
+    /// Fragments of ours sent.
+    fragments_sent,
+    /// Senders told that a datagram of theirs was not whole in time.
+    time_exceeded_sent,
     /// DHCP frames taken in.
     dhcp_frames,
     /// Leases taken, changed or renewed with a change.
@@ -227,6 +250,8 @@ counters! {
     established_now,
     /// Connection slots in use at this moment, whatever for.
     slots_now,
+    /// Datagrams of which some fragments are here, at this moment.
+    reassemblies_now,
     /// TIME_WAIT entries at this moment.
     time_wait_now,
     /// Chunks of receive memory that are free at this moment.
@@ -243,6 +268,14 @@ impl Counters {
     pub(crate) fn count_drop(&mut self, reason: DropReason) {
         self.drops[reason as usize] += 1;
         self.last_drop = Some(reason);
+    }
+
+    /// Counts so many dropped frames, maybe none.
+    pub(crate) fn count_drops(&mut self, reason: DropReason, frames: usize) {
+        if frames > 0 {
+            self.drops[reason as usize] += frames as u64;
+            self.last_drop = Some(reason);
+        }
     }
 
     /// Takes the reason of the last drop since the last call, as a kind of event.

@@ -8,7 +8,8 @@
 
 use crate::counters::DropReason;
 use crate::flow::AddressPair;
-use crate::ipv4::{self, Ipv4};
+use crate::fragments::Fragment;
+use crate::ipv4::{self, Ipv4, NotWhole};
 use crate::ipv6::{self, Ipv6};
 use crate::limits::ADDRESSES;
 use crate::segment::{self, IPPROTO_TCP};
@@ -23,7 +24,7 @@ pub(crate) const ETHERNET_HEADER_BYTES: usize = 14;
 
 /// The protocol numbers of ICMP (RFC 792), UDP, and ICMP for IPv6 (RFC 4443).
 pub(crate) const IPPROTO_ICMP: u8 = 1;
-const IPPROTO_UDP: u8 = 17;
+pub(crate) const IPPROTO_UDP: u8 = 17;
 pub(crate) const IPPROTO_ICMPV6: u8 = 58;
 
 /// Who we are, as far as known.
@@ -59,6 +60,8 @@ pub(crate) enum Route {
     Dhcp,
     /// A TCP segment for our address.
     Segment(Segment),
+    /// A part of a datagram for our address.
+    Fragment(Fragment),
     /// Nothing that is wanted.
     Drop(DropReason),
 }
@@ -101,7 +104,8 @@ pub(crate) fn route(frame: &[u8], checksum_valid: bool, station: &Station) -> Ro
 fn route_ipv4(packet: &[u8], is_ours: bool, checksum_valid: bool, station: &Station) -> Route {
     let ip = match Ipv4::parse(packet) {
         Ok(ip) => ip,
-        Err(reason) => return Route::Drop(reason),
+        Err(NotWhole::Bad(reason)) => return Route::Drop(reason),
+        Err(NotWhole::Fragment) => return route_fragment_ipv4(packet, is_ours, station),
     };
     if ip.protocol == IPPROTO_UDP && ip.is_dhcp_reply() {
         // The client answers to where it came from, and a server without an address is none.
@@ -146,7 +150,8 @@ fn route_ipv4(packet: &[u8], is_ours: bool, checksum_valid: bool, station: &Stat
 fn route_ipv6(packet: &[u8], is_ours: bool, checksum_valid: bool, station: &Station) -> Route {
     let ip = match Ipv6::parse(packet) {
         Ok(ip) => ip,
-        Err(reason) => return Route::Drop(reason),
+        Err(NotWhole::Bad(reason)) => return Route::Drop(reason),
+        Err(NotWhole::Fragment) => return route_fragment_ipv6(packet, is_ours, station),
     };
     let is_icmp = ip.protocol == IPPROTO_ICMPV6;
     // Duplicates are asked for from no address, and at those who may have one (RFC 4862 §5.4.2).
@@ -183,6 +188,36 @@ fn route_ipv6(packet: &[u8], is_ours: bool, checksum_valid: bool, station: &Stat
         }),
         IPPROTO_UDP => Route::Drop(DropReason::UdpPort),
         _ => Route::Drop(DropReason::IpProtocol),
+    }
+}
+
+#[cold]
+fn route_fragment_ipv4(packet: &[u8], is_ours: bool, station: &Station) -> Route {
+    let fragment = Ipv4::parse_fragment(packet).and_then(|ip| {
+        let is_host = ipv4::is_host(ip.source) && ip.source != ip.destination;
+        is_for_us(is_ours, station.v4.contains(&ip.destination), is_host)?;
+        Fragment::of_ipv4(&ip, packet)
+    });
+    fragment.map_or_else(Route::Drop, Route::Fragment)
+}
+
+#[cold]
+fn route_fragment_ipv6(packet: &[u8], is_ours: bool, station: &Station) -> Route {
+    let fragment = Ipv6::parse_fragment(packet).and_then(|ip| {
+        let is_host = ipv6::is_host(ip.source) && ip.source != ip.destination;
+        is_for_us(is_ours, station.v6.contains(&ip.destination), is_host)?;
+        Fragment::of_ipv6(&ip)
+    });
+    fragment.map_or_else(Route::Drop, Route::Fragment)
+}
+
+/// Refuses a fragment that is not for us, or from nobody; nothing that is for many is put together.
+fn is_for_us(is_ours: bool, has_address: bool, is_host: bool) -> Result<(), DropReason> {
+    match (is_ours, has_address, is_host) {
+        (false, _, _) => Err(DropReason::Broadcast),
+        (_, false, _) => Err(DropReason::NotOurAddress),
+        (_, _, false) => Err(DropReason::BadSource),
+        _ => Ok(()),
     }
 }
 

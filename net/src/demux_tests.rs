@@ -138,8 +138,15 @@ fn every_reason_for_a_drop() {
             with_header(|frame| frame[17] = 19),
         ),
         (DropReason::BadIpv4Checksum, bad_sum),
-        (DropReason::Fragment, with_header(|frame| frame[20] = 0x20)),
-        (DropReason::Fragment, with_header(|frame| frame[21] = 1)),
+        // Twenty-seven bytes, and more to come.
+        (
+            DropReason::BadFragment,
+            with_header(|frame| frame[20] = 0x20),
+        ),
+        (
+            DropReason::BadFragment,
+            with_header(|frame| frame[20..22].copy_from_slice(&[0x1f, 0xff])),
+        ),
         (DropReason::BadSource, from(0, 0, 0, 0)),
         (DropReason::BadSource, from(127, 0, 0, 1)),
         (DropReason::BadSource, from(224, 0, 0, 1)),
@@ -277,7 +284,11 @@ fn every_reason_for_a_drop_over_ipv6() {
             DropReason::BadIpv6Extension,
             changed(|frame| frame[20] = 43),
         ),
-        (DropReason::Fragment, changed(|frame| frame[20] = 44)),
+        // Nineteen bytes, and more to come.
+        (
+            DropReason::BadFragment,
+            changed(|frame| (frame[20], frame[57]) = (44, 0x51)),
+        ),
         (DropReason::IpProtocol, changed(|frame| frame[20] = 59)),
         (DropReason::UdpPort, changed(|frame| frame[20] = 17)),
         (DropReason::BadSource, changed(|frame| frame[22] = 0xff)),

@@ -364,6 +364,14 @@ impl Lane {
         !self.spare.is_empty() || self.returned.has_items()
     }
 
+    /// Returns how many boxes are at hand, with those that have come back.
+    pub(crate) fn spare_boxes(&mut self) -> usize {
+        while let Some(returned) = self.returned.pop() {
+            self.spare.push(returned);
+        }
+        self.spare.len()
+    }
+
     /// Takes a box that is at hand, or that came back.
     pub(crate) fn take_spare(&mut self) -> Option<Box<[u8]>> {
         self.spare.pop().or_else(|| self.returned.pop())

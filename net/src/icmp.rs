@@ -136,6 +136,15 @@ impl EchoReply<'_> {
         4 + self.rest.len()
     }
 
+    /// Returns the message in two parts: its first bytes, and what was sent.
+    pub(crate) fn parts(&self) -> ([u8; 4], &[u8]) {
+        let mut head = [self.kind, 0, 0, 0];
+        let [.., high, low] = &mut head;
+        let sum = self.pseudo.add(&[self.kind, 0]).add(self.rest);
+        [*high, *low] = sum.complement();
+        (head, self.rest)
+    }
+
     /// Writes the message, [`len`](Self::len) bytes.
     pub(crate) fn emit(&self, message: &mut [u8]) {
         message[..4].copy_from_slice(&[self.kind, 0, 0, 0]);

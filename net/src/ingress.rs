@@ -115,7 +115,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         }
     }
 
-    fn process(&mut self, arrival: &Arrival<'_>, checksum_valid: bool) {
+    pub(crate) fn process(&mut self, arrival: &Arrival<'_>, checksum_valid: bool) {
         // Looked at where it is: a segment's headers are not copied once more.
         match &demux::route(arrival.frame, checksum_valid, &self.station) {
             Route::Segment(segment) => self.process_segment(arrival, segment),
@@ -123,6 +123,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             Route::Dhcp => self.process_for_dhcp(arrival),
             Route::Icmp(message) => self.process_icmp(arrival, message),
             Route::Icmpv6(message) => self.process_icmpv6(arrival, message),
+            Route::Fragment(fragment) => self.process_fragment(arrival, fragment),
             Route::Drop(reason) => self.output.counters.count_drop(*reason),
         }
     }

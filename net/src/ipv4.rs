@@ -1,6 +1,7 @@
 //! IPv4 headers (RFC 791 §3.1, RFC 1122 §3.2.1), in and out.
 //!
-//! Upstream: [`demux`](crate::demux) and [`output`](crate::output).
+//! Upstream: [`demux`](crate::demux) and [`output`](crate::output). Fragments are told apart here and
+//! read in [`fragments`](crate::fragments).
 
 use crate::checksum::Sum;
 use crate::counters::DropReason;
@@ -32,10 +33,32 @@ pub(crate) fn header(
     header
 }
 
+/// Fills in the checksum of a header that was changed.
+pub(crate) fn seal(header: &mut [u8; IPV4_HEADER_BYTES]) {
+    header[10..12].fill(0);
+    let checksum = Sum::default().add(header).complement();
+    header[10..12].copy_from_slice(&checksum);
+}
+
 /// Whether one host may have this address: not unspecified, loopback, multicast or reserved.
 pub(crate) fn is_host(address: Ipv4Addr) -> bool {
     let first = address.octets()[0];
     first != 0 && first != 127 && first < 224
+}
+
+/// Why a packet is not taken as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotWhole {
+    /// It is one of several.
+    Fragment,
+    /// There is something wrong with it.
+    Bad(DropReason),
+}
+
+impl From<DropReason> for NotWhole {
+    fn from(reason: DropReason) -> Self {
+        NotWhole::Bad(reason)
+    }
 }
 
 /// An IPv4 packet whose header is good.
@@ -49,10 +72,25 @@ pub(crate) struct Ipv4<'a> {
 }
 
 impl<'a> Ipv4<'a> {
-    /// Parses the packet at the start of `bytes`; Ethernet's padding may follow it.
+    /// Parses the packet at the start of `bytes`, unless it is a fragment; Ethernet's padding may
+    /// follow it.
     #[inline]
-    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, DropReason> {
-        let bad = DropReason::BadIpv4Header;
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, NotWhole> {
+        Ipv4::read::<false>(bytes)
+    }
+
+    /// Parses a packet that is a fragment.
+    pub(crate) fn parse_fragment(bytes: &'a [u8]) -> Result<Self, DropReason> {
+        Ipv4::read::<true>(bytes).map_err(|refused| match refused {
+            NotWhole::Bad(reason) => reason,
+            NotWhole::Fragment => DropReason::BadFragment,
+        })
+    }
+
+    /// Parses a packet that is a fragment or, without `FRAGMENT`, is none.
+    #[inline(always)]
+    fn read<const FRAGMENT: bool>(bytes: &'a [u8]) -> Result<Self, NotWhole> {
+        let bad = NotWhole::Bad(DropReason::BadIpv4Header);
         let header = bytes.first_chunk::<IPV4_HEADER_BYTES>().ok_or(bad)?;
         let header_bytes = usize::from(header[0] & 0x0f) * 4;
         let total_bytes = usize::from(u16::from_be_bytes([header[2], header[3]]));
@@ -69,11 +107,12 @@ impl<'a> Ipv4<'a> {
             Sum::default().add(&bytes[..header_bytes])
         };
         if !sum.is_intact() {
-            return Err(DropReason::BadIpv4Checksum);
+            return Err(NotWhole::Bad(DropReason::BadIpv4Checksum));
         }
         // More fragments to come, or not the first.
-        if u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0 {
-            return Err(DropReason::Fragment);
+        let is_fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0;
+        if is_fragment != FRAGMENT {
+            return Err(NotWhole::Fragment);
         }
         Ok(Ipv4 {
             header_bytes,

@@ -2,11 +2,12 @@
 //!
 //! Upstream: [`demux`](crate::demux) and [`output`](crate::output). Extension headers are walked over
 //! as far as they can be ignored, few of them and of few bytes (RFC 8504 §5.3): hop-by-hop and
-//! destination options of which none demands to be known. Routing headers and fragments are refused.
+//! destination options of which none demands to be known. Routing headers are refused; fragments are
+//! told apart here and read in [`fragments`](crate::fragments).
 
 use crate::counters::DropReason;
 use crate::demux::ETHERNET_HEADER_BYTES;
-use crate::ipv4::TTL;
+use crate::ipv4::{NotWhole, TTL};
 use crate::limits::{EXTENSION_HEADERS, EXTENSION_HEADERS_BYTES};
 use core::net::Ipv6Addr;
 
@@ -20,7 +21,9 @@ pub(crate) const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0,
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
+/// The header of a fragment (RFC 8200 §4.5), and its bytes.
+pub(crate) const FRAGMENT: u8 = 44;
+pub(crate) const FRAGMENT_HEADER_BYTES: usize = 8;
 const DESTINATION_OPTIONS: u8 = 60;
 
 /// A header for a payload of `bytes` bytes.
@@ -54,9 +57,56 @@ pub(crate) struct Ipv6<'a> {
 }
 
 impl<'a> Ipv6<'a> {
-    /// Parses the packet at the start of `bytes`; Ethernet's padding may follow it.
+    /// Parses the packet at the start of `bytes`, unless it is a fragment; Ethernet's padding may
+    /// follow it.
     #[inline]
-    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, DropReason> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, NotWhole> {
+        let mut ip = Ipv6::parse_header(bytes)?;
+        if ip.has_extensions() {
+            ip.skip_extensions()?;
+        }
+        Ok(ip)
+    }
+
+    /// Parses a packet that is a fragment, up to its fragment header.
+    pub(crate) fn parse_fragment(bytes: &'a [u8]) -> Result<Self, DropReason> {
+        let mut ip = Ipv6::parse_header(bytes)?;
+        match ip.skip_extensions() {
+            Err(NotWhole::Fragment) => Ok(ip),
+            Err(NotWhole::Bad(reason)) => Err(reason),
+            Ok(()) => Err(DropReason::BadFragment),
+        }
+    }
+
+    /// Returns what the datagram of a first fragment carries, and the start of it, from what is behind
+    /// the fragment header.
+    pub(crate) fn behind_fragment_header(
+        &self,
+        next: u8,
+        bytes: &'a [u8],
+    ) -> Result<(u8, &'a [u8]), DropReason> {
+        let mut inner = Ipv6 {
+            headers_bytes: 0,
+            payload: bytes,
+            protocol: next,
+            ..*self
+        };
+        match inner.skip_extensions() {
+            Ok(()) => Ok((inner.protocol, inner.payload)),
+            Err(_) => Err(DropReason::BadFragment),
+        }
+    }
+
+    #[inline(always)]
+    fn has_extensions(&self) -> bool {
+        matches!(
+            self.protocol,
+            HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS
+        )
+    }
+
+    #[inline(always)]
+    fn parse_header(bytes: &'a [u8]) -> Result<Self, DropReason> {
         let bad = DropReason::BadIpv6Header;
         let (header, rest) = bytes.split_first_chunk::<IPV6_HEADER_BYTES>().ok_or(bad)?;
         let payload_bytes = usize::from(u16::from_be_bytes([header[4], header[5]]));
@@ -69,21 +119,14 @@ impl<'a> Ipv6<'a> {
         else {
             return Err(bad);
         };
-        let mut ip = Ipv6 {
+        Ok(Ipv6 {
             headers_bytes: IPV6_HEADER_BYTES,
             payload,
             protocol: header[6],
             hop_limit: header[7],
             source,
             destination,
-        };
-        if matches!(
-            ip.protocol,
-            HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS
-        ) {
-            ip.skip_extensions()?;
-        }
-        Ok(ip)
+        })
     }
 
     /// Where the payload begins in the frame.
@@ -92,16 +135,17 @@ impl<'a> Ipv6<'a> {
         ETHERNET_HEADER_BYTES + self.headers_bytes
     }
 
+    /// Steps over extension headers, up to that of a fragment.
     #[cold]
-    fn skip_extensions(&mut self) -> Result<(), DropReason> {
-        let bad = DropReason::BadIpv6Extension;
+    fn skip_extensions(&mut self) -> Result<(), NotWhole> {
+        let bad = NotWhole::Bad(DropReason::BadIpv6Extension);
         let mut left = EXTENSION_HEADERS_BYTES;
         for place in 0..EXTENSION_HEADERS {
             match self.protocol {
                 // Hop-by-hop options are first or not at all (RFC 8200 §4.1).
                 HOP_BY_HOP if place == 0 => {}
                 DESTINATION_OPTIONS => {}
-                FRAGMENT => return Err(DropReason::Fragment),
+                FRAGMENT => return Err(NotWhole::Fragment),
                 HOP_BY_HOP | ROUTING => return Err(bad),
                 _ => return Ok(()),
             }
@@ -203,7 +247,7 @@ mod tests {
         [&header, payload].concat()
     }
 
-    fn parsed(protocol: u8, payload: &[u8]) -> Result<(u8, usize), DropReason> {
+    fn parsed(protocol: u8, payload: &[u8]) -> Result<(u8, usize), NotWhole> {
         let packet = packet(protocol, payload);
         let ip = Ipv6::parse(&packet)?;
         assert_eq!((ip.source, ip.destination), (PEER, OURS));
@@ -238,7 +282,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_ignored_is_refused() {
-        let bad = Err(DropReason::BadIpv6Extension);
+        let bad = Err(NotWhole::Bad(DropReason::BadIpv6Extension));
         let padding = [60, 0, 1, 4, 0, 0, 0, 0];
         let cases: [(&str, u8, Vec<u8>); 8] = [
             ("a routing header", 43, vec![6, 0, 0, 0, 0, 0, 0, 0]),
@@ -278,7 +322,7 @@ mod tests {
         assert_eq!(parsed(60, &long), bad, "too long");
         assert_eq!(
             parsed(44, &[6, 0, 0, 0, 0, 0, 0, 1]),
-            Err(DropReason::Fragment)
+            Err(NotWhole::Fragment)
         );
     }
 

@@ -15,7 +15,7 @@
 //! `commands`, [`connect`] with `neighbours`, `egress`, `connection`, `listener`, `listening`,
 //! `time_wait`, `tcp` with [`chunk`], `output`, then [`fabric`] with `port_table`, [`rss`] and
 //! `host_words`; for
-//! all that is not TCP [`address`], `addressing`, `control` with `arp`, `icmp` and `ndp`, `autoconf`;
+//! all that is not TCP [`address`], `addressing`, `control` with `arp`, `icmp` and `ndp`, `autoconf`, `fragments`;
 //! then `stealing` with `backlog`, `bids` and `moves`; the rest are tables. [`limits`] and [`counters`] say what is bounded and what is counted.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -46,6 +46,7 @@ mod event;
 pub mod fabric;
 pub mod flow;
 pub mod flow_table;
+mod fragments;
 mod host_words;
 mod icmp;
 mod ingress;

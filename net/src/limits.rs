@@ -18,12 +18,15 @@ pub const HANDOVER_RING_FRAMES: usize = if cfg!(loom) { 2 } else { 128 };
 pub const HANDOVER_FRAME_BYTES: usize = 1536;
 
 /// Frames that one core can have on the way to one other, for a fabric of `cores` cores. All
-/// rings together then take at most `cores * max(256, 32 * cores)` frames of memory.
+/// rings together then take at most `cores * max(256, 64 * cores)` frames of memory, and half of that
+/// with more than eight cores. A ping of the largest size fits into a ring of 64.
 pub const fn handover_frames(cores: usize) -> usize {
     let share = 256 / if cores == 0 { 1 } else { cores };
     if cfg!(loom) {
         // Every order of accesses is tried: few will do.
         HANDOVER_RING_FRAMES
+    } else if cores <= 8 && share < 64 {
+        64
     } else if share < 32 {
         32
     } else if share > 128 {
@@ -31,6 +34,11 @@ pub const fn handover_frames(cores: usize) -> usize {
     } else {
         share
     }
+}
+
+/// Of these, frames that fragments leave to segments.
+pub const fn boxes_for_segments(cores: usize) -> usize {
+    handover_frames(cores) / 8
 }
 
 /// Addresses of both families that one appliance has at once; what comes beyond is refused and told.
@@ -87,6 +95,38 @@ pub const ROUTES: usize = 16;
 pub const EXTENSION_HEADERS: usize = 4;
 /// See [`EXTENSION_HEADERS`].
 pub const EXTENSION_HEADERS_BYTES: usize = 256;
+
+/// Datagrams of which fragments are kept at once, of both families; another pushes the oldest out.
+pub const REASSEMBLIES: usize = 64;
+
+/// Of these, datagrams of one source (of a network of 64 bits in IPv6): its own oldest gives way.
+pub const REASSEMBLIES_PER_SOURCE: usize = 8;
+
+/// Fragments of one datagram; one in more is dropped. The largest comes in 119 where a link takes 576
+/// bytes, and in 54 where it takes 1,280.
+pub const FRAGMENTS_PER_DATAGRAM: usize = 128;
+
+/// How long a datagram may take to be whole: Linux's for IPv4. RFC 8200 §4.5 has 60 s at most.
+pub const REASSEMBLY_TIME: Duration = Duration::from_secs(30);
+
+/// What holds fragments: blocks of so many bytes, taken as bytes come.
+pub const REASSEMBLY_BLOCK_BYTES: usize = 2048;
+
+/// So many of them for a stack of so many connections: a small machine has room for two of the largest
+/// datagrams at once, others for sixteen. Without a free one the oldest datagram gives way.
+pub const fn reassembly_blocks(connections: usize) -> usize {
+    let wanted = connections / 8;
+    if wanted < REASSEMBLIES {
+        REASSEMBLIES
+    } else if wanted > 512 {
+        512
+    } else {
+        wanted
+    }
+}
+
+/// ICMP errors told in a second.
+pub const ICMP_ERRORS_PER_SECOND: u32 = 10;
 
 /// IP packet size, in bytes, that a core without a queue pair works with.
 pub const MTU_WITHOUT_QUEUE_PAIR_BYTES: u16 = 1500;
@@ -270,3 +310,5 @@ const _: () = assert!(MTU_MIN_BYTES > 40 + 12 + MSS_MIN_BYTES && MTU_MIN_IPV6_BY
 const _: () = assert!(MSS_MIN_BYTES > 40 && MSS_MIN_BYTES < MSS_DEFAULT_BYTES);
 const _: () = assert!(ADDRESSES <= 0xff && ROUTES <= 0xff);
 const _: () = assert!(SLAAC_ADDRESSES + 3 < ADDRESSES);
+const _: () = assert!(reassembly_blocks(0) * REASSEMBLY_BLOCK_BYTES >= 2 * 65_536);
+const _: () = assert!(FRAGMENTS_PER_DATAGRAM * 552 > 65_536 && REASSEMBLY_TIME.as_secs() <= 60);

@@ -237,8 +237,8 @@ impl<N: Nic> Output<N> {
     }
 }
 
-const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
-const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
+pub(crate) const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
+pub(crate) const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
 /// Bytes of a TCP header with all the options it can have.
 const TCP_HEADER_MAX_BYTES: usize = 60;
 
@@ -303,7 +303,11 @@ fn write_ip<'a>(
 }
 
 #[inline]
-fn ethernet_header(to: [u8; 6], from: [u8; 6], ethertype: [u8; 2]) -> [u8; ETHERNET_HEADER_BYTES] {
+pub(crate) fn ethernet_header(
+    to: [u8; 6],
+    from: [u8; 6],
+    ethertype: [u8; 2],
+) -> [u8; ETHERNET_HEADER_BYTES] {
     let mut header = [0; ETHERNET_HEADER_BYTES];
     header[..6].copy_from_slice(&to);
     header[6..12].copy_from_slice(&from);

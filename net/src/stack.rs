@@ -23,7 +23,9 @@ use crate::datagram::Datagrams;
 use crate::demux::Station;
 use crate::event::Pending;
 use crate::fabric::FabricPort;
+use crate::flow::FlowPrf;
 use crate::flow_table::FlowTable;
+use crate::fragments::{ErrorBudget, Identifications, Reassembly};
 use crate::host_words::HostSeen;
 use crate::isn::SequenceSource;
 use crate::limits;
@@ -124,6 +126,10 @@ pub struct Stack<N: Nic, P = Vec<u8>> {
     /// On the core that sees to our addresses.
     pub(crate) autoconf: Option<Box<Autoconf>>,
     pub(crate) dhcp: Option<DhcpClient>,
+    /// On the same core.
+    pub(crate) reassembly: Option<Box<Reassembly>>,
+    pub(crate) identifications: Identifications,
+    pub(crate) icmp_errors: ErrorBudget,
     /// They are to be dispatched.
     pub(crate) addressing_is_due: bool,
     pub(crate) connections: Connections<P>,
@@ -180,6 +186,9 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             host: Host::default(),
             autoconf: None,
             dhcp: None,
+            reassembly: None,
+            identifications: Identifications::new(FlowPrf::new(key)),
+            icmp_errors: ErrorBudget::default(),
             addressing_is_due: false,
             connections: Connections::new(count),
             half_open: 0,
@@ -208,6 +217,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         let mut counters = self.output.counters;
         counters.half_open_now = self.half_open as u64;
         counters.slots_now = self.connections.in_use() as u64;
+        counters.reassemblies_now = self.reassembly.as_ref().map_or(0, |all| all.len() as u64);
         counters.time_wait_now = self.time_wait.len() as u64;
         counters.free_chunks_now = self.chunks.free() as u64;
         counters.rx_refused_bytes = self.chunks.refused;

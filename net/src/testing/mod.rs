@@ -21,6 +21,7 @@
 
 mod client;
 mod conditions;
+mod fragments;
 pub mod frames;
 mod link;
 mod mutation;
@@ -35,6 +36,7 @@ mod world;
 
 pub use client::Client;
 pub use conditions::{Conditions, Rate};
+pub use fragments::Datagram;
 pub use link::{ClientPort, Link, MemoryNic};
 pub use mutation::{Mutator, seal};
 pub use one_frame::OneFrame;

@@ -2,7 +2,7 @@
 
 use crate::siege::{assert_dropped, flood, packet};
 use net::counters::DropReason;
-use net::testing::frames::{ACK, FIN, RST, SYN, Tcp, seal_ipv4, seal_tcp};
+use net::testing::frames::{ACK, FIN, RST, SYN, Tcp, seal_tcp};
 use net::testing::{CLIENT_ADDRESS, Random, STACK_ADDRESS, STACK_MAC};
 use std::net::Ipv4Addr;
 
@@ -88,20 +88,6 @@ fn a_flood_of_echo_requests_is_answered_beside_the_honest() {
         packet(1, anyone(&mut siege.random), &echo)
     });
     assert!(counters.icmp_frames > 90_000);
-}
-
-#[test]
-fn a_flood_of_fragments_is_dropped_and_none_is_kept() {
-    let counters = flood("flood-fragments", 0, |siege| {
-        let random = &mut siege.random;
-        let mut frame = packet(6, anyone(random), &[7; 1400]);
-        // Another packet's each, the first ones and the others, with more to come.
-        frame[18..20].copy_from_slice(&(random.next_u64() as u16).to_be_bytes());
-        frame[20..22].copy_from_slice(&(0x2000 | random.below(185) as u16).to_be_bytes());
-        seal_ipv4(&mut frame);
-        frame
-    });
-    assert_dropped(&counters, DropReason::Fragment);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! is compared is what the stack does, not what it costs: that is counted by `examples/flood.rs`.
 
 mod floods;
+mod fragments;
 mod lies;
 mod siege;
 mod slow;

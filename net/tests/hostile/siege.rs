@@ -14,7 +14,7 @@ const RESPONSE_BYTES: usize = 4096;
 /// Half of the slots are for the hostile.
 const SLOTS: usize = 64;
 /// How long a siege lasts, in virtual time.
-const SIEGE_MS: u64 = 500;
+pub(crate) const SIEGE_MS: u64 = 500;
 /// Frames that an attack sends in each millisecond.
 pub(crate) const FRAMES_PER_MS: u64 = 200;
 
