@@ -108,12 +108,9 @@ impl Channel {
                 let _ = stack.release(accepted.connection);
                 continue;
             };
-            // It may have ended while it was waiting in the stack's accept queue.
-            let is_same = slot.connection == accepted.connection;
-            let closed = slot.closed.filter(|_| is_same);
+            // What happened to it while it waited is told by events from here on.
             slot.begin(accepted.connection);
             slot.phase = Phase::Accepted;
-            slot.closed = closed;
             slot.is_readable = true;
             listener.credit -= u32::from(listener.credit != ENDLESS);
             self.counters.accepted += 1;

@@ -167,7 +167,7 @@ impl Channel {
             self.continue_read(connection, stack);
         }
         let Some(slot) = self.table.of(connection) else {
-            self.note_early_end(connection, reason);
+            self.counters.events_unknown += 1;
             return;
         };
         slot.closed = Some(reason);
@@ -191,17 +191,6 @@ impl Channel {
         }
         announce(slot, &mut self.ready);
         self.tell_receipts();
-    }
-
-    /// Remembers the end of a connection that is still in the stack's accept queue.
-    fn note_early_end(&mut self, connection: ConnectionId, reason: CloseReason) {
-        match self.table.at(connection.index()) {
-            Some(slot) if slot.phase == Phase::Free => {
-                slot.begin(connection);
-                slot.closed = Some(reason);
-            }
-            _ => self.counters.events_unknown += 1,
-        }
     }
 
     fn release(&mut self, connection: ConnectionId, stack: &mut impl Connections) {

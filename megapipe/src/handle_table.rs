@@ -20,7 +20,7 @@ use net::stack::{CloseReason, ConnectionId};
 /// Whose a slot is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Phase {
-    /// Nobody's, or the accept queue's.
+    /// Nobody's, as far as the channel knows.
     #[default]
     Free,
     /// A connect's, which its cookie names.

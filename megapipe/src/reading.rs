@@ -134,7 +134,6 @@ impl Channel {
                 slot.is_readable = true;
                 try_read(slot, &mut self.ready, stack);
             }
-            // Not accepted yet: accepting marks it readable.
             None => self.counters.events_unknown += 1,
         }
     }

@@ -53,7 +53,7 @@ fn a_listener_that_the_stack_refuses_is_told() {
             world: World::new(1),
             channel: Channel::create(config(1)),
         };
-        bench.world.refuse_listen = Some(reason);
+        bench.world.ports.refuse = Some(reason);
         bench.run(|channel| {
             let listener = channel.listen(80, LISTENER, CoreMask::first(1)).unwrap();
             channel.accept(listener, 1).unwrap();
@@ -144,7 +144,7 @@ fn connections_beyond_the_accept_ring_wait_in_the_stack() {
         bench.world.arrive_new().unwrap();
     }
     bench.channel.collect(Instant::ZERO, &mut bench.world);
-    assert_eq!(bench.world.queue.len(), 10);
+    assert_eq!(bench.world.ports.waiting().count(), 10);
     let first = bench.completions();
     assert_eq!(first.len(), limits::ACCEPTS_WAITING);
     assert!(bench.channel.wants_application(Instant::ZERO));
@@ -173,8 +173,8 @@ fn a_mask_is_changed_once_at_a_time_and_the_outcome_is_told() {
             result: Ok(())
         }
     ));
-    assert_eq!(bench.world.masks, [wider]);
-    bench.world.refuse_listen = Some(ListenError::CoreTaken);
+    assert_eq!(bench.world.ports.masks, [wider]);
+    bench.world.ports.refuse = Some(ListenError::CoreTaken);
     bench
         .run(|channel| channel.change_mask(listener, wider))
         .unwrap();
@@ -208,7 +208,7 @@ fn a_listener_that_was_unregistered_is_forgotten_with_what_it_had_accepted() {
     // The other had been accepted, and was not handed out.
     bench.run(|channel| assert!(channel.dispatch(None).is_none()));
     assert_eq!(bench.world.released, [second]);
-    assert_eq!(bench.world.closed_listeners, 1);
+    assert_eq!(bench.world.ports.closed, 1);
     assert_eq!(
         bench.channel.counters().completions_cancelled,
         cancelled + 1
@@ -244,7 +244,7 @@ fn a_listener_can_be_unregistered_before_it_was_flushed() {
             channel.unregister_listener(listener).unwrap();
         });
     }
-    assert_eq!(bench.world.closed_listeners, 3 * limits::LISTENERS);
+    assert_eq!(bench.world.ports.closed, 3 * limits::LISTENERS);
     bench.assert_quiet();
 }
 
@@ -254,7 +254,7 @@ fn a_refused_listener_that_is_unregistered_says_nothing_more() {
         world: World::new(1),
         channel: Channel::create(config(1)),
     };
-    bench.world.refuse_listen = Some(ListenError::CoreTaken);
+    bench.world.ports.refuse = Some(ListenError::CoreTaken);
     for _ in 0..3 * limits::LISTENERS {
         let listen = |channel: &mut Channel| channel.listen(80, LISTENER, CoreMask::first(1));
         let listener = bench.run(listen).unwrap();
@@ -262,7 +262,7 @@ fn a_refused_listener_that_is_unregistered_says_nothing_more() {
             .run(|channel| channel.unregister_listener(listener))
             .unwrap();
     }
-    assert_eq!(bench.world.closed_listeners, 0);
+    assert_eq!(bench.world.ports.closed, 0);
     bench.assert_quiet();
 }
 
@@ -293,7 +293,11 @@ fn a_multishot_accept_goes_on_until_it_is_cancelled() {
     kept.push(bench.completion());
     bench.world.arrive_new().unwrap();
     bench.assert_quiet();
-    assert_eq!(bench.world.queue.len(), 1, "it waits in the stack");
+    assert_eq!(
+        bench.world.ports.waiting().count(),
+        1,
+        "it waits in the stack"
+    );
     bench.run(|channel| channel.accept(listener, 1)).unwrap();
     kept.push(bench.completion());
     assert_eq!(bench.channel.in_use().lwsockets, 12);
@@ -324,7 +328,7 @@ fn a_listener_that_steals_bids_only_while_it_has_asked_for_more() {
         .unwrap();
     assert_eq!(bid(&mut bench), CoreMask::EMPTY);
     assert_eq!(
-        (&bench.world.stealing[..], bench.world.bids),
+        (&bench.world.ports.stealing[..], bench.world.ports.bids),
         (&[true, false][..], 1)
     );
     bench

@@ -1,6 +1,6 @@
 //! What the application of the model calls, and which outcomes of a call there may be.
 
-use super::random_model::{Known, Model, OUT, Reading, TIMERS, Target, UNKNOWN, choose};
+use super::random_model::{Known, Model, OUT, Reading, TIMERS, Target, UNKNOWN, Writing, choose};
 use super::world::World;
 use crate::channel::{Cookie, Handle, IoSlice, IoVec, SubmitError};
 use core::time::Duration;
@@ -106,7 +106,13 @@ impl Model {
         }
     }
 
-    pub(super) fn write(&mut self, target: Target, bytes: usize, has_receipt: bool) {
+    pub(super) fn write(
+        &mut self,
+        target: Target,
+        bytes: usize,
+        has_receipt: bool,
+        is_quiet: bool,
+    ) {
         let Some((handle, _)) = self.target(target) else {
             return;
         };
@@ -124,6 +130,7 @@ impl Model {
         if let Some(Ok(receipt)) = receipt {
             let _ = pieces.push(receipt);
         }
+        pieces.set_quiet(is_quiet);
         let all: Vec<u8> = pieces.iter().flat_map(IoSlice::bytes).copied().collect();
         let result = channel.writev(handle, &mut pieces);
         let known = self
@@ -135,7 +142,11 @@ impl Model {
         match (result, known) {
             (Ok(()), Some(known)) => {
                 assert!(known.writing.is_none() && !all.is_empty());
-                known.writing = Some(all.len());
+                known.writing = Some(Writing {
+                    bytes: all.len(),
+                    is_quiet,
+                    lends: self.bench.world.peer(known.id).lends,
+                });
                 known.written.extend(all);
                 known.receipts += usize::from(has_receipt);
             }

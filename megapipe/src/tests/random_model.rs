@@ -1,14 +1,16 @@
 //! A simple model of the API: what is known of each handle, timer and connect, and so which outcomes
 //! of a call, and which completions, there may be.
 
+use super::random_listeners::KnownListener;
 use super::world::{Bench, World};
 use crate::channel::{
-    ChannelConfig, Completion, ConnectHandle, Cookie, Handle, SubmitError, TimerHandle,
+    Channel, ChannelConfig, Completion, ConnectHandle, Cookie, Handle, ListenHandle, SubmitError,
+    TimerHandle,
 };
 use core::time::Duration;
-use kernel::Instant;
+use kernel::{CoreMask, Instant};
 use net::stack::{CloseReason, ConnectionId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
 
 /// Whose handle a call is given.
@@ -32,6 +34,15 @@ pub(super) enum Reading {
     Ending,
 }
 
+/// What write is under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Writing {
+    pub(super) bytes: usize,
+    pub(super) is_quiet: bool,
+    /// What the stack had been asked for before it.
+    pub(super) lends: usize,
+}
+
 /// What is known of one registered handle.
 pub(super) struct Known {
     pub(super) id: ConnectionId,
@@ -40,8 +51,7 @@ pub(super) struct Known {
     pub(super) read: Vec<u8>,
     pub(super) written: Vec<u8>,
     pub(super) reading: Option<Reading>,
-    /// Bytes of the write under way.
-    pub(super) writing: Option<usize>,
+    pub(super) writing: Option<Writing>,
     pub(super) receipts: usize,
     pub(super) is_over: bool,
 }
@@ -51,6 +61,7 @@ pub(super) struct Foreign {
     pub(super) handle: Handle,
     pub(super) timer: TimerHandle,
     pub(super) connect: ConnectHandle,
+    pub(super) listener: ListenHandle,
     _bench: Bench,
 }
 
@@ -60,9 +71,14 @@ pub(super) struct Model {
     pub(super) handles: BTreeMap<u64, Known>,
     pub(super) connects: BTreeMap<u64, ConnectHandle>,
     pub(super) timers: BTreeMap<u64, (TimerHandle, Instant)>,
+    pub(super) listeners: BTreeMap<u64, KnownListener>,
+    /// Listeners whose command waits for the flush, and how many unregistered ones' do.
+    pub(super) unflushed_listeners: BTreeSet<u64>,
+    pub(super) unflushed_unlistens: usize,
     pub(super) stale: Vec<Handle>,
     pub(super) stale_timers: Vec<TimerHandle>,
     pub(super) stale_connects: Vec<ConnectHandle>,
+    pub(super) stale_listeners: Vec<ListenHandle>,
     pub(super) foreign: Foreign,
     pub(super) next_cookie: u64,
 }
@@ -82,15 +98,23 @@ pub(super) static OUT: [u8; 300] = {
     bytes
 };
 
-fn bench(batch: usize) -> Bench {
-    let mut bench = Bench::new(ChannelConfig {
+fn config(batch: usize) -> ChannelConfig {
+    ChannelConfig {
         handles: HANDLES,
         batch,
         chunks: 64,
         buffers: BUFFERS,
         buffer_bytes: 16,
         timers: TIMERS,
-    });
+    }
+}
+
+/// A bench that listens nowhere yet.
+fn bench(batch: usize) -> Bench {
+    let mut bench = Bench {
+        world: World::new(HANDLES),
+        channel: Channel::create(config(batch)),
+    };
     bench.world.send_room = 3;
     bench.world.holds = true;
     bench
@@ -103,29 +127,38 @@ pub(super) fn choose<V>(from: &BTreeMap<u64, V>, number: usize) -> Option<u64> {
 
 impl Model {
     pub(super) fn new(batch: usize) -> Self {
-        let mut other = bench(4);
+        let mut other = Bench::new(config(4));
         let (_, handle) = other.open(Cookie(0));
         let timer = other.channel.timer(Duration::ZERO, Cookie(0)).unwrap();
         let connect = other
             .channel
             .connect("10.0.0.1:1".parse().unwrap(), Cookie(0));
-        Model {
+        let listener = other.channel.listen(81, Cookie(0), CoreMask::first(1));
+        let mut model = Model {
             now: Instant::ZERO,
             bench: bench(batch),
             handles: BTreeMap::new(),
             connects: BTreeMap::new(),
             timers: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            unflushed_listeners: BTreeSet::new(),
+            unflushed_unlistens: 0,
             stale: Vec::new(),
             stale_timers: Vec::new(),
             stale_connects: Vec::new(),
+            stale_listeners: Vec::new(),
             foreign: Foreign {
                 handle,
                 timer,
                 connect: connect.unwrap(),
+                listener: listener.unwrap(),
                 _bench: other,
             },
             next_cookie: 0,
-        }
+        };
+        model.listen(0, CoreMask::first(1));
+        model.accept(Target::Live(0), None);
+        model
     }
 
     pub(super) fn cookie(&mut self) -> u64 {
@@ -147,8 +180,26 @@ impl Model {
 
     // What others do.
 
-    pub(super) fn arrive(&mut self) {
-        self.bench.world.arrive_new();
+    pub(super) fn arrive(&mut self, number: usize) {
+        let world = &mut self.bench.world;
+        if let Some(number) = number.checked_rem(world.ports.open.len()) {
+            world.arrive_at(number);
+        }
+    }
+
+    /// Something happens to a connection that waits to be accepted.
+    pub(super) fn disturb(&mut self, number: usize, reason: Option<CloseReason>) {
+        let world = &mut self.bench.world;
+        let count = world.ports.waiting().count();
+        let Some(number) = number.checked_rem(count) else {
+            return;
+        };
+        let id = world.ports.waiting().nth(number).unwrap();
+        match reason {
+            _ if world.peer(id).over.is_some() || world.peer(id).is_finished => {}
+            Some(reason) => world.end(id, reason),
+            None => world.arrive(id, &OUT[..50]),
+        }
     }
 
     pub(super) fn bytes(&mut self, number: usize, bytes: usize) {
@@ -220,6 +271,25 @@ impl Model {
             }
         }
         self.bench.channel.flush_to(&mut self.bench.world);
+        self.unflushed_listeners.clear();
+        self.unflushed_unlistens = 0;
+        self.check_writes();
+    }
+
+    /// Whether a write is under way is known exactly: a quiet one that was handed over at once is not.
+    fn check_writes(&mut self) {
+        let Bench { world, channel } = &mut self.bench;
+        for known in self.handles.values_mut() {
+            let is_writing = channel.is_writing(known.handle).unwrap();
+            if let Some(writing) = known.writing.filter(|_| !is_writing) {
+                let peer = world.peer(known.id);
+                assert!(writing.is_quiet, "a write was not told");
+                assert_eq!(peer.lends, writing.lends + 1, "it had to wait");
+                assert_eq!(peer.sent, known.written);
+                known.writing = None;
+            }
+            assert_eq!(is_writing, known.writing.is_some());
+        }
     }
 
     fn register(&mut self, socket: crate::Lwsocket) {
@@ -250,7 +320,18 @@ impl Model {
     fn check(&mut self, completion: Completion) {
         let cookie = completion.cookie().0;
         match completion {
-            Completion::Accept { socket, .. } => return self.register(socket),
+            Completion::Accept {
+                socket, pending, ..
+            } => {
+                self.check_accept(cookie, &socket, pending);
+                return self.register(socket);
+            }
+            Completion::ListenFailed { error, .. } => {
+                return self.check_listen_failed(cookie, error);
+            }
+            Completion::MaskChanged { result, .. } => {
+                return self.check_mask_changed(cookie, result);
+            }
             Completion::Connect { result, .. } => {
                 let connect = self.connects.remove(&cookie).expect("a live connect");
                 self.stale_connects.push(connect);
@@ -280,10 +361,12 @@ impl Model {
                 }
             }
             Completion::Write { result, .. } => {
-                let asked = known.writing.take().expect("a write was under way");
+                let writing = known.writing.take().expect("a write was under way");
                 if let Ok(bytes) = result {
-                    assert_eq!(bytes, asked);
-                    assert_eq!(self.bench.world.peer(known.id).sent, known.written);
+                    assert_eq!(bytes, writing.bytes);
+                    let peer = self.bench.world.peer(known.id);
+                    assert_eq!(peer.sent, known.written);
+                    assert!(!writing.is_quiet || peer.lends > writing.lends + 1, "quiet");
                 }
             }
             Completion::Acknowledged { receipts, .. } => {
@@ -316,6 +399,7 @@ impl Model {
             self.run(10);
         }
         assert!(self.timers.is_empty(), "a timer was not told");
+        self.end_listeners();
         while let Some((_, known)) = self.handles.pop_first() {
             self.bench.channel.unregister(known.handle).unwrap();
             self.run(0);

@@ -1,5 +1,6 @@
 //! A stand-in for the stack: connections that a test feeds, drains and breaks by hand.
 
+use super::ports::Ports;
 use crate::channel::{Channel, ChannelConfig, Completion, Cookie, Handle};
 use crate::connections::Connections;
 use crate::writes::IoSlice;
@@ -34,33 +35,29 @@ pub(super) struct Peer {
     pub(super) wants_room: bool,
     pub(super) is_shut: bool,
     pub(super) over: Option<CloseReason>,
+    /// It was accepted, or begun by this side: its events are told.
+    is_owned: bool,
+    /// Times that something was to be lent to its send queue.
+    pub(super) lends: usize,
 }
 
 /// The model of a stack.
 pub(super) struct World {
     pub(super) peers: Vec<Option<Peer>>,
     pub(super) generations: Vec<u32>,
-    pub(super) queue: VecDeque<ConnectionId>,
+    pub(super) ports: Ports,
     pub(super) events: VecDeque<Event>,
     pub(super) released: Vec<ConnectionId>,
-    /// Why to refuse listeners and new masks.
-    pub(super) refuse_listen: Option<ListenError>,
     pub(super) refuse_connect: Option<ConnectError>,
     /// Pieces are held until the peer acknowledges them.
     pub(super) holds: bool,
     /// Connections that this side has begun.
     pub(super) asked: Vec<(ConnectionId, SocketAddr)>,
-    /// Masks that listeners were changed to, and how many were ended.
-    pub(super) masks: Vec<CoreMask>,
     /// Datagrams that were sent, and how many more may be.
     pub(super) datagrams: Vec<(SocketAddrV4, Vec<u8>)>,
     pub(super) datagrams_left: usize,
     /// Cores that were notified.
     pub(super) notified: CoreMask,
-    pub(super) closed_listeners: usize,
-    /// What listeners were told of stealing, and how often one has bid.
-    pub(super) stealing: Vec<bool>,
-    pub(super) bids: usize,
     /// Pieces that a new connection's send queue takes.
     pub(super) send_room: usize,
     /// Chunks taken and not given back.
@@ -72,30 +69,35 @@ impl World {
         World {
             peers: (0..connections).map(|_| None).collect(),
             generations: std::vec![0; connections],
-            queue: VecDeque::new(),
+            ports: Ports::default(),
             events: VecDeque::new(),
             released: Vec::new(),
-            refuse_listen: None,
             refuse_connect: None,
             holds: false,
             asked: Vec::new(),
-            masks: Vec::new(),
             datagrams: Vec::new(),
             datagrams_left: 0,
             notified: CoreMask::EMPTY,
-            closed_listeners: 0,
-            stealing: Vec::new(),
-            bids: 0,
             send_room: 1 << 20,
             chunks_out: 0,
         }
     }
 
-    /// A peer connects and waits to be accepted.
+    /// A peer connects at the first listener and waits to be accepted.
     pub(super) fn arrive_new(&mut self) -> Option<ConnectionId> {
-        let id = self.begin()?;
-        self.queue.push_back(id);
-        self.events.push_back(Event::Incoming(ListenerId::new(0)));
+        self.arrive_at(0)
+    }
+
+    /// A peer connects at the listener of this number and waits to be accepted.
+    pub(super) fn arrive_at(&mut self, number: usize) -> Option<ConnectionId> {
+        let id = self.begin(false)?;
+        match self.ports.enqueue(number, id) {
+            Some(listener) => self.events.push_back(Event::Incoming(listener)),
+            None => {
+                self.peers[id.index()] = None;
+                return None;
+            }
+        }
         Some(id)
     }
 
@@ -104,7 +106,7 @@ impl World {
         self.events.push_back(Event::Connected(id));
     }
 
-    fn begin(&mut self) -> Option<ConnectionId> {
+    fn begin(&mut self, is_owned: bool) -> Option<ConnectionId> {
         let index = self.peers.iter().position(Option::is_none)?;
         self.generations[index] += 1;
         let id = ConnectionId::new(index as u32, self.generations[index]);
@@ -118,6 +120,8 @@ impl World {
             wants_room: false,
             is_shut: false,
             over: None,
+            is_owned,
+            lends: 0,
         });
         Some(id)
     }
@@ -133,13 +137,20 @@ impl World {
     /// The peer sends bytes.
     pub(super) fn arrive(&mut self, id: ConnectionId, data: &[u8]) {
         self.peer(id).incoming.extend(data);
-        self.events.push_back(Event::Readable(id));
+        self.tell(id, Event::Readable(id));
+    }
+
+    /// Tells an event of a connection, unless that waits to be accepted.
+    fn tell(&mut self, id: ConnectionId, event: Event) {
+        if self.peer(id).is_owned {
+            self.events.push_back(event);
+        }
     }
 
     /// The peer finishes sending; over when this side has too.
     pub(super) fn finish(&mut self, id: ConnectionId) {
         self.peer(id).is_finished = true;
-        self.events.push_back(Event::Readable(id));
+        self.tell(id, Event::Readable(id));
         self.end_if_both_finished(id);
     }
 
@@ -147,7 +158,7 @@ impl World {
     pub(super) fn end(&mut self, id: ConnectionId, reason: CloseReason) {
         self.peer(id).lent.clear();
         if self.peer(id).over.replace(reason).is_none() {
-            self.events.push_back(Event::Closed(id, reason));
+            self.tell(id, Event::Closed(id, reason));
         }
     }
 
@@ -179,37 +190,53 @@ impl Connections for World {
         self.events.pop_front()
     }
 
-    fn listen(&mut self, _: u16, _: CoreMask, _: usize) -> Result<ListenerId, ListenError> {
-        self.refuse_listen.map_or(Ok(ListenerId::new(0)), Err)
+    fn listen(
+        &mut self,
+        port: u16,
+        mask: CoreMask,
+        most: usize,
+    ) -> Result<ListenerId, ListenError> {
+        self.ports.listen(port, mask, most)
     }
 
-    fn change_mask(&mut self, _: ListenerId, mask: CoreMask) -> Result<(), ListenError> {
-        self.masks.push(mask);
-        self.refuse_listen.map_or(Ok(()), Err)
+    fn change_mask(&mut self, id: ListenerId, mask: CoreMask) -> Result<(), ListenError> {
+        self.ports.change_mask(id, mask)
     }
 
-    fn set_stealing(&mut self, _: ListenerId, is_on: bool) -> Result<(), ListenError> {
-        self.stealing.push(is_on);
+    fn set_stealing(&mut self, id: ListenerId, is_on: bool) -> Result<(), ListenError> {
+        self.ports.find(id).ok_or(ListenError::Unknown)?;
+        self.ports.stealing.push(is_on);
         Ok(())
     }
 
     fn bid(&mut self, _: ListenerId, most: u32) -> CoreMask {
         assert!(most > 0);
-        self.bids += 1;
+        self.ports.bids += 1;
         CoreMask::first(2)
     }
 
-    fn close_listener(&mut self, _: ListenerId) -> Result<(), ListenError> {
-        self.closed_listeners += 1;
+    fn close_listener(&mut self, id: ListenerId) -> Result<(), ListenError> {
+        for waiting in self.ports.close(id)? {
+            self.peers[waiting.index()] = None;
+        }
         Ok(())
     }
 
-    fn accept(&mut self, _: ListenerId) -> Option<Accepted> {
-        let connection = self.queue.pop_front()?;
+    fn accept(&mut self, id: ListenerId) -> Option<Accepted> {
+        let (connection, pending) = self.ports.accept(id)?;
+        let peer = self.peer(connection);
+        peer.is_owned = true;
+        let (is_readable, over) = (!peer.incoming.is_empty() || peer.is_finished, peer.over);
+        if is_readable {
+            self.events.push_back(Event::Readable(connection));
+        }
+        if let Some(reason) = over {
+            self.events.push_back(Event::Closed(connection, reason));
+        }
         Some(Accepted {
             connection,
             peer: PEER.parse::<SocketAddr>().unwrap(),
-            pending: self.queue.len(),
+            pending,
         })
     }
 
@@ -217,7 +244,7 @@ impl Connections for World {
         if let Some(error) = self.refuse_connect {
             return Err(error);
         }
-        let id = self.begin().ok_or(ConnectError::ConnectionsFull)?;
+        let id = self.begin(true).ok_or(ConnectError::ConnectionsFull)?;
         self.asked.push((id, remote));
         Ok(id)
     }
@@ -282,6 +309,7 @@ impl Connections for World {
         let slot = self.peers[id.index()].as_mut();
         let found = slot.filter(|peer| peer.id == id);
         let peer = found.ok_or(ConnectionError::Unknown)?;
+        peer.lends += 1;
         if peer.is_shut || peer.over.is_some() {
             return Err(ConnectionError::Closed);
         }
