@@ -10,8 +10,8 @@ use crate::Error;
 use crate::linux_guest;
 use crate::namespace::{GUEST, HOST, Namespace};
 use crate::vm::{Image, Vm};
-use crate::work::Work;
-use std::net::{Ipv4Addr, TcpListener};
+use crate::work::{COUNTER, Work};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use traffic::bulk::{self, Order};
@@ -35,7 +35,7 @@ const ROWS: [(&str, u64, u64, usize); 4] = [
 /// Measures both systems and prints the table.
 pub(crate) fn run(elf: &Path) -> Result<(), Error> {
     let work = Work::create()?;
-    let plugin = work.build_plugin()?;
+    let plugin = work.build_plugin(COUNTER)?;
     let guests = Guests::build(elf, &work)?;
     let namespace = Namespace::create(1)?;
     let mut figures = Vec::new();
@@ -108,17 +108,26 @@ impl Guests {
 
 /// Waits until the guest serves.
 pub(crate) fn wait_for(namespace: &Namespace) -> Result<(), Error> {
-    let end = Instant::now() + Duration::from_secs(90);
+    let this = std::env::current_exe()?;
+    let output = namespace
+        .command(&this.to_string_lossy())
+        .args(["client", "reach", &format!("{GUEST}:{PORT}"), "120"])
+        .output()?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&output.stderr).trim().into()),
+    }
+}
+
+/// Runs `client reach ADDR SECONDS`: connects until that succeeds, with a SYN of its own each second.
+pub(crate) fn reach(address: &str, seconds: &str) -> Result<(), Error> {
+    let address = address.parse()?;
+    let end = Instant::now() + Duration::from_secs(seconds.parse()?);
     loop {
-        let order = Order {
-            up: 1,
-            down: 1,
-            is_summed: false,
-        };
-        match transfer(namespace, "-", order, 1) {
+        match TcpStream::connect_timeout(&address, Duration::from_secs(1)) {
             Ok(_) => return Ok(()),
-            Err(error) if Instant::now() > end => return Err(error),
-            Err(_) => std::thread::sleep(Duration::from_millis(200)),
+            Err(error) if Instant::now() > end => return Err(error.into()),
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
         }
     }
 }

@@ -7,7 +7,7 @@
 use crate::Error;
 use crate::namespace::{GUEST, HOST, Namespace};
 use crate::vm::{Image, Vm};
-use crate::work::{PAGE_BYTES, Work};
+use crate::work::{COUNTER, PAGE_BYTES, Work};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
@@ -39,7 +39,7 @@ pub(crate) fn run(elf: &Path) -> Result<(), Error> {
     let work = Work::create()?;
     let pages = work.make_site()?;
     let packed = work.pack(&pages)?;
-    let plugin = work.build_plugin()?;
+    let plugin = work.build_plugin(COUNTER)?;
     let namespace = Namespace::create(1)?;
     let members = MANY.div_ceil(PER_MEMBER);
     (0..members).try_for_each(|number| namespace.add_address(&source(number)))?;

@@ -10,7 +10,7 @@ use crate::Error;
 use crate::load::{CLOSE, KEEP_ALIVE, Load, first_answer};
 use crate::namespace::{GUEST, HOST, Namespace};
 use crate::vm::{Image, Vm};
-use crate::work::{PAGE_BYTES, Work};
+use crate::work::{COUNTER, PAGE_BYTES, Work};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ pub(crate) fn run(elf: &Path) -> Result<(), Error> {
     let work = Work::create()?;
     let pages = work.make_site()?;
     let packed = work.pack(&pages)?;
-    let plugin = work.build_plugin()?;
+    let plugin = work.build_plugin(COUNTER)?;
     let append = format!("ip={GUEST}/24 gateway={HOST} log=warn");
     let measured = |cores: u32| -> Result<Vec<Vec<f64>>, Error> {
         println!("{cores} cores ...");

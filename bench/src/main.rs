@@ -16,7 +16,9 @@ mod linux_guest;
 mod load;
 mod namespace;
 mod netem;
+mod profile;
 mod quick;
+mod symbols;
 mod vm;
 mod wire;
 mod work;
@@ -34,14 +36,18 @@ fn main() -> ExitCode {
         ["channel", ..] => channel::run(),
         ["bulk", elf, _] => bulk::run(Path::new(elf)),
         ["netem", elf, _] => netem::run(Path::new(elf)),
+        ["profile", options @ .., elf, debug_elf] => {
+            profile::run(options, Path::new(elf), Path::new(debug_elf))
+        }
         ["serve", port] => bulk::serve(port),
         ["wire", rest @ ..] => wire::run(rest),
         ["client", "crowd", rest @ ..] => crowd::run(rest),
+        ["client", "reach", address, seconds] => bulk::reach(address, seconds),
         ["client", "bulk", rest @ ..] => bulk::run_client(rest),
         ["client", rest @ ..] => client::run(rest),
         _ => {
             eprintln!(
-                "usage: sluice-bench quick|connections|cores|channel|bulk|netem ELF DEBUG_ELF"
+                "usage: sluice-bench quick|connections|cores|channel|bulk|netem|profile ELF DEBUG_ELF"
             );
             return ExitCode::from(2);
         }

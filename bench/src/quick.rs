@@ -9,14 +9,16 @@ use crate::linux_guest;
 use crate::load::{CLOSE, KEEP_ALIVE, Load, first_answer};
 use crate::namespace::{GUEST, HOST, Namespace};
 use crate::vm::{Image, Vm};
-use crate::work::{PAGE_BYTES, Work};
+use crate::work::{COUNTER, PAGE_BYTES, Work};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const BODY_BYTES: usize = 1 << 20;
+/// Bytes of the page `/mebibyte.bin`.
+pub(crate) const BODY_BYTES: usize = 1 << 20;
 const BOOTS: usize = 5;
 
-const BODY: Load = Load {
+/// A mebibyte over connections that are kept.
+pub(crate) const BODY: Load = Load {
     path: "/mebibyte.bin",
     connections: 4,
     short: 40,
@@ -41,7 +43,7 @@ pub(crate) fn run(elf: &Path) -> Result<(), Error> {
     let pages = work.make_site()?;
     std::fs::write(pages.join("mebibyte.bin"), incompressible(BODY_BYTES))?;
     let packed = work.pack(&pages)?;
-    let plugin = work.build_plugin()?;
+    let plugin = work.build_plugin(COUNTER)?;
     let linux = linux_guest::build(&work.0, &pages)?;
     let namespace = Namespace::create(1)?;
 
@@ -181,7 +183,7 @@ fn marginal(vm: &Vm, namespace: &Namespace, kind: &Load, idle_rate: f64) -> Resu
 }
 
 /// Bytes that no encoding makes shorter.
-fn incompressible(count: usize) -> Vec<u8> {
+pub(crate) fn incompressible(count: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let words = std::iter::repeat_with(|| {
         state ^= state << 13;

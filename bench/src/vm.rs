@@ -35,7 +35,7 @@ pub(crate) struct Vm {
 }
 
 impl Vm {
-    /// Starts QEMU in `namespace`; with `plugin` its instructions are counted.
+    /// Starts QEMU in `namespace`; with `plugin`, which counts, what it tells can be read.
     pub(crate) fn boot(
         image: &Image<'_>,
         namespace: &Namespace,
@@ -106,16 +106,22 @@ impl Vm {
 
     /// Returns the guest instructions executed so far by each core.
     pub(crate) fn instructions_by_core(&self) -> Result<Vec<u64>, Error> {
-        let socket = self.counter.as_ref().ok_or("booted without the counter")?;
-        let mut line = String::new();
-        UnixStream::connect(socket)?.read_to_string(&mut line)?;
-        let mut counts = line
+        let mut counts = self
+            .read_counter()?
             .split_whitespace()
             .map(str::parse)
             .collect::<Result<Vec<u64>, _>>()?;
         // The last is the sum.
         counts.pop().ok_or("empty count")?;
         Ok(counts)
+    }
+
+    /// Returns what the plugin tells.
+    pub(crate) fn read_counter(&self) -> Result<String, Error> {
+        let socket = self.counter.as_ref().ok_or("booted without a plugin")?;
+        let mut told = String::new();
+        UnixStream::connect(socket)?.read_to_string(&mut told)?;
+        Ok(told)
     }
 
     /// Returns instructions per second of the idle guest, measured over two seconds.

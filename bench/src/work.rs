@@ -1,4 +1,4 @@
-//! The folder of one run, with the page that is asked for, and the plugin that counts guest
+//! The folder of one run, with the page that is asked for, and the plugins that count guest
 //! instructions, built in it.
 
 use crate::Error;
@@ -8,6 +8,25 @@ use std::process::Command;
 
 /// Bytes of the page `/index.html`.
 pub(crate) const PAGE_BYTES: usize = 612;
+
+/// A plugin for QEMU, in C.
+#[derive(Clone, Copy)]
+pub(crate) struct Plugin {
+    name: &'static str,
+    source: &'static str,
+}
+
+/// Counts the guest's instructions, by core.
+pub(crate) const COUNTER: Plugin = Plugin {
+    name: "insncount",
+    source: include_str!("../plugin/insncount.c"),
+};
+
+/// Counts each of the guest's instructions.
+pub(crate) const PROFILE: Plugin = Plugin {
+    name: "profile",
+    source: include_str!("../plugin/profile.c"),
+};
 
 /// A temporary folder, removed when dropped.
 pub(crate) struct Work(pub(crate) PathBuf);
@@ -35,20 +54,20 @@ impl Work {
         Ok(packed)
     }
 
-    /// Builds the counting plugin and returns where it is.
-    pub(crate) fn build_plugin(&self) -> Result<PathBuf, Error> {
-        let source = self.0.join("insncount.c");
-        std::fs::write(&source, include_str!("../plugin/insncount.c"))?;
-        let plugin = self.0.join("insncount.so");
+    /// Builds a plugin and returns where it is.
+    pub(crate) fn build_plugin(&self, plugin: Plugin) -> Result<PathBuf, Error> {
+        let source = self.0.join(plugin.name).with_extension("c");
+        std::fs::write(&source, plugin.source)?;
+        let library = source.with_extension("so");
         let built = Command::new("cc")
             .args(["-O2", "-fPIC", "-shared", "-Wall", "-o"])
-            .args([&plugin, &source])
+            .args([&library, &source])
             .arg("-lpthread")
             .status()?;
         if built.success() {
-            Ok(plugin)
+            Ok(library)
         } else {
-            Err("the counting plugin did not compile".into())
+            Err(format!("the plugin {} did not compile", plugin.name).into())
         }
     }
 }

@@ -12,7 +12,8 @@ usage: ./run.sh [run] [SITE_DIR] [FLAGS]   build, pack, boot and serve (default:
        ./run.sh test [FILTER]              host tests, then tests that boot the image
        ./run.sh check                      formatting, lints, docs, house rules
        ./run.sh gdb [SITE_DIR] [FLAGS]     boot stopped, and print the gdb line
-       ./run.sh bench NAME                 measurements: quick, connections, cores, channel, bulk, netem
+       ./run.sh bench NAME                 measurements (see README): quick, connections, cores, channel,
+                                           bulk, netem, profile
 
 flags of run, example and gdb:
   --port P              port on this machine, 0 for any free one       (default 8080)
