@@ -122,18 +122,7 @@ pub(crate) fn build(work: &Path, site: &Path) -> Result<LinuxGuest, Error> {
         let _ = fs::remove_file(&link);
         symlink("busybox", link)?;
     }
-    // This program is the server of bulk transfers there.
-    let this = std::env::current_exe()?;
-    let programs = [
-        (Path::new("/usr/sbin/nginx"), "usr/sbin/nginx"),
-        (&this, "bin/sluice-bench"),
-    ];
-    for (program, to) in programs {
-        place(program, &root.join(to))?;
-        for library in libraries(program)? {
-            place(&library, &root.join(library.strip_prefix("/")?))?;
-        }
-    }
+    place_programs(&root)?;
     place(
         Path::new("/etc/nginx/mime.types"),
         &root.join("etc/nginx/mime.types"),
@@ -163,6 +152,22 @@ pub(crate) fn build(work: &Path, site: &Path) -> Result<LinuxGuest, Error> {
     let initrd = work.join("linux.cpio.gz");
     archive(&root, &initrd)?;
     Ok(LinuxGuest { kernel, initrd })
+}
+
+/// Puts nginx and this program there, the server of bulk transfers, with their libraries.
+fn place_programs(root: &Path) -> Result<(), Error> {
+    let this = std::env::current_exe()?;
+    let programs = [
+        (Path::new("/usr/sbin/nginx"), "usr/sbin/nginx"),
+        (&this, "bin/sluice-bench"),
+    ];
+    for (program, to) in programs {
+        place(program, &root.join(to))?;
+        for library in libraries(program)? {
+            place(&library, &root.join(library.strip_prefix("/")?))?;
+        }
+    }
+    Ok(())
 }
 
 /// Packs the folder `root` as an initramfs.
