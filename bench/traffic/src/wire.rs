@@ -84,6 +84,8 @@ impl Wire {
         for port in [tap, GUEST_END] {
             ip(&["link", "set", port, "master", BRIDGE])?;
         }
+        // The bridge would answer for the host's addresses itself, and frames go around the wire.
+        ip(&["link", "set", BRIDGE, "arp", "off", "addrgenmode", "none"])?;
         for link in [BRIDGE, GUEST_END, HOST_END] {
             ip(&["link", "set", link, "up", "txqueuelen", TAP_FRAMES])?;
         }

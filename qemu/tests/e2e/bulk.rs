@@ -1,6 +1,7 @@
 //! Bulk transfers between Linux and the guest over a tap, both ways, every byte checked: the example
 //! appliance `throughput`, and a wire that loses and delays frames.
 
+use crate::client::PATIENCE;
 use crate::guest::{self, Appliance, boot_on_tap};
 use crate::namespace::Namespace;
 use qemu::build::{self, Recipe};
@@ -75,10 +76,8 @@ fn a_quarter_of_a_gibibyte_goes_each_way_and_both_at_once_over_one_and_several_c
 
 /// Says something and finishes, and returns what comes of it.
 fn say(words: &[u8]) -> String {
-    let mut stream = TcpStream::connect_timeout(&v4(), Duration::from_secs(20)).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
+    let mut stream = TcpStream::connect_timeout(&v4(), PATIENCE).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(words).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let mut answer = String::new();

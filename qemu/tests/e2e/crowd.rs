@@ -1,7 +1,7 @@
 //! More connections than one process may have files: each part of the crowd is a process with an
 //! address of its own, this test's program again with another test's name.
 
-use crate::client::Client;
+use crate::client::{Client, PATIENCE};
 use crate::folder::Folder;
 use crate::guest::{self, Appliance};
 use crate::hostile::assert_all_closed;
@@ -11,7 +11,6 @@ use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
 
 /// What a member is told: the guest, its own address, how many connections.
 const VARIABLE: &str = "SLUICE_CROWD_MEMBER";
@@ -134,8 +133,6 @@ fn ask(client: &mut Client) {
 fn open(guest: SocketAddr, source: IpAddr) -> Client {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
     socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
-    socket
-        .connect_timeout(&guest.into(), Duration::from_secs(20))
-        .unwrap();
+    socket.connect_timeout(&guest.into(), PATIENCE).unwrap();
     Client::over(TcpStream::from(socket)).unwrap()
 }

@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 
 const COMMAND: &str = env!("CARGO_BIN_EXE_sluice");
 
-/// How long a connection, a read or a write may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) use crate::client::PATIENCE;
 
 /// A started example, ended when dropped.
 pub(crate) struct Example {
@@ -172,6 +171,10 @@ fn ping_pong_sends_back_what_it_receives_on_two_cores() {
     plays_ping_pong(2);
 }
 
+/// Connections that the command makes to see whether the guest is there, and breaks off at once: one as
+/// a rule, more on a slow machine, and none if user networking has not told the guest of it.
+const PROBES: u64 = 5;
+
 /// Crowds sent at most until something is seen that a race decides.
 const CROWDS: usize = 20;
 
@@ -287,11 +290,9 @@ fn no_connection_is_lost_while_shares_move_between_two_cores() {
             "{core:?}"
         );
     }
-    // Perhaps one more: the connection that the command made to see whether it is there, and broke
-    // off at once; user networking may have told the guest of it, or not.
     let begun = sum("connections_begun");
     let own = (CONNECTIONS + lasting.len()) as u64;
-    assert!((own..=own + 1).contains(&begun), "{begun}");
+    assert!((own..=own + PROBES).contains(&begun), "{begun}");
     assert_eq!(sum("connections_established"), begun);
     assert_eq!(sum("half_open_lost") + sum("listener_resets"), 0);
     drop(lasting);
@@ -322,8 +323,8 @@ fn nobody_waits_for_a_seat_while_another_core_has_one_free() {
     // Of 8 in 70 ways out of 256 there are four for each core.
     assert!(sum("connections_given") >= 10, "{counters:?}");
     assert_eq!(sum("connections_given"), sum("connections_taken"));
-    let begun = (ROUNDS * 2 * SEATS) as u64 + 1;
-    assert_eq!(sum("connections_begun"), begun);
+    let (begun, own) = (sum("connections_begun"), (ROUNDS * 2 * SEATS) as u64);
+    assert!((own..=own + PROBES).contains(&begun), "{begun}");
     assert_eq!(sum("listener_resets") + sum("half_open_lost"), 0);
 }
 

@@ -9,7 +9,7 @@ use qemu::machine::{Accel, Machine};
 use std::fs;
 use std::time::Duration;
 
-const END: Duration = Duration::from_secs(30);
+const END: Duration = guest::READY;
 
 /// Boots, expects the guest to give up, and returns its fatal line.
 fn fatal(machine: &Machine) -> String {

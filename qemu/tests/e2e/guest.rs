@@ -6,7 +6,7 @@ use qemu::accel;
 use qemu::backend::free_port;
 use qemu::build::{self, Image, Recipe};
 use qemu::crash::Annotator;
-use qemu::guest::Guest;
+use qemu::guest::{Guest, NotReady};
 use qemu::machine::{Accel, Machine, Net};
 use qemu::pack::{PackedSite, pack};
 use qemu::pack_flags::for_trying_out;
@@ -110,9 +110,23 @@ pub(crate) fn behind(host: SocketAddrV4) -> Net {
 
 /// Boots the machine behind a forwarded port.
 pub(crate) fn boot(mut machine: Machine) -> Appliance {
-    let host = free_host();
-    machine.net = behind(host);
-    start(&machine, Some(host.into()))
+    // Whoever else is on this machine may take the port before QEMU does.
+    for _ in 0..3 {
+        let host = free_host();
+        machine.net = behind(host);
+        match try_start(&machine, Some(host.into())) {
+            Ok(appliance) => return appliance,
+            Err((guest, reason)) if !is_port_taken(&guest) => fail(&machine, &guest, &reason),
+            Err(_) => {}
+        }
+    }
+    panic!("every port was taken meanwhile");
+}
+
+fn is_port_taken(guest: &Guest) -> bool {
+    let complaints = guest.complaints().lines();
+    let mut complaints = complaints.iter();
+    complaints.any(|line| line.contains("Could not set up host forwarding"))
 }
 
 /// Returns the namespace's tap as the machine's network.
@@ -133,29 +147,42 @@ pub(crate) fn boot_on_tap(mut machine: Machine, namespace: &Namespace) -> Applia
         Namespace::HOST,
         Namespace::HOST_V6,
     ));
-    start(&machine, None)
+    start(&machine)
 }
 
 /// Boots the machine on the namespace's tap, with no word about its addresses.
 pub(crate) fn boot_unaddressed_on_tap(mut machine: Machine, namespace: &Namespace) -> Appliance {
     machine.net = tap(namespace);
-    start(&machine, None)
+    start(&machine)
 }
 
-fn start(machine: &Machine, host: Option<SocketAddr>) -> Appliance {
+fn start(machine: &Machine) -> Appliance {
+    match try_start(machine, None) {
+        Ok(appliance) => appliance,
+        Err((guest, reason)) => fail(machine, &guest, &reason),
+    }
+}
+
+/// Boots the machine; a guest that is not ready comes back with the reason.
+fn try_start(
+    machine: &Machine,
+    host: Option<SocketAddr>,
+) -> Result<Appliance, (Box<Guest>, NotReady)> {
     let mut guest = Guest::start(machine).expect("QEMU does not start");
     match guest.wait_ready(READY) {
-        Ok((ready, ready_after)) => Appliance {
+        Ok((ready, ready_after)) => Ok(Appliance {
             guest,
             ready,
             ready_after,
             address: host.unwrap_or(ready.address),
-        },
-        Err(reason) => {
-            show(&guest);
-            panic!("{reason}\nwith: {}", machine.shell_line());
-        }
+        }),
+        Err(reason) => Err((Box::new(guest), reason)),
     }
+}
+
+fn fail(machine: &Machine, guest: &Guest, reason: &NotReady) -> ! {
+    show(guest);
+    panic!("{reason}\nwith: {}", machine.shell_line());
 }
 
 impl Appliance {
@@ -167,7 +194,7 @@ impl Appliance {
     /// Waits for counters that every core took after this call, by core.
     pub(crate) fn counters(&mut self) -> BTreeMap<usize, Counters> {
         let (_, mut next) = self.guest.serial().lines_from(u64::MAX);
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + READY;
         let mut seen: BTreeMap<usize, Vec<Counters>> = BTreeMap::new();
         // The first of each core may have been taken before the call.
         let wanted = self.ready.cores as usize;

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a line of the log may take.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Returns the guest's link-local address, which it tells first.
 fn link_local(appliance: &Appliance) -> Ipv6Addr {
@@ -32,7 +32,7 @@ fn curl(url: &str) -> Vec<u8> {
             "--show-error",
             "--globoff",
             "--max-time",
-            "20",
+            "60",
             "-6",
             url,
         ])

@@ -55,11 +55,12 @@ fn sixty_thousand_connections_from_one_address() {
     const CONNECTIONS: u64 = 60_000;
     // Fewer ports than connections: each comes round while the guest, which closes first, still
     // holds it in TIME_WAIT.
-    const PORTS: std::ops::RangeInclusive<u16> = 20_000..=23_999;
+    const PORTS: std::ops::RangeInclusive<u16> = 20_000..=21_499;
     /// A SYN that is not answered is sent again after one second.
     const STALL: Duration = Duration::from_millis(900);
-    /// Stalls that may be this machine's, which others use too.
-    const STALLS_ALLOWED: u64 = CONNECTIONS / 10_000;
+    /// Stalls that may be this machine's, which others use too: all threads stall at once then. Were
+    /// ports in TIME_WAIT refused, nearly every connection would.
+    const STALLS_ALLOWED: u64 = CONNECTIONS / 1000;
 
     let _turn = guest::turn();
     Namespace::with(1, |namespace| {
@@ -101,22 +102,26 @@ fn sixty_thousand_connections_from_one_address() {
 
 #[test]
 fn both_queues_of_a_tap_carry_traffic_and_the_device_brings_each_flow_home() {
-    let handed_over = both_queues_carry_traffic(true);
+    let (handed_over, _) = both_queues_carry_traffic(true);
     assert_eq!(handed_over, 0);
 }
 
 #[test]
 fn both_queues_of_a_tap_carry_traffic_where_the_tap_has_to_learn() {
-    let handed_over = both_queues_carry_traffic(false);
-    // SYNs, and what follows before the tap has seen where answers come from: of 32 connections
-    // with 20 responses of 200 segments each.
-    assert!(handed_over < 32 * 20, "{handed_over} frames");
+    let (handed_over, received) = both_queues_carry_traffic(false);
+    // SYNs, and what follows before the tap has seen where answers come from; it forgets a flow that
+    // says nothing for three seconds. Half of all frames, if it never learned.
+    assert!(
+        handed_over < received / 8,
+        "{handed_over} of {received} frames"
+    );
 }
 
-/// Serves 32 clients over two queues, and returns how many frames went from one core to the other.
-fn both_queues_carry_traffic(has_rss: bool) -> u64 {
+/// Serves 32 clients over two queues, and returns how many frames went from one core to the other, and
+/// how many there were.
+fn both_queues_carry_traffic(has_rss: bool) -> (u64, u64) {
     let _turn = guest::turn();
-    let mut handed_over = 0;
+    let mut frames = (0, 0);
     Namespace::with(2, |namespace| {
         let packed = guest::packed(Folder::small().path());
         let mut machine = guest::machine(&packed);
@@ -138,12 +143,17 @@ fn both_queues_carry_traffic(has_rss: bool) -> u64 {
                 assert!(value > 50, "core {core} has {name}={value}");
             }
         }
-        handed_over = Appliance::total(&counters, "handovers_in");
-        eprintln!("RSS: {has_rss}, {handed_over} frames handed over");
+        frames = ["handovers_in", "rx_frames"]
+            .map(|name| Appliance::total(&counters, name))
+            .into();
+        eprintln!(
+            "RSS: {has_rss}, {} of {} frames handed over",
+            frames.0, frames.1
+        );
         drop(clients);
         assert_all_closed(&mut appliance);
     });
-    handed_over
+    frames
 }
 
 #[test]

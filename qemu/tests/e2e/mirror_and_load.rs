@@ -74,7 +74,7 @@ fn wget_mirrors_ten_thousand_files_into_the_same_tree() {
         let place = tempfile::tempdir().unwrap();
         let mirrored = Command::new("wget")
             .args(["--mirror", "--no-host-directories", "--quiet"])
-            .args(["--tries=2", "--timeout=20", "-e", "robots=off"])
+            .args(["--tries=2", "--timeout=60", "-e", "robots=off"])
             .arg(format!("http://{}/", appliance.address))
             .current_dir(place.path())
             .stdin(Stdio::null())

@@ -27,7 +27,7 @@ struct Backend {
 
 impl Backend {
     fn start(name: u8, address: &str) -> Backend {
-        let listener = TcpListener::bind(address).unwrap();
+        let listener = listen(address);
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let is_stopped = Arc::new(AtomicBool::new(false));
@@ -65,6 +65,18 @@ impl Backend {
 impl Drop for Backend {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Listens at an address, again perhaps: whoever else is on this machine may have its port for a moment.
+fn listen(address: &str) -> TcpListener {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match TcpListener::bind(address) {
+            Ok(listener) => return listener,
+            Err(error) => assert!(Instant::now() < end, "{address}: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

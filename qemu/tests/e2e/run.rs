@@ -165,16 +165,22 @@ fn a_change_is_packed_and_served_on_the_same_port_and_a_mistake_keeps_what_was_t
     let page = |path: &str| Client::connect(first).unwrap().get(path).unwrap();
     assert_eq!(page("/new.txt").status, 404);
 
-    fs::write(folder.path().join("new.txt"), "new").unwrap();
+    // Whole at once, so that no half of it is packed.
+    let write = |name: &str, text: &str| {
+        let aside = tempfile::NamedTempFile::new_in(folder.path().parent().unwrap()).unwrap();
+        fs::write(aside.path(), text).unwrap();
+        aside.persist(folder.path().join(name)).unwrap();
+    };
+    write("new.txt", "new");
     assert!(next_with("packed again in ").ends_with(" ms"));
     assert_eq!(address(&next_with("serving ")), first);
     assert_eq!(page("/new.txt").body, b"new");
 
     // A mistake is told on stderr, and the guest goes on.
-    fs::write(folder.path().join("_redirects"), "/a /b 999").unwrap();
+    write("_redirects", "/a /b 999");
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(page("/new.txt").body, b"new");
-    fs::write(folder.path().join("_redirects"), "/a /new.txt 302").unwrap();
+    write("_redirects", "/a /new.txt 302");
     next_with("packed again in ");
     next_with("serving ");
     assert_eq!(page("/a").status, 302);

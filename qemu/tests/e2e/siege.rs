@@ -117,7 +117,7 @@ fn curl(address: SocketAddr) -> Vec<u8> {
         .args([
             "-sS",
             "--max-time",
-            "20",
+            "60",
             &format!("http://{address}/style.css"),
         ])
         .output()
