@@ -61,16 +61,6 @@ impl Namespace {
                 "-qw",
                 "net.ipv4.ip_local_port_range=1024 65000",
             ],
-            // As both guests do.
-            &[
-                "ip",
-                "netns",
-                "exec",
-                n,
-                "sysctl",
-                "-qw",
-                "net.ipv4.tcp_congestion_control=cubic",
-            ],
             &[
                 "ip", "-n", n, "tuntap", "add", "dev", TAP, "mode", "tap", "vnet_hdr", several,
             ],

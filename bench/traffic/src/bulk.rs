@@ -5,6 +5,7 @@
 //! `SUM RECEIVED` as POSIX cksum prints it. Both ways go at once.
 
 use crc::{CRC_32_CKSUM, Crc, Digest, Table};
+use rustix::net::sockopt::set_tcp_congestion;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -103,6 +104,8 @@ fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream>
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
+    // What both guests do; root may always choose it, others where the machine allows.
+    let _ = set_tcp_congestion(&socket, "cubic");
     if let Some(source) = source {
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }
