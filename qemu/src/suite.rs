@@ -99,6 +99,7 @@ fn run_under_loom(tally: &mut Tally) -> Result<bool, Failure> {
     let passes = [
         ["-p", "kernel", "--test", "loom", "--"].as_slice(),
         &["-p", "net", "--lib", "--", "loom_tests"],
+        &["-p", "sockets", "--lib", "--", "loom_tests"],
     ];
     for words in passes {
         let mut cargo = workspace::cargo();

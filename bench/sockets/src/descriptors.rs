@@ -3,10 +3,10 @@
 //!
 //! The free ones are found as Linux finds them: a bitmap, and a number below which none is free.
 
+use crate::sync::Mutex;
 use alloc::boxed::Box;
 use alloc::vec;
-use core::sync::atomic::{AtomicU32, Ordering};
-use spin::Mutex;
+use kernel::sync::atomic::{AtomicU32, Ordering};
 
 /// The table.
 pub struct DescriptorTable {
@@ -79,7 +79,7 @@ impl Used {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::vec::Vec;

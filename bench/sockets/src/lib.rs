@@ -11,7 +11,7 @@
 //! Invariants: nothing is allocated after [`System::new`] and [`System::join`]; locks are taken in the
 //! order stack, accept queue, ready list, and no core holds two stacks.
 //!
-//! Reading order: [`system`], [`thread`] (the calls), [`descriptors`], [`memory`], [`pong`] (a program
+//! Reading order: [`system`], [`thread`] (the calls), [`descriptors`], `files`, [`memory`], [`pong`] (a program
 //! that uses them).
 #![no_std]
 #![forbid(unsafe_code)]
@@ -22,9 +22,13 @@ extern crate std;
 extern crate alloc;
 
 pub mod descriptors;
+mod files;
 pub mod limits;
+#[cfg(all(test, loom))]
+mod loom_tests;
 pub mod memory;
 pub mod pong;
+mod sync;
 pub mod system;
 pub mod thread;
 

@@ -1,11 +1,11 @@
 //! What `send` copies into: pages of a stack's own, each sent from until it is acknowledged, as the
 //! socket buffers of a kernel are.
 
+use crate::sync::Mutex;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use net::Lent;
 use net::chunk::Chunk;
-use spin::Mutex;
 
 /// A page that a connection sends from; goes back to its pool when it is dropped.
 pub struct Page {

@@ -2,9 +2,9 @@
 //! wait. Each enters the kernel once (one crossing), takes the locks that it needs, and is done when
 //! it returns: what was sent is in the transmit queue.
 
+use crate::files::Place;
 use crate::limits::EVENTS_PER_WAIT;
 use crate::system::{AWAKE, Kernel, System};
-use core::sync::atomic::Ordering;
 use kernel::{CoreMask, Instant, Processor};
 use net::stack::ConnectionError;
 use net::{Lent, Nic};
@@ -138,7 +138,8 @@ impl<'a, N: Nic, C: Cpu> Thread<'a, N, C> {
     pub fn watch(&mut self, socket: Socket, token: u64) -> Result<(), SocketError> {
         self.enter();
         let file = self.get(socket)?;
-        self.system.watch(file, self.cpu.core(), token);
+        // Its own list: nobody is to be woken.
+        self.system.files.watch(file, self.cpu.core(), token);
         self.put_back(file);
         Ok(())
     }
@@ -157,7 +158,7 @@ impl<'a, N: Nic, C: Cpu> Thread<'a, N, C> {
             let received = kernel.stack.receive(id, buf);
             if matches!(received, Ok(Some(1..))) && kernel.stack.is_readable(id) {
                 // Told again as long as there is something, as a level-triggered `epoll` does.
-                system.announce(file);
+                system.files.announce(file);
             }
             received?.ok_or(SocketError::WouldBlock)
         });
@@ -242,7 +243,8 @@ impl<'a, N: Nic, C: Cpu> Thread<'a, N, C> {
     /// Sleeps until something happens, unless it has.
     fn sleep(&mut self, deadline: Option<Instant>) {
         self.cpu.clear_wake();
-        let own = &self.system.cores[self.cpu.core().index()];
+        let core = self.cpu.core();
+        let own = &self.system.cores[core.index()];
         let (mut is_busy, mut until) = (false, deadline);
         if let Some(kernel) = own.kernel.lock().as_mut() {
             is_busy = kernel.stack.arm();
@@ -250,8 +252,8 @@ impl<'a, N: Nic, C: Cpu> Thread<'a, N, C> {
             until = deadlines.into_iter().flatten().min();
             kernel.sleeps_until = until.unwrap_or(Instant::from_nanos(u64::MAX));
         }
-        let queue = self.system.accept_queue(self.cpu.core());
-        if !is_busy && own.ready.lock().is_empty() && queue.lock().is_empty() {
+        let queue = self.system.accept_queue(core);
+        if !is_busy && self.system.files.is_quiet(core) && queue.lock().is_empty() {
             self.cpu.sleep_until(until);
         }
         if let Some(kernel) = own.kernel.lock().as_mut() {
@@ -267,18 +269,13 @@ impl<'a, N: Nic, C: Cpu> Thread<'a, N, C> {
             let _ = events.push(Event::Listener);
         }
         while !events.is_full() {
-            let Some(file) = self.system.cores[own.index()].ready.lock().pop_front() else {
-                return;
-            };
-            let entry = &self.system.files[file as usize];
-            if entry.leave_list(own) {
-                let token = entry.token.load(Ordering::Relaxed);
-                let _ = events.push(Event::Socket(token));
-            } else if entry.has_news()
-                && let Some(core) = self.system.announce(file)
-            {
-                // Another core watches it by now.
-                self.cpu.wake(core);
+            match self.system.files.next(own) {
+                Some(Place::News(token)) => {
+                    let _ = events.push(Event::Socket(token));
+                }
+                Some(Place::Moved(core)) => self.cpu.wake(core),
+                Some(Place::Stale) => {}
+                None => return,
             }
         }
     }
@@ -314,17 +311,26 @@ impl<'a, N: Nic, C: Cpu> Thread<'a, N, C> {
     }
 
     /// Finds the file of a socket, and keeps it while the call is under way.
-    fn get(&self, socket: Socket) -> Result<u32, SocketError> {
-        if self.system.switches.lwsocket {
+    fn get(&mut self, socket: Socket) -> Result<u32, SocketError> {
+        let System {
+            switches,
+            descriptors,
+            files,
+            ..
+        } = self.system;
+        if switches.lwsocket {
             return Ok(socket.0);
         }
-        let descriptors = &self.system.descriptors;
         let file = descriptors.file(socket.0).ok_or(SocketError::Unknown)?;
-        let entry = &self.system.files[file as usize];
-        match entry.take() {
-            true => Ok(file),
-            false => Err(SocketError::Unknown),
+        if !files.take(file) {
+            return Err(SocketError::Unknown);
         }
+        if descriptors.file(socket.0) != Some(file) {
+            // Closed in between, and perhaps another connection's by now.
+            self.put(file);
+            return Err(SocketError::Unknown);
+        }
+        Ok(file)
     }
 
     /// Ends what [`get`](Self::get) began.
@@ -336,11 +342,9 @@ impl<'a, N: Nic, C: Cpu> Thread<'a, N, C> {
 
     /// Gives a reference back; the last one ends the connection.
     fn put(&mut self, file: u32) {
-        let entry = &self.system.files[file as usize];
-        if !entry.give_back() {
+        if !self.system.files.give_back(file) {
             return;
         }
-        entry.forget_watcher();
         let (core, index) = self.system.place(file);
         self.with_stack(core, |kernel, _| {
             if let Some(id) = kernel.ids[index].take() {
