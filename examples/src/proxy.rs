@@ -173,7 +173,11 @@ impl Proxy {
                 session.connect = Some((connect, number));
                 session.deadline = channel.timer(CONNECT_TIMEOUT, cookie).ok();
             }
-            Err(_) => self.end(channel, index),
+            // As many connects are under way as there can be.
+            Err(_) => {
+                self.counts.refused_full += 1;
+                self.end(channel, index);
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use kernel::Instant;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp;
+pub use smoltcp::socket::tcp::State;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr};
 
 /// A client host.
@@ -82,6 +83,15 @@ impl Client {
         socket
             .connect(context, remote, local)
             .expect("a closed socket");
+    }
+
+    /// Waits for a connection to this port of its own.
+    pub fn listen(&mut self, port: u16) -> SocketHandle {
+        let buffer = || tcp::SocketBuffer::new(vec![0; self.buffer_bytes]);
+        let mut socket = tcp::Socket::new(buffer(), buffer());
+        socket.set_nagle_enabled(false);
+        socket.listen(port).expect("a new socket, and a port");
+        self.sockets.add(socket)
     }
 
     /// Takes in and sends everything that can be now. Returns whether anything happened.

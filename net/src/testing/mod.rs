@@ -34,7 +34,7 @@ mod steering;
 mod story;
 mod world;
 
-pub use client::Client;
+pub use client::{Client, State};
 pub use conditions::{Conditions, Rate};
 pub use fragments::Datagram;
 pub use link::{ClientPort, Link, MemoryNic};
