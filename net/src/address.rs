@@ -16,6 +16,9 @@ pub struct AddressConfig {
     pub dhcp: bool,
     /// Make IPv6 addresses of what routers advertise (RFC 4862).
     pub slaac: bool,
+    /// Make the last half of IPv6 addresses that are not fixed of this secret, so that it says nothing
+    /// (RFC 7217); without one, of the device's address.
+    pub stable_secret: Option<[u8; 16]>,
     /// Take these.
     pub fixed: Vec<Cidr, ADDRESSES>,
     /// The routers of the fixed ones, one of each family at most.

@@ -9,7 +9,8 @@ use crate::arp;
 use crate::autoconf::{Autoconf, Question};
 use crate::egress::RETRY;
 use crate::fragments::Reassembly;
-use crate::limits::reassembly_blocks;
+use crate::limits::{HOST_CHANGE_INTERVAL, HOST_CHANGES, WITHDRAWN_BATCH, reassembly_blocks};
+use crate::mld;
 use crate::ndp;
 use crate::nic::{Nic, TxMeta};
 use crate::stack::Stack;
@@ -44,8 +45,17 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     /// Sends what is to be asked, and follows what has come of it.
     pub(crate) fn dispatch_addressing(&mut self, now: Instant) {
         self.addressing_is_due = false;
+        if let Some(from) = self.withdrawn {
+            self.end_withdrawn(from);
+        }
         self.dispatch_dhcp(now);
         while self.output.can_transmit() {
+            // Before an address is asked for, its group is listened to.
+            let report = self.autoconf.as_mut().and_then(|all| all.poll_report(now));
+            if let Some((from, report)) = report {
+                mld::transmit(&mut self.output, from, &report);
+                continue;
+            }
             let question = self
                 .autoconf
                 .as_mut()
@@ -61,7 +71,12 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         let dhcp = self.dhcp.as_mut().and_then(|client| client.deadline(now));
         let autoconf = self.autoconf.as_ref().and_then(|all| all.deadline());
         let timer = self.addressing_timer();
-        match [dhcp, autoconf, fragments].into_iter().flatten().min() {
+        let change = self.host_changes.next_at().filter(|_| self.is_to_publish());
+        match [dhcp, autoconf, fragments, change]
+            .into_iter()
+            .flatten()
+            .min()
+        {
             Some(next) => self.timers.set(timer, next.max(now + RETRY)),
             None => self.timers.cancel(timer),
         }
@@ -133,16 +148,26 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         let Some(autoconf) = &mut self.autoconf else {
             return;
         };
-        let host = autoconf.poll_host(now);
         self.output.counters.addresses_refused += autoconf.take_refused();
+        if !autoconf.has_changed() || !self.host_changes.has_one(now) {
+            return;
+        }
+        let host = autoconf.poll_host(now);
         if let Some(host) = host.filter(|host| *host != self.host) {
+            self.host_changes.take(now);
+            self.output.counters.host_changes += 1;
             tell_changes(&self.host, &host);
             self.output.port.publish_host(&host);
             self.follow_host();
         }
     }
 
-    /// Takes over what the fabric says this host is. Connections of addresses that are gone are over.
+    fn is_to_publish(&self) -> bool {
+        self.autoconf.as_ref().is_some_and(|all| all.has_changed())
+    }
+
+    /// Takes over what the fabric says this host is. Connections of addresses that are gone are over, in
+    /// this turn and, if there are many, the next.
     pub(crate) fn follow_host(&mut self) {
         let seen = self.output.port.host().look();
         let Some(host) = self.output.port.host().read(seen) else {
@@ -152,8 +177,8 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         self.host_seen = seen;
         self.output.follow(&host);
         self.station.mac = self.output.info.mac;
-        self.station.v4.clear();
-        self.station.v6.clear();
+        let before = core::mem::take(&mut self.station);
+        self.station.mac = before.mac;
         for ours in host.used() {
             // Each list has room for all.
             let _ = match ours.cidr.address {
@@ -165,13 +190,64 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             self.neighbours.clear();
         }
         self.host = host;
-        for index in self.connections.indices() {
+        // Only an address that has gone ends anything: routers may come and go.
+        if !self.station.has_all_of(&before) {
+            self.end_withdrawn(0);
+        }
+    }
+
+    /// Ends connections of addresses that are not ours any more: so many slots from `from` on, and the
+    /// others in the next turns.
+    fn end_withdrawn(&mut self, from: u32) {
+        let slots = self.connections.indices().end;
+        let to = slots.min(from + WITHDRAWN_BATCH);
+        for index in from..to {
+            self.output.counters.connections_looked_at += 1;
             let slot = self.connections.slot(index);
             if slot.attached && !self.station.has(slot.key.addresses.local()) {
                 slot.tcb.abandon();
                 self.follow_end(index);
             }
         }
+        self.withdrawn = (to < slots).then_some(to);
+        self.addressing_is_due |= self.withdrawn.is_some();
+    }
+}
+
+/// How many changes of what this host is may be told now.
+pub(crate) struct HostChanges {
+    left: u32,
+    /// Since when there is one less than could be.
+    since: Instant,
+}
+
+impl HostChanges {
+    pub(crate) fn new(now: Instant) -> Self {
+        HostChanges {
+            left: HOST_CHANGES,
+            since: now,
+        }
+    }
+
+    /// Whether one may be told now.
+    fn has_one(&mut self, now: Instant) -> bool {
+        while self.left < HOST_CHANGES && self.since + HOST_CHANGE_INTERVAL <= now {
+            self.left += 1;
+            self.since = self.since + HOST_CHANGE_INTERVAL;
+        }
+        self.left > 0
+    }
+
+    fn take(&mut self, now: Instant) {
+        if self.left == HOST_CHANGES {
+            self.since = now;
+        }
+        self.left -= 1;
+    }
+
+    /// Returns when one may be told, if none may now.
+    fn next_at(&self) -> Option<Instant> {
+        (self.left == 0).then_some(self.since + HOST_CHANGE_INTERVAL)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::icmp::{self, EchoReply, Signal, TooBig};
 use crate::ingress::Arrival;
 use crate::ipv6;
 use crate::limits::{HEAD_MAX_BYTES, MTU_MIN_BYTES, MTU_MIN_IPV6_BYTES};
+use crate::mld::{self, Query};
 use crate::ndp::{self, Discovery};
 use crate::nic::{Nic, TxMeta};
 use crate::output::{headers_bytes, ip_header_bytes};
@@ -69,7 +70,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
                 self.echo_in_fragments(arrival.sender(), addresses, &reply);
             }
             Some(Signal::TooBig(too_big)) => self.process_too_big(arrival, &too_big),
-            Some(Signal::Discovery(_)) | None => {
+            Some(Signal::Discovery(_) | Signal::Query(_)) | None => {
                 self.output.counters.count_drop(DropReason::Icmp);
             }
         }
@@ -91,6 +92,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             Some(Signal::Discovery(discovery)) => {
                 self.process_discovery(arrival, message, &discovery);
             }
+            Some(Signal::Query(query)) => self.process_query(arrival, message, &query),
             Some(Signal::Echo(reply)) => {
                 let addresses = AddressPair::V6 {
                     remote: message.source,
@@ -100,6 +102,20 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             }
             None => self.output.counters.count_drop(DropReason::Icmp),
         }
+    }
+
+    /// Takes in a question which groups are listened to.
+    fn process_query(&mut self, arrival: &Arrival<'_>, message: &Message<Ipv6Addr>, query: &Query) {
+        let headers = &arrival.frame[ETHERNET_HEADER_BYTES..message.range.start];
+        if !mld::has_router_alert(headers) {
+            return self.output.counters.count_drop(DropReason::Icmp);
+        }
+        let Some(autoconf) = &mut self.autoconf else {
+            return self.hand_to_configuring(arrival, DropReason::Icmp);
+        };
+        self.output.counters.mld_queries += 1;
+        autoconf.handle_query(query, arrival.now);
+        self.addressing_is_due = true;
     }
 
     fn process_discovery(

@@ -172,8 +172,16 @@ counters! {
     ndp_replies,
     /// Neighbour solicitations sent, for connections of ours.
     ndp_requests,
+    /// Reports of groups that are listened to, sent.
+    mld_reports,
+    /// Questions about groups taken in.
+    mld_queries,
     /// Router advertisements taken in.
     router_advertisements,
+    /// Changes of what this host is, told to every core.
+    host_changes,
+    /// Connections looked at because an address had gone.
+    connections_looked_at,
     /// Frames that showed another station at an address of ours.
     address_conflicts,
     /// Addresses, networks, routers and routes that there was no room for.

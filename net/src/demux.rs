@@ -38,6 +38,12 @@ pub(crate) struct Station {
 }
 
 impl Station {
+    /// Whether all addresses of another time are ours.
+    pub(crate) fn has_all_of(&self, other: &Station) -> bool {
+        other.v4.iter().all(|address| self.v4.contains(address))
+            && other.v6.iter().all(|address| self.v6.contains(address))
+    }
+
     /// Whether an address is ours.
     pub(crate) fn has(&self, address: IpAddr) -> bool {
         match address {

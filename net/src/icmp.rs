@@ -1,5 +1,5 @@
 //! ICMP of both families (RFC 792, RFC 4443): echo requests are answered, messages that a packet of
-//! ours was too large for a link are read, and neighbour discovery is passed on. The rest is counted
+//! ours was too large for a link are read, and neighbour and listener discovery are passed on. The rest is counted
 //! and dropped: what else comes of a connection's packets, TCP finds out itself.
 //!
 //! Upstream: the demux. Downstream: [`control`](crate::control).
@@ -8,6 +8,7 @@ use crate::checksum::Sum;
 use crate::demux::{IPPROTO_ICMPV6, Message};
 use crate::flow::{AddressPair, FlowKey};
 use crate::ipv6;
+use crate::mld::{self, Query};
 use crate::ndp::{self, Discovery};
 use crate::segment::IPPROTO_TCP;
 use crate::tcp::Seq;
@@ -26,6 +27,8 @@ pub(crate) enum Signal<'a> {
     TooBig(TooBig),
     /// Neighbour discovery.
     Discovery(Discovery<'a>),
+    /// Which groups are listened to?
+    Query(Query),
 }
 
 /// The answer to an echo request: the same message with another type.
@@ -111,6 +114,7 @@ pub(crate) fn process_v6<'a>(bytes: &'a [u8], message: &Message<Ipv6Addr>) -> Op
             let mtu = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
             too_big(mtu, addresses, tcp)
         }
+        [130, 0] => mld::parse(bytes, message).map(Signal::Query),
         [133..=137, _] => ndp::parse(bytes, message).map(Signal::Discovery),
         _ => None,
     }

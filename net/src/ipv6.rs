@@ -220,12 +220,10 @@ pub(crate) fn group_station(group: Ipv6Addr) -> [u8; 6] {
     [0x33, 0x33, a, b, c, d]
 }
 
-/// The link-local address of a station (RFC 2464 §5, RFC 4291 appendix A).
-pub(crate) fn link_local(mac: [u8; 6]) -> Ipv6Addr {
-    with_interface(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), mac)
-}
+/// The network of the link alone, of 64 bits (RFC 4291 §2.5.6).
+pub(crate) const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0);
 
-/// The address of a station in a network of 64 bits.
+/// The address of a station in a network of 64 bits (RFC 2464 §4, RFC 4291 appendix A).
 pub(crate) fn with_interface(network: Ipv6Addr, mac: [u8; 6]) -> Ipv6Addr {
     let [a, b, c, d, e, f] = mac;
     let interface = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
@@ -340,7 +338,7 @@ mod tests {
         assert_eq!(group_station(group), [0x33, 0x33, 0xff, 0x56, 0x78, 0x9a]);
         assert!(is_group_of_ours(group) && is_group_of_ours(ALL_NODES));
         assert!(!is_group_of_ours(ALL_ROUTERS) && !is_group_of_ours(PEER));
-        let own = link_local([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
+        let own = with_interface(LINK_LOCAL, [0x52, 0x54, 0, 0x12, 0x34, 0x56]);
         assert_eq!(own, address("fe80::5054:ff:fe12:3456"));
         assert!(is_link_local(own) && !is_link_local(PEER));
     }

@@ -15,7 +15,7 @@
 //! `commands`, [`connect`] with `neighbours`, `egress`, `connection`, `listener`, `listening`,
 //! `time_wait`, `tcp` with [`chunk`], `output`, then [`fabric`] with `port_table`, [`rss`] and
 //! `host_words`; for
-//! all that is not TCP [`address`], `addressing`, `control` with `arp`, `icmp` and `ndp`, `autoconf`, `fragments`;
+//! all that is not TCP [`address`], `addressing`, `control` with `arp`, `icmp`, `ndp` and `mld`, `autoconf`, `fragments`;
 //! then `stealing` with `backlog`, `bids` and `moves`; the rest are tables. [`limits`] and [`counters`] say what is bounded and what is counted.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -58,6 +58,7 @@ mod listener;
 mod listening;
 #[cfg(all(test, loom))]
 mod loom_tests;
+mod mld;
 mod moved_flows;
 mod moves;
 mod ndp;

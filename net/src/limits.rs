@@ -84,6 +84,24 @@ pub const SOLICIT_FIRST: Duration = Duration::from_secs(4);
 /// See [`SOLICIT_FIRST`].
 pub const SOLICIT_MOST: Duration = Duration::from_secs(60 * 60);
 
+/// A change of groups is told so often (RFC 3810 §9.1), and again within this time (§9.11).
+pub const MLD_ROBUSTNESS: u8 = 2;
+/// See [`MLD_ROBUSTNESS`].
+pub const MLD_TELL_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a router of the first version counts that has asked (RFC 3810 §9.12, with what it has for
+/// the times of a router).
+pub const MLD_OLD_ROUTER_TIME: Duration = Duration::from_secs(2 * 125 + 10);
+
+/// What this host is changes so often at once, and then once in the second of these: whoever says one
+/// thing and then another does not keep every core and the log busy.
+pub const HOST_CHANGES: u32 = 16;
+/// See [`HOST_CHANGES`].
+pub const HOST_CHANGE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Connections of one core that are looked at in one turn when an address has gone.
+pub const WITHDRAWN_BATCH: u32 = 1024;
+
 /// Routers that the command line may name: one of each family.
 pub const GATEWAYS: usize = 2;
 

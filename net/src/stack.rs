@@ -14,6 +14,7 @@ pub use crate::event::{CloseReason, Event};
 pub use crate::listener::{ListenError, ListenerId};
 
 use crate::address::Host;
+use crate::addressing::HostChanges;
 use crate::autoconf::Autoconf;
 use crate::chunk::ChunkPool;
 use crate::connection::{Connections, Role};
@@ -130,6 +131,9 @@ pub struct Stack<N: Nic, P = Vec<u8>> {
     pub(crate) reassembly: Option<Box<Reassembly>>,
     pub(crate) identifications: Identifications,
     pub(crate) icmp_errors: ErrorBudget,
+    pub(crate) host_changes: HostChanges,
+    /// From which slot on connections are looked at whose address may have gone.
+    pub(crate) withdrawn: Option<u32>,
     /// They are to be dispatched.
     pub(crate) addressing_is_due: bool,
     pub(crate) connections: Connections<P>,
@@ -189,6 +193,8 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             reassembly: None,
             identifications: Identifications::new(FlowPrf::new(key)),
             icmp_errors: ErrorBudget::default(),
+            host_changes: HostChanges::new(now),
+            withdrawn: None,
             addressing_is_due: false,
             connections: Connections::new(count),
             half_open: 0,

@@ -5,7 +5,9 @@ use kernel::{CoreMask, Instant};
 use net::address::{AddressState, Host};
 use net::fabric::fabric;
 use net::testing::frames::{ipv6, seal_icmpv6};
-use net::testing::{CLIENT_MAC, ClientPort, Conditions, Link, MemoryNic, STACK_MAC, World};
+use net::testing::{
+    CLIENT_MAC, Client, ClientPort, Conditions, Link, MemoryNic, STACK_ADDRESS, STACK_MAC, World,
+};
 use net::{AddressConfig, Stack};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -556,4 +558,80 @@ fn a_connection_to_another_network_goes_through_the_advertised_router() {
     assert_eq!((&syn[..6], &syn[6..12]), (&CLIENT_MAC[..], &STACK_MAC[..]));
     let source: Ipv6Addr = "2001:db8:1::ff:fe00:1".parse().unwrap();
     assert_eq!(syn[22..38], source.octets());
+}
+
+#[test]
+fn a_router_that_comes_and_goes_all_the_time_costs_no_more_with_many_connections() {
+    let looked_at = [4, 3000].map(|connections: usize| {
+        let link = Link::new();
+        let nic = link.nic(0).with_transmit_frames(4096);
+        let config = World::config(2 * connections, 1024);
+        let mut world = World::with(&link, config, nic);
+        let config = AddressConfig {
+            slaac: true,
+            ..AddressConfig::fixed(STACK_ADDRESS, 16)
+        };
+        world.stack.configure_address(&config, Instant::ZERO);
+        world.listen(80, connections);
+        let mut client = Client::new(&link);
+        client.buffer_bytes = 64;
+        for _ in 0..connections {
+            client.connect(80);
+        }
+        world.run(&mut client, 100);
+        let open = world.stack.counters().established_now;
+        assert_eq!(open, connections as u64);
+        let before = world.stack.counters();
+        let port = link.client_port();
+        for number in 0..2000_u16 {
+            port.send(&router(ROUTER, 1800 * (number % 2), 0, &[]));
+            world.turn();
+            world.now = world.now + Duration::from_millis(1);
+            link.set_now(world.now);
+        }
+        let after = world.stack.counters();
+        assert_eq!(after.established_now, open);
+        assert!(after.router_advertisements >= 2000);
+        // In two seconds: few are told to the other cores, and to the log.
+        let told = after.host_changes - before.host_changes;
+        assert!((10..=16 + 12).contains(&told), "{told}");
+        after.connections_looked_at - before.connections_looked_at
+    });
+    assert_eq!(looked_at, [0, 0]);
+}
+
+#[test]
+fn connections_of_an_address_that_has_gone_end_in_turns_of_bounded_work() {
+    const MANY: usize = 3000;
+    let link = Link::new();
+    let nic = link.nic(0).with_transmit_frames(8192);
+    let config = World::config(2 * MANY, 1024);
+    let port = fabric(&[true], [1; 16]).remove(0);
+    let mut world = World::with(&link, config.clone(), link.nic(0));
+    world.stack = Stack::new(config, Some(nic), port, Instant::ZERO);
+    let config = AddressConfig::fixed(STACK_ADDRESS, 16);
+    world.stack.configure_address(&config, Instant::ZERO);
+    world.listen(80, MANY);
+    let mut client = Client::new(&link);
+    client.buffer_bytes = 64;
+    for _ in 0..MANY {
+        client.connect(80);
+    }
+    world.run(&mut client, 100);
+    assert_eq!(world.stack.counters().established_now, MANY as u64);
+    // Another shows during the probes that the address is its own.
+    link.client_port()
+        .send(&arp(2, STACK_ADDRESS, Ipv4Addr::UNSPECIFIED));
+    let mut turns = 0;
+    while world.stack.counters().established_now > 0 {
+        let before = world.stack.counters().connections_looked_at;
+        world.turn();
+        turns += 1;
+        let looked_at = world.stack.counters().connections_looked_at - before;
+        // What the end of an address comes to in one turn, and its rest.
+        assert!(looked_at <= 2 * u64::from(net::limits::WITHDRAWN_BATCH));
+        assert!(turns < 10, "{:?}", world.stack.counters());
+    }
+    assert!(turns > 1);
+    assert!(!world.stack.arm(), "there is no more to do");
 }

@@ -298,6 +298,23 @@ impl Claims {
         told.map(|claim| claim.cidr)
     }
 
+    /// Yields all IPv6 addresses, those that are not used, too: what is said about them is to be heard.
+    pub(super) fn addresses_v6(&self) -> impl Iterator<Item = Ipv6Addr> {
+        let claims = self.claims.iter();
+        claims.filter_map(|claim| match claim.cidr.address {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        })
+    }
+
+    /// Returns the link-local address, once nobody else has it.
+    pub(super) fn settled_link_local(&self) -> Option<Ipv6Addr> {
+        let own = self.link_local()?;
+        let mut claims = self.claims.iter();
+        let claim = claims.find(|claim| claim.cidr.address == IpAddr::V6(own))?;
+        matches!(claim.stage, Stage::Announcing(_) | Stage::Settled).then_some(own)
+    }
+
     /// Returns the link-local address, while it is used.
     pub(super) fn link_local(&self) -> Option<Ipv6Addr> {
         let mut own = self.claims.iter();
@@ -314,7 +331,7 @@ impl Claims {
     }
 
     /// Up to a second, another each time (the generator of Knuth's MMIX).
-    fn jitter(&mut self) -> Duration {
+    pub(super) fn jitter(&mut self) -> Duration {
         let next = self.seed.wrapping_mul(6_364_136_223_846_793_005);
         self.seed = next.wrapping_add(1_442_695_040_888_963_407);
         Duration::from_millis((self.seed >> 33) % 1000)

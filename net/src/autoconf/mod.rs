@@ -8,24 +8,30 @@
 //! which a site is not served): [`claims`] has the rules.
 
 mod claims;
+mod groups;
+mod identifier;
 mod routers;
 
 pub(crate) use claims::{Conflict, Question};
 
 use crate::address::{AddressConfig, Cidr, Host, Route};
 use crate::ipv6;
+use crate::mld::{Query, Report};
 use crate::ndp::RouterAdvertisement;
 use crate::tcp::Lease;
 use claims::{Claims, Origin};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use groups::Groups;
 use heapless::Vec;
+use identifier::Identifiers;
 use kernel::Instant;
 use routers::Routers;
 
 /// The addresses and routes of this host, and where they come from.
 pub(crate) struct Autoconf {
-    mac: [u8; 6],
+    identifiers: Identifiers,
     claims: Claims,
+    groups: Groups,
     /// Who tells the way, when routers are to be followed.
     routers: Option<Routers>,
     gateways: Vec<IpAddr, { crate::limits::GATEWAYS }>,
@@ -40,8 +46,9 @@ impl Autoconf {
     /// Begins with what the configuration fixes. `seed` scatters the moments of what is asked.
     pub(crate) fn new(config: &AddressConfig, mac: [u8; 6], seed: u64, now: Instant) -> Self {
         let mut autoconf = Autoconf {
-            mac,
+            identifiers: Identifiers::new(config.stable_secret, mac),
             claims: Claims::new(seed),
+            groups: Groups::new(),
             routers: config.slaac.then(|| Routers::new(now)),
             gateways: config.gateways.clone(),
             lease: None,
@@ -53,7 +60,7 @@ impl Autoconf {
         }
         if config.has_ipv6() {
             let link_local = Cidr {
-                address: ipv6::link_local(mac).into(),
+                address: autoconf.identifiers.in_network(ipv6::LINK_LOCAL).into(),
                 prefix: 64,
             };
             autoconf.claim(link_local, Origin::LinkLocal, now);
@@ -96,7 +103,7 @@ impl Autoconf {
         self.refused += routers.take(said, now);
         for prefix in routers::autonomous(said) {
             let cidr = Cidr {
-                address: ipv6::with_interface(prefix.network, self.mac).into(),
+                address: self.identifiers.in_network(prefix.network).into(),
                 prefix: 64,
             };
             self.refused += u64::from(!self.claims.refresh(cidr, &prefix, now));
@@ -109,6 +116,26 @@ impl Autoconf {
         let conflict = self.claims.handle_conflict(address, now);
         self.has_changed |= matches!(conflict, Conflict::Lost(_));
         conflict
+    }
+
+    /// Takes in a question which groups are listened to.
+    pub(crate) fn handle_query(&mut self, query: &Query, now: Instant) {
+        let scatter = self.claims.jitter().as_millis() as u32;
+        self.groups.handle_query(query, scatter, now);
+    }
+
+    /// Returns what is to be told of groups now, and from which address: none while the link-local one
+    /// may be another's.
+    pub(crate) fn poll_report(&mut self, now: Instant) -> Option<(Option<Ipv6Addr>, Report)> {
+        self.groups.follow(self.claims.addresses_v6(), now);
+        let again = self.claims.jitter();
+        let report = self.groups.poll_report(again, now)?;
+        Some((self.claims.settled_link_local(), report))
+    }
+
+    /// Whether what this host is may have changed since [`poll_host`](Self::poll_host).
+    pub(crate) fn has_changed(&self) -> bool {
+        self.has_changed
     }
 
     /// Returns the next thing to be asked or told on the link now, if there is one.
@@ -132,7 +159,7 @@ impl Autoconf {
     /// Returns when [`poll_question`](Self::poll_question) is to be called next.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let routers = self.routers.as_ref().and_then(Routers::deadline);
-        [self.claims.deadline(), routers]
+        [self.claims.deadline(), self.groups.deadline(), routers]
             .into_iter()
             .flatten()
             .min()

@@ -22,6 +22,7 @@ mod load;
 mod mirror_and_load;
 mod namespace;
 mod operations;
+mod ping;
 mod proxy;
 mod run;
 mod siege;
