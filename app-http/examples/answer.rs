@@ -5,21 +5,22 @@
 //! valgrind --tool=callgrind --toggle-collect='*serve_one*' target/image/examples/answer h2load 1000
 //! ```
 //!
-//! The arguments are a client (see [`CLIENTS`]) and a number of requests. The instructions counted,
-//! divided by the requests, are the cost: parsing, look-up among 1,000 pages, and assembly of the
-//! pieces of the write.
+//! The arguments are a client (see [`CLIENTS`]) and a number of requests, at most 9,000; a third one,
+//! `new`, makes the field lines of each request differ from all others by a number in them, so that
+//! none is known already. The instructions counted, divided by the requests, are the cost: parsing,
+//! look-up among 1,000 pages, and assembly of the pieces of the write.
 
 use app_http::access_log::AccessLog;
 use app_http::engine::{Batch, Client, Engine};
 use app_http::limits::HeadLimits;
 use megapipe::channel::IoVec;
 use site::Site;
-use site::pack::{PackOptions, pack_to_vec};
+use site::pack::{Compression, PackOptions, pack_to_vec};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Clients, and the field lines that they send.
-const CLIENTS: [(&str, &str, &str); 6] = [
+const CLIENTS: [(&str, &str, &str); 7] = [
     ("wrk", "GET", "Host: 127.0.0.1:8080\r\n"),
     (
         "h2load",
@@ -50,6 +51,8 @@ const CLIENTS: [(&str, &str, &str); 6] = [
         "Host: 127.0.0.1:8080\r\nIf-None-Match: TAG\r\n",
     ),
     ("head", "HEAD", "Host: 127.0.0.1:8080\r\n"),
+    // As wrk, for a page without content.
+    ("empty", "GET", "Host: 127.0.0.1:8080\r\n"),
 ];
 
 fn main() {
@@ -61,22 +64,32 @@ fn main() {
     let client = CLIENTS.iter().find(|(client, ..)| *client == name);
     let (_, method, fields) = client.expect("one of the clients");
     let site = site();
-    let page = site
-        .default_host()
-        .lookup(b"/page-500.html")
-        .expect("a page");
+    let target = match name.as_str() {
+        "empty" => "/zero-500.html",
+        _ => "/page-500.html",
+    };
+    let page = site.default_host().lookup(target.as_bytes());
+    let page = page.expect("a page");
     let tag = String::from_utf8_lossy(page.identity().etag());
     let fields = fields.replace("TAG", &tag);
-    let request = format!("{method} /page-500.html HTTP/1.1\r\n{fields}\r\n");
+    let is_new = arguments.next().as_deref() == Some("new");
+    let requests: Vec<String> = (1000..10_000)
+        .take(if is_new { count } else { 1 })
+        .map(|number| {
+            let number = number.to_string();
+            let fields = fields.replace("8080", &number).replace("128.0", &number);
+            format!("{method} {target} HTTP/1.1\r\n{fields}\r\n")
+        })
+        .collect();
     let log = AccessLog::new(None);
     let mut engine = Engine::new(site, HeadLimits::default(), 784_111_777, log);
     let mut pieces = IoVec::new();
-    for _ in 0..count {
+    for request in requests.iter().cycle().take(count) {
         pieces.clear();
         serve_one(&mut engine, request.as_bytes(), &mut pieces);
     }
     assert_eq!(engine.counters.requests(), count as u64);
-    println!("{name}: {count} requests of {} bytes", request.len());
+    println!("{name}: {count} requests of {} bytes", requests[0].len());
 }
 
 /// Answers one request.
@@ -98,8 +111,10 @@ fn site() -> Site<'static> {
         let content = format!("{number:0612}");
         fs::write(folder.path().join(format!("page-{number}.html")), content).expect("written");
     }
+    fs::write(folder.path().join("zero-500.html"), "").expect("written");
     let options = PackOptions {
         last_modified: Some(784_111_777),
+        compression: Compression::Fast,
         ..PackOptions::default()
     };
     let (image, _) = pack_to_vec(folder.path(), &options).expect("packed");

@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 use crate::server::{CUT_OFF, LOOK, Listening, Server, Stopping};
 use kernel::Instant;
 use megapipe::Channel;
-use megapipe::channel::TimerHandle;
+use megapipe::channel::{SubmitError, TimerHandle};
 
 /// The timer that has the server run when a deadline has passed.
 #[derive(Debug)]
@@ -127,6 +127,7 @@ impl Server {
     #[cold]
     pub(crate) fn stop(&mut self, channel: &mut Channel) {
         let now = self.now;
+        self.stop_listening(channel);
         match self.stopping {
             Stopping::No => {
                 let time = self.config.settings.timeouts.drain;
@@ -135,12 +136,6 @@ impl Server {
                     // Whatever happens next is later than this.
                     self.engine.counters.commands_refused += 1;
                     self.stopping = Stopping::Until(now);
-                }
-                let listening = core::mem::replace(&mut self.listening, Listening::Over);
-                if let Listening::Yes { listener, .. } = listening
-                    && channel.unregister_listener(listener).is_err()
-                {
-                    self.engine.counters.commands_refused += 1;
                 }
                 self.expire_all(|state| matches!(state, State::Idle | State::Answered));
                 channel.flush();
@@ -152,10 +147,29 @@ impl Server {
             }
             Stopping::Until(_) | Stopping::CutOff | Stopping::Done => {}
         }
-        if self.connections.count() == 0 && self.stopping != Stopping::Done {
+        let is_closing = matches!(self.listening, Listening::Closing(_));
+        if self.connections.count() == 0 && !is_closing && self.stopping != Stopping::Done {
             self.stopping = Stopping::Done;
             self.config.control.report_stopped();
         }
+    }
+
+    /// Gives the listener back. When the submission ring is full, that is tried again in the next run,
+    /// which there is as soon as there is room.
+    fn stop_listening(&mut self, channel: &mut Channel) {
+        let (Listening::Yes { listener, .. } | Listening::Closing(listener)) = self.listening
+        else {
+            return;
+        };
+        self.listening = match channel.unregister_listener(listener) {
+            Err(SubmitError::RingFull) => {
+                self.engine.counters.commands_refused += 1;
+                Listening::Closing(listener)
+            }
+            // What is no listener any more needs no end.
+            Ok(()) | Err(_) => Listening::Over,
+        };
+        channel.flush();
     }
 
     /// Makes now the deadline of all connections in such a state: the one time that all are looked

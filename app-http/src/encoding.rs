@@ -2,7 +2,7 @@
 //!
 //! Upstream: Accept-Encoding. Downstream: [`request`](crate::request).
 
-use site::{Coding, Page, Variant};
+use site::{Coding, Codings, Wanted};
 
 /// Thousandths of a weight of 1.
 const FULL_WEIGHT: u16 = 1000;
@@ -16,21 +16,11 @@ struct Weights {
     others: Option<u16>,
 }
 
-/// Returns what is sent of a page to a client that says `lists` in Accept-Encoding (nothing: there
-/// is none). The coding with the highest weight wins, among equals the one with the smallest body.
-/// When nothing of what the page has is wanted, it is sent as it is: the answer 406 would help
-/// nobody (§12.1).
-pub fn choose<'s, 'a>(page: &Page<'s>, lists: impl Iterator<Item = &'a [u8]>) -> Variant<'s> {
-    let weights = Weights::parse(lists);
-    let mut best: Option<(u16, Coding)> = None;
-    for coding in page.by_size() {
-        let weight = weights.of(coding);
-        if weight > 0 && best.is_none_or(|(best, _)| weight > best) {
-            best = Some((weight, coding));
-        }
-    }
-    best.and_then(|(_, coding)| page.variant(coding))
-        .unwrap_or_else(|| page.identity())
+/// Returns what a client takes that says `lists` in Accept-Encoding (nothing: there is none). The
+/// codings with the highest weight are the most welcome. When nothing of what a page has is wanted,
+/// it is sent as it is: the answer 406 would help nobody (§12.1).
+pub fn wanted<'a>(lists: impl Iterator<Item = &'a [u8]>) -> Wanted {
+    Weights::parse(lists).wanted()
 }
 
 impl Weights {
@@ -75,6 +65,26 @@ impl Weights {
             Coding::Identity => said.unwrap_or(1),
             _ => said.unwrap_or(0),
         }
+    }
+
+    /// Puts codings of the same weight together, those of the highest first.
+    fn wanted(&self) -> Wanted {
+        let mut sets = [Codings::default(); Coding::ALL.len()];
+        let weights = Coding::ALL.map(|coding| self.of(coding));
+        let mut above = u16::MAX;
+        for set in &mut sets {
+            let left = weights.into_iter().filter(|weight| *weight < above);
+            above = left.max().unwrap_or(0);
+            if above == 0 {
+                break;
+            }
+            for (coding, weight) in Coding::ALL.into_iter().zip(weights) {
+                if weight == above {
+                    *set = set.with(coding);
+                }
+            }
+        }
+        Wanted::new(sets)
     }
 }
 

@@ -6,12 +6,13 @@
 
 use crate::access_log::AccessLog;
 use crate::counters::{NOT_MODIFIED, ServerCounters};
-use crate::head::{self, Head, Unparsed};
+use crate::head::{self, Head, RequestLine, Unparsed};
+use crate::known_sections::KnownSections;
 use crate::limits::HeadLimits;
 use crate::multipart::MultipartId;
 use crate::refusal::{OVERLOADED, Refusal};
 use crate::request::{
-    Answer, Context, Next, Scratch, Usual, answer, refuse, refuse_bytes, usual_answer,
+    Answer, Context, Next, Scratch, Usual, UsualFields, answer, refuse, refuse_bytes, usual_answer,
 };
 use crate::response::{self, DateLine, Pushed, Room};
 use alloc::boxed::Box;
@@ -24,6 +25,7 @@ pub struct Engine {
     site: Site<'static>,
     limits: HeadLimits,
     scratch: Box<Scratch>,
+    known: KnownSections,
     /// The Date line.
     pub date: DateLine,
     /// Where answers are counted.
@@ -79,6 +81,7 @@ impl Engine {
             site,
             limits,
             scratch: Box::default(),
+            known: KnownSections::new(),
             date: DateLine::new(unix_seconds_at_boot),
             counters: ServerCounters::default(),
             log,
@@ -100,30 +103,98 @@ impl Engine {
         while batch.consumed < input.len() {
             let unread = &input[batch.consumed..];
             let is_last = batch.requests + 1 >= client.requests_left;
-            let parsed = head::parse(unread, &self.limits);
-            if let Ok(head) = &parsed
-                && !is_last
-                && !self.log.is_on()
-                && let Some(usual) = usual_answer(head, &self.site)
-                && let Some(later) = response::push_usual(usual, &self.date, pieces)
-            {
-                match usual {
-                    Usual::Page(_) => self.counters.answers[0] += 1,
-                    Usual::NotModified(_) => self.counters.answers[NOT_MODIFIED] += 1,
+            let is_told = is_last || self.log.is_on();
+            let is_over = match head::request_line(unread, &self.limits) {
+                Err(unparsed) => {
+                    self.answer_unusual(&Err(unparsed), is_last, input, client, pieces, batch)
                 }
-                batch.consumed += head.bytes;
-                batch.requests += 1;
-                if later.is_empty() {
-                    continue;
+                Ok(line) if !is_told && self.answer_known(unread, line, pieces, batch) => {
+                    batch.rest != Rest::None
                 }
-                batch.rest = Rest::Body(later);
-                break;
-            }
-            let is_over = self.answer_unusual(&parsed, is_last, input, client, pieces, batch);
+                Ok(line) => {
+                    let parsed = head::field_lines(unread, line, &self.limits);
+                    let is_usual = !is_told
+                        && parsed
+                            .as_ref()
+                            .is_ok_and(|head| self.answer_usual(unread, line, head, pieces, batch));
+                    match is_usual {
+                        true => batch.rest != Rest::None,
+                        false => {
+                            self.answer_unusual(&parsed, is_last, input, client, pieces, batch)
+                        }
+                    }
+                }
+            };
             if is_over {
                 break;
             }
         }
+    }
+
+    /// Answers a usual request whose field lines are known, without parsing them; returns whether it
+    /// is one.
+    #[inline(always)]
+    fn answer_known(
+        &mut self,
+        unread: &[u8],
+        line: RequestLine<'_>,
+        pieces: &mut IoVec,
+        batch: &mut Batch,
+    ) -> bool {
+        let lines = &unread[line.end..];
+        let Some((fields, length)) = self.known.find(lines) else {
+            return false;
+        };
+        let bytes = line.end + length;
+        bytes <= self.limits.head_bytes
+            && self.push_usual(line, fields, lines, bytes, pieces, batch)
+    }
+
+    /// Answers a request if it is a usual one, and keeps its field lines; returns whether it is.
+    #[inline(always)]
+    fn answer_usual(
+        &mut self,
+        unread: &[u8],
+        line: RequestLine<'_>,
+        head: &Head<'_>,
+        pieces: &mut IoVec,
+        batch: &mut Batch,
+    ) -> bool {
+        let lines = &unread[line.end..head.bytes];
+        let Some(fields) = UsualFields::read(&head.fields, &self.site) else {
+            return false;
+        };
+        self.known.insert(lines, fields);
+        self.push_usual(line, fields, lines, head.bytes, pieces, batch)
+    }
+
+    /// Adds the answer to a request of so many bytes, when it is a usual one and there is room.
+    #[inline(always)]
+    fn push_usual(
+        &mut self,
+        line: RequestLine<'_>,
+        fields: UsualFields,
+        lines: &[u8],
+        bytes: usize,
+        pieces: &mut IoVec,
+        batch: &mut Batch,
+    ) -> bool {
+        let Some(usual) = usual_answer(&line, fields, lines, &self.site) else {
+            return false;
+        };
+        let Some(later) = response::push_usual(usual, &self.date, pieces) else {
+            return false;
+        };
+        match usual {
+            Usual::Page(_) => self.counters.answers[0] += 1,
+            Usual::NotModified(_) => self.counters.answers[NOT_MODIFIED] += 1,
+        }
+        batch.consumed += bytes;
+        batch.requests += 1;
+        if !later.is_empty() {
+            batch.rest = Rest::Body(later);
+        }
+        true
     }
 
     /// Answers a request that needs more thought, as [`answer_all`](Self::answer_all) does; returns

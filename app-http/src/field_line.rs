@@ -5,7 +5,7 @@ use crate::head::is_token;
 use crate::refusal::Refusal;
 
 /// Where a value is in the input. Heads are far smaller than 64 KiB.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Place {
     pub(crate) start: u16,
     pub(crate) end: u16,
@@ -18,6 +18,13 @@ impl Place {
             start: start as u16,
             end: end as u16,
         }
+    }
+
+    /// Returns the bytes at this place.
+    #[inline(always)]
+    pub(crate) fn of(self, input: &[u8]) -> &[u8] {
+        let (start, end) = (self.start.into(), self.end.into());
+        input.get(start..end).unwrap_or_default()
     }
 }
 

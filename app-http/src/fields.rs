@@ -196,6 +196,17 @@ impl<'a> Fields<'a> {
         is_single.then(|| self.bytes(self.values[field as usize]))
     }
 
+    /// Returns where the value of a field is that is there, from the first line on.
+    #[inline(always)]
+    pub(crate) fn place(&self, field: Field) -> Option<Place> {
+        let place = self.values[field as usize];
+        let start = self.lines.start;
+        self.has(field).then(|| Place {
+            start: place.start - start,
+            end: place.end - start,
+        })
+    }
+
     /// Returns the value of the first line of a field.
     #[inline]
     pub fn first(&self, field: Field) -> Option<&'a [u8]> {
@@ -262,8 +273,7 @@ impl<'a> Fields<'a> {
 
     #[inline(always)]
     fn bytes(&self, place: Place) -> &'a [u8] {
-        let (start, end) = (place.start.into(), place.end.into());
-        self.input.get(start..end).unwrap_or_default()
+        place.of(self.input)
     }
 
     #[cold]

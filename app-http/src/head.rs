@@ -16,7 +16,7 @@
 use crate::fields::Fields;
 use crate::limits::HeadLimits;
 use crate::refusal::Refusal;
-use crate::scan::Controls;
+use crate::scan::{Controls, find, no_target};
 
 /// Why the bytes at the front of a connection are no head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,8 +83,20 @@ impl Method {
     }
 }
 
-/// The end of a request line for HTTP/1.1.
-const VERSION_1_1: &[u8; 9] = b" HTTP/1.1";
+/// A request line (RFC 9112 §3).
+#[derive(Debug, Clone, Copy)]
+pub struct RequestLine<'a> {
+    /// What is asked for.
+    pub method: Method,
+    /// As in [`Head`].
+    pub target: &'a [u8],
+    /// Where the line starts, behind empty ones.
+    pub start: usize,
+    /// Where the next line starts.
+    pub end: usize,
+    /// The version is HTTP/1.0, not HTTP/1.1.
+    pub is_http_1_0: bool,
+}
 
 /// Takes apart the head at the front of `input`.
 ///
@@ -92,25 +104,40 @@ const VERSION_1_1: &[u8; 9] = b" HTTP/1.1";
 /// [`Unparsed`], when there is no whole head.
 #[inline(always)]
 pub fn parse<'a>(input: &'a [u8], limits: &HeadLimits) -> Result<Head<'a>, Unparsed> {
-    let start = if matches!(input.first(), Some(b'\r' | b'\n')) {
-        skip_empty_lines(input, limits)?
-    } else {
-        0
-    };
-    let mut lines = Lines::new(input, start, limits.head_bytes);
-    let end = lines.request_line_end(
-        start,
-        (start + limits.request_line_bytes).min(limits.head_bytes.saturating_sub(2)),
-    )?;
-    let line = &input[start..end];
-    let parts = RequestLine::parse(line)?;
-    let mut at = end + 2;
+    let line = request_line(input, limits)?;
+    field_lines(input, line, limits)
+}
+
+/// Takes the request line off the front of `input`.
+///
+/// # Errors
+/// [`Unparsed`], when there is no whole request line.
+#[inline(always)]
+pub fn request_line<'a>(input: &'a [u8], limits: &HeadLimits) -> Result<RequestLine<'a>, Unparsed> {
+    match usual_line(input, limits) {
+        Some(line) => Ok(line),
+        None => any_line(input, limits),
+    }
+}
+
+/// Takes the field lines behind a request line.
+///
+/// # Errors
+/// [`Unparsed`], when they are not whole.
+#[inline(always)]
+pub fn field_lines<'a>(
+    input: &'a [u8],
+    line: RequestLine<'a>,
+    limits: &HeadLimits,
+) -> Result<Head<'a>, Unparsed> {
+    let mut at = line.end;
+    let mut lines = Lines::new(input, at, limits.head_bytes);
     // Filled in where it stays.
     let mut head = Head {
-        method: parts.method,
-        target: parts.target,
-        line,
-        is_http_1_0: parts.is_http_1_0,
+        method: line.method,
+        target: line.target,
+        line: &input[line.start..line.end - 2],
+        is_http_1_0: line.is_http_1_0,
         fields: Fields::new(input, at),
         bytes: 0,
     };
@@ -127,6 +154,52 @@ pub fn parse<'a>(input: &'a [u8], limits: &HeadLimits) -> Result<Head<'a>, Unpar
     head.fields.finish(at)?;
     head.bytes = at + 2;
     Ok(head)
+}
+
+/// Returns where a request line that starts at `start` ends at most, without its line end.
+#[inline(always)]
+fn longest_line(start: usize, limits: &HeadLimits) -> usize {
+    (start + limits.request_line_bytes).min(limits.head_bytes.saturating_sub(2))
+}
+
+/// The end of a request line for HTTP/1.1, with the line end.
+const VERSION_1_1: &[u8; 11] = b" HTTP/1.1\r\n";
+
+/// Takes a line as nearly every client writes it off the front of `input`; `None` when it is not
+/// one, or not whole.
+#[inline(always)]
+fn usual_line<'a>(input: &'a [u8], limits: &HeadLimits) -> Option<RequestLine<'a>> {
+    let (method, target_at) = match input {
+        [b'G', b'E', b'T', b' ', b'/', ..] => (Method::Get, 4),
+        [b'H', b'E', b'A', b'D', b' ', b'/', ..] => (Method::Head, 5),
+        _ => return None,
+    };
+    let target_end = find(input, target_at, no_target)?;
+    let line_end = target_end + VERSION_1_1.len() - 2;
+    let version = input.get(target_end..)?.first_chunk()?;
+    if version != VERSION_1_1 || line_end > longest_line(0, limits) {
+        return None;
+    }
+    Some(RequestLine {
+        method,
+        target: input.get(target_at..target_end)?,
+        start: 0,
+        end: line_end + 2,
+        is_http_1_0: false,
+    })
+}
+
+/// Takes any request line off the front of `input`.
+#[inline(never)]
+fn any_line<'a>(input: &'a [u8], limits: &HeadLimits) -> Result<RequestLine<'a>, Unparsed> {
+    let start = if matches!(input.first(), Some(b'\r' | b'\n')) {
+        skip_empty_lines(input, limits)?
+    } else {
+        0
+    };
+    let mut lines = Lines::new(input, start, limits.head_bytes);
+    let end = lines.request_line_end(start, longest_line(start, limits))?;
+    Ok(RequestLine::parse(input, start, end)?)
 }
 
 /// Steps over empty lines before a request, which some clients send behind content
@@ -222,36 +295,10 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// The parts of a request line (RFC 9112 §3).
-struct RequestLine<'a> {
-    method: Method,
-    target: &'a [u8],
-    is_http_1_0: bool,
-}
-
 impl<'a> RequestLine<'a> {
-    #[inline(always)]
-    fn parse(line: &'a [u8]) -> Result<Self, Refusal> {
-        let (method, rest) = match line {
-            [b'G', b'E', b'T', b' ', rest @ ..] => (Method::Get, rest),
-            [b'H', b'E', b'A', b'D', b' ', rest @ ..] => (Method::Head, rest),
-            _ => return Self::parse_any(line),
-        };
-        if let Some((target, version)) = rest.split_last_chunk()
-            && version == VERSION_1_1
-            && target.first() == Some(&b'/')
-        {
-            return Ok(RequestLine {
-                method,
-                target,
-                is_http_1_0: false,
-            });
-        }
-        Self::parse_any(line)
-    }
-
-    /// Parses any request line: three parts with one blank between them.
-    fn parse_any(line: &'a [u8]) -> Result<Self, Refusal> {
+    /// Parses a line: three parts with one blank between them.
+    fn parse(input: &'a [u8], start: usize, end: usize) -> Result<Self, Refusal> {
+        let line = &input[start..end];
         let is_blank = |byte: &u8| *byte == b' ';
         let method_end = line.iter().position(is_blank).ok_or(Refusal::RequestLine)?;
         let target_end = line
@@ -279,6 +326,8 @@ impl<'a> RequestLine<'a> {
             Some(target @ [_, ..]) if !target.contains(&b' ') => Ok(RequestLine {
                 method: Method::of(method),
                 target,
+                start,
+                end: end + 2,
                 is_http_1_0,
             }),
             _ => Err(Refusal::RequestLine),

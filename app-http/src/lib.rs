@@ -11,7 +11,8 @@
 //! written once a second); a connection has one answer under way at most.
 //!
 //! Reading order: [`head`] with [`fields`] and [`target`]; [`request`] with [`conditions`],
-//! [`range`] and [`encoding`]; [`answer`], [`response`], [`multipart`]; [`engine`]; [`connections`],
+//! [`range`] and [`encoding`]; [`answer`], [`response`], [`multipart`]; [`engine`] with
+//! `known_sections`; [`connections`],
 //! [`server`], `exchange`, `deadlines`; [`settings`], [`control`], [`access_log`], [`syslog`],
 //! [`metrics`], [`trace`], [`publisher`], [`admin`].
 #![no_std]
@@ -39,6 +40,7 @@ mod exchange;
 mod field_line;
 pub mod fields;
 pub mod head;
+mod known_sections;
 pub mod limits;
 pub mod log_line;
 pub mod metrics;

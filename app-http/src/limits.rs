@@ -38,6 +38,12 @@ impl HeadLimits {
     }
 }
 
+/// Field sections that a core keeps, to know them again.
+pub const KNOWN_SECTIONS: usize = 32;
+
+/// Bytes of one; longer ones are parsed each time.
+pub const KNOWN_SECTION_BYTES: usize = 1024;
+
 /// Bytes of a target's path, decoded and normal; longer ones are answered with 414.
 pub const MAX_TARGET_BYTES: usize = 4 * 1024;
 
@@ -104,5 +110,6 @@ pub const LOG_LINES_PER_RUN: usize = 2;
 /// Connections that a server asks its listener for in advance.
 pub const ACCEPT_CREDIT: u32 = 64;
 
+const _: () = assert!(KNOWN_SECTION_BYTES.is_multiple_of(crate::scan::BLOCK_BYTES));
 const _: () = assert!(MAX_MULTIPARTS <= u8::MAX as usize);
 const _: () = assert!(MAX_SKIPPED_BYTES <= u32::MAX as u64);

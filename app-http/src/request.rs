@@ -13,13 +13,14 @@ pub use crate::answer::{Answer, ConnectionLine, Content, Next, Response};
 
 use crate::conditions::{Outcome, Validators};
 use crate::encoding;
+use crate::field_line::Place;
 use crate::fields::{Field, Fields};
-use crate::head::{Head, Method};
+use crate::head::{Head, Method, RequestLine};
 use crate::limits::{MAX_LOCATION_BYTES, MAX_SKIPPED_BYTES, MAX_TARGET_BYTES};
 use crate::range::{self, Ranges, Selection};
 use crate::refusal::{PRECONDITION_FAILED, PreparedAnswer, Refusal};
 use crate::target::{self, BadTarget};
-use site::{Coding, Host, Page, Site, Variant};
+use site::{Host, Page, Site, Variant, Wanted};
 
 /// What a request is answered with.
 #[derive(Debug, Clone, Copy)]
@@ -61,26 +62,58 @@ pub enum Usual<'s> {
     NotModified(&'s [u8]),
 }
 
-/// Returns the answer to a usual request: a GET or HEAD for a page by its plain path, for version
-/// 1.1 and without the wish to close, and either without conditions or with the page's own tag in
-/// If-None-Match. What it returns is what [`answer`] would lead to on a connection that stays; it is
-/// only shorter to come by.
+/// What the field lines of a usual request mean: one for version 1.1, without the wish to close, and
+/// either without conditions or with one If-None-Match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UsualFields {
+    /// Number of the site that is asked.
+    host: u16,
+    /// The codings that the client takes.
+    wanted: Wanted,
+    /// Where If-None-Match is, from the first field line on.
+    tag: Option<Place>,
+}
+
+impl UsualFields {
+    /// Returns what field lines mean, when they are usual.
+    #[inline(always)]
+    pub fn read(fields: &Fields<'_>, site: &Site<'_>) -> Option<Self> {
+        if fields.is_special() {
+            return None;
+        }
+        let host = site.host(fields.host()??).number();
+        let wanted = match fields.single(Field::AcceptEncoding) {
+            None => Wanted::IDENTITY,
+            Some(list) => encoding::wanted(core::iter::once(list)),
+        };
+        let tag = fields.place(Field::IfNoneMatch);
+        Some(UsualFields { host, wanted, tag })
+    }
+}
+
+/// Returns the answer to a usual request: a GET or HEAD for a page by its plain path, with usual
+/// fields, whose lines are at the front of `lines`. What it returns is what [`answer`] would lead to on a connection that stays; it is only
+/// shorter to come by.
 #[inline(always)]
-pub fn usual_answer<'s>(head: &Head<'_>, site: &Site<'s>) -> Option<Usual<'s>> {
-    let fields = &head.fields;
-    let is_get = head.method == Method::Get;
-    if !(is_get || head.method == Method::Head) || head.is_http_1_0 || fields.is_special() {
+pub fn usual_answer<'s>(
+    line: &RequestLine<'_>,
+    fields: UsualFields,
+    lines: &[u8],
+    site: &Site<'s>,
+) -> Option<Usual<'s>> {
+    let is_get = line.method == Method::Get;
+    if !(is_get || line.method == Method::Head) || line.is_http_1_0 {
         return None;
     }
-    let host = site.host(fields.host()??);
-    let has_choice = fields.has(Field::AcceptEncoding);
-    if let Some(tag) = fields.single(Field::IfNoneMatch) {
-        let kept = host.usual_not_modified(head.target, has_choice, tag)?;
+    let host = site.host_of_number(fields.host);
+    if let Some(tag) = fields.tag {
+        let tag = tag.of(lines);
+        let kept = host.usual_not_modified(line.target, fields.wanted, tag)?;
         return Some(Usual::NotModified(kept));
     }
     let page = match is_get {
-        true => host.usual_response(head.target, has_choice)?,
-        false => host.usual_head(head.target, has_choice)?,
+        true => host.usual_response(line.target, fields.wanted)?,
+        false => host.usual_head(line.target, fields.wanted)?,
     };
     Some(Usual::Page(page))
 }
@@ -237,21 +270,15 @@ fn send<'s, 'r>(
     let fields = &head.fields;
     let status = page.status();
     let is_head = head.method == Method::Head;
-    let variant = if has_no_choice(page, head) {
-        page.identity()
-    } else {
-        encoding::choose(page, fields.all(Field::AcceptEncoding, b"accept-encoding"))
+    let wanted = match fields.has(Field::AcceptEncoding) {
+        true => encoding::wanted(fields.all(Field::AcceptEncoding, b"accept-encoding")),
+        false => Wanted::IDENTITY,
     };
+    let variant = page.best(wanted);
     if status == 200 && fields.has_condition_or_range() {
         return send_selected(page, &variant, head, context, ranges);
     }
     (status, whole(&variant, is_head))
-}
-
-/// Returns whether a page is sent as it is: it has no coding, or the client says nothing of codings.
-#[inline(always)]
-fn has_no_choice(page: &Page<'_>, head: &Head<'_>) -> bool {
-    !head.fields.has(Field::AcceptEncoding) || page.codings().bits() == Coding::Identity.bit()
 }
 
 /// Chooses what is sent of a page that a request has conditions for, or wants a part of.

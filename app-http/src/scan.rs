@@ -6,7 +6,8 @@
 
 use wide::u8x16;
 
-const BLOCK_BYTES: usize = 16;
+/// Bytes that are looked at together.
+pub const BLOCK_BYTES: usize = 16;
 
 /// Bytes that one mask of [`Controls`] tells of.
 const WINDOW_BYTES: usize = 64;
@@ -128,6 +129,67 @@ pub fn find(bytes: &[u8], start: usize, class: impl Fn(u8x16) -> u8x16 + Copy) -
     (mask != 0).then(|| base + mask.trailing_zeros() as usize)
 }
 
+/// Bytes to compare others with: at least a block of them, and at most as many as `BLOCKS` have.
+#[derive(Debug, Clone, Copy)]
+pub struct Pattern<const BLOCKS: usize> {
+    /// Whole blocks from the start on.
+    blocks: [u8x16; BLOCKS],
+    /// The last block, which may overlap.
+    last: u8x16,
+    /// More than there is of anything, when nothing is like it.
+    length: usize,
+}
+
+impl<const BLOCKS: usize> Pattern<BLOCKS> {
+    /// Makes a pattern that nothing is like.
+    pub const fn none() -> Self {
+        Pattern {
+            blocks: [u8x16::ZERO; BLOCKS],
+            last: u8x16::ZERO,
+            length: usize::MAX,
+        }
+    }
+
+    /// Becomes these bytes; returns false, and stays as it was, when they are too few or too many.
+    pub fn set(&mut self, bytes: &[u8]) -> bool {
+        let (blocks, rest) = bytes.as_chunks();
+        let is_short = blocks.len() + usize::from(!rest.is_empty()) <= BLOCKS;
+        let Some(last) = bytes.last_chunk().filter(|_| is_short) else {
+            return false;
+        };
+        for (place, block) in self.blocks.iter_mut().zip(blocks) {
+            *place = u8x16::from(*block);
+        }
+        self.last = u8x16::from(*last);
+        self.length = bytes.len();
+        true
+    }
+
+    /// Returns how many bytes there are.
+    #[inline(always)]
+    pub fn bytes(&self) -> usize {
+        self.length
+    }
+
+    /// Returns whether these bytes are at the front of `input`, in a time that depends on their
+    /// number alone.
+    #[inline(always)]
+    pub fn is_at_front(&self, input: &[u8]) -> bool {
+        let Some(bytes) = input.get(..self.bytes()) else {
+            return false;
+        };
+        let Some(last) = bytes.last_chunk() else {
+            return false;
+        };
+        let start = self.last ^ u8x16::from(*last);
+        let pairs = bytes.as_chunks().0.iter().zip(&self.blocks);
+        let difference = pairs.fold(start, |sum, (block, own)| {
+            sum | (*own ^ u8x16::from(*block))
+        });
+        difference.simd_eq(u8x16::ZERO).to_bitmask() == 0xffff
+    }
+}
+
 #[inline(always)]
 fn mask(block: &[u8; BLOCK_BYTES], class: impl Fn(u8x16) -> u8x16) -> u32 {
     class(u8x16::from(*block)).to_bitmask()
@@ -159,6 +221,12 @@ fn mask_of_few(bytes: &[u8], start: usize, class: impl Fn(u8x16) -> u8x16) -> (u
 #[inline(always)]
 fn controls(block: u8x16) -> u8x16 {
     between(block, 0, 0x1f) | block.simd_eq(u8x16::splat(0x7f))
+}
+
+/// Control characters and the blank: what ends a target.
+#[inline(always)]
+pub fn no_target(block: u8x16) -> u8x16 {
+    between(block, 0, b' ') | block.simd_eq(u8x16::splat(0x7f))
 }
 
 /// All but ASCII letters, digits and hyphens.
@@ -225,6 +293,28 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_is_only_at_the_front_of_its_own_bytes() {
+        let mut pattern = Pattern::<6>::none();
+        assert!(!pattern.is_at_front(&vec![0; usize::from(u16::MAX)]));
+        for length in 16..=96 {
+            let bytes: Vec<u8> = (0..length).collect();
+            assert!(pattern.set(&bytes));
+            assert!(!pattern.set(&[0; 15]) && !pattern.set(&[0; 97]));
+            assert_eq!(pattern.bytes(), bytes.len());
+            assert!(pattern.is_at_front(&bytes));
+            assert!(pattern.is_at_front(&[&bytes[..], b"more"].concat()));
+            assert!(!pattern.is_at_front(&bytes[..bytes.len() - 1]));
+            for place in 0..bytes.len() {
+                for bit in 0..8 {
+                    let mut other = bytes.clone();
+                    other[place] ^= 1 << bit;
+                    assert!(!pattern.is_at_front(&other), "{length} {place} {bit}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn classes_hold_over_the_whole_range_of_bytes() {
         for byte in 0..=255u8 {
             let is_in = |class: fn(u8x16) -> u8x16| {
@@ -233,6 +323,8 @@ mod tests {
                 mask(&block, class) & 1 << 5 != 0
             };
             assert_eq!(is_in(controls), byte.is_ascii_control(), "{byte}");
+            let ends_target = byte == b' ' || byte.is_ascii_control();
+            assert_eq!(is_in(no_target), ends_target, "{byte}");
             let is_name = byte.is_ascii_alphanumeric() || byte == b'-';
             assert_eq!(is_in(not_name), !is_name, "{byte}");
             assert_eq!(is_in(not_host), !is_name && byte != b'.', "{byte}");

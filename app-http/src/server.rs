@@ -112,7 +112,9 @@ pub(crate) enum Listening {
         asked: u32,
     },
     Refused,
-    /// No more: the server is stopping.
+    /// No more: the server is stopping, and has still to say so, as the submission ring was full.
+    Closing(ListenHandle),
+    /// No more, as it said.
     Over,
 }
 

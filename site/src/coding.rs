@@ -88,3 +88,50 @@ impl Codings {
         (self.0 & (coding.bit() - 1)).count_ones() as usize
     }
 }
+
+/// What a client takes: sets of codings, the most welcome first; those of one set are equally
+/// welcome (RFC 9110 §12.4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted([Codings; Coding::ALL.len()]);
+
+impl Wanted {
+    /// The content as it is, and nothing else.
+    pub const IDENTITY: Wanted = {
+        let mut sets = [Codings::from_bits(0); Coding::ALL.len()];
+        sets[0] = Codings::from_bits(Coding::Identity.bit());
+        Wanted(sets)
+    };
+
+    /// Makes the order of these sets; empty ones stand for nothing.
+    pub const fn new(sets: [Codings; Coding::ALL.len()]) -> Self {
+        Wanted(sets)
+    }
+
+    /// Returns the sets.
+    pub const fn sets(self) -> [Codings; Coding::ALL.len()] {
+        self.0
+    }
+
+    /// Returns what is most welcome of `codings`, and of what is equally welcome the first in
+    /// `by_size`, the order of the bodies' sizes with two bits each; identity, when nothing is.
+    #[inline(always)]
+    pub(crate) fn best_of(self, codings: Codings, by_size: u8) -> Coding {
+        for set in self.0 {
+            let welcome = codings.bits() & set.bits();
+            if welcome != 0 {
+                return first_of(welcome, by_size);
+            }
+        }
+        Coding::Identity
+    }
+}
+
+/// Returns the first coding of an order that is in a set.
+#[inline(always)]
+fn first_of(set: u8, mut order: u8) -> Coding {
+    // Most sites are asked by clients that take all codings.
+    while order != 0 && set & Coding::from_bits(order).bit() == 0 {
+        order >>= 2;
+    }
+    Coding::from_bits(order)
+}

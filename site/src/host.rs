@@ -4,8 +4,9 @@
 //! or a million; the rules are tried in order, and only for paths that no page has. (The packer
 //! has resolved the rules for all paths that a page has, those with `!` included.)
 
+use crate::coding::Wanted;
 use crate::index;
-use crate::page::Page;
+use crate::page::{Page, Variant};
 use crate::reader::Site;
 use crate::records::{ACTION_LOOKUP, ACTION_MOVED, BY_RULE, HostRecord, RuleRecord};
 use crate::rules;
@@ -64,43 +65,39 @@ impl<'s, 'a> Host<'s, 'a> {
     }
 
     /// Returns the response to GET behind the status line ([`Variant::response`]) of the page whose
-    /// plain path is `target`; `None` when there is none, when its status is not 200, or when it has
-    /// codings to choose from and `has_choice`. It is what a look-up leads to for most requests,
-    /// without the page being put together.
-    ///
-    /// [`Variant::response`]: crate::Variant::response
+    /// plain path is `target`, in the coding that is most welcome; `None` when there is none, or
+    /// when its status is not 200. It is what a look-up leads to for most requests, without the page
+    /// being put together.
     #[inline(never)]
-    pub fn usual_response(&self, target: &[u8], has_choice: bool) -> Option<&'a [u8]> {
-        self.usual(target, has_choice)
-            .map(|variant| variant.response())
+    pub fn usual_response(&self, target: &[u8], wanted: Wanted) -> Option<&'a [u8]> {
+        self.usual(target, wanted).map(|variant| variant.response())
     }
 
-    /// Returns the same for HEAD: [`Variant::head`](crate::Variant::head).
+    /// Returns the same for HEAD: [`Variant::head`].
     #[inline(never)]
-    pub fn usual_head(&self, target: &[u8], has_choice: bool) -> Option<&'a [u8]> {
-        self.usual(target, has_choice).map(|variant| variant.head())
+    pub fn usual_head(&self, target: &[u8], wanted: Wanted) -> Option<&'a [u8]> {
+        self.usual(target, wanted).map(|variant| variant.head())
     }
 
-    /// Returns the same for 304, when `tag` is the page's:
-    /// [`Variant::kept_fields`](crate::Variant::kept_fields).
+    /// Returns the same for 304, when `tag` is that of what would be sent:
+    /// [`Variant::kept_fields`].
     #[inline(never)]
     pub fn usual_not_modified(
         &self,
         target: &[u8],
-        has_choice: bool,
+        wanted: Wanted,
         tag: &[u8],
     ) -> Option<&'a [u8]> {
-        let variant = self.usual(target, has_choice)?;
+        let variant = self.usual(target, wanted)?;
         let is_known = !tag.is_empty() && variant.etag() == tag;
         is_known.then(|| variant.kept_fields())
     }
 
     #[inline(always)]
-    fn usual(&self, target: &[u8], has_choice: bool) -> Option<crate::Variant<'a>> {
+    fn usual(&self, target: &[u8], wanted: Wanted) -> Option<Variant<'a>> {
         let page = self.lookup(target)?;
-        let is_single = !has_choice || page.codings().bits() == crate::Coding::Identity.bit();
-        let is_usual = page.has_plain_path() && page.status() == 200 && is_single;
-        is_usual.then(|| page.identity())
+        let is_usual = page.has_plain_path() && page.status() == 200;
+        is_usual.then(|| page.best(wanted))
     }
 
     /// Finds what answers for a path (percent-decoded, normal, starting with `/`): its page, what

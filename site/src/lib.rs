@@ -29,7 +29,7 @@ pub mod reader;
 pub mod records;
 mod rules;
 
-pub use coding::{Coding, Codings};
+pub use coding::{Coding, Codings, Wanted};
 pub use host::{Answer, Host, NoRoom};
 pub use page::{Page, Variant};
 pub use reader::{Site, SiteError};

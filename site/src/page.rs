@@ -12,7 +12,7 @@
 //! | 206, several ranges | Server, Content-Length, another Content-Type, [`Variant::fields_behind_type`]; each part has [`Variant::type_line`] |
 //! | redirect with more in its Location | [`Variant::response`], cut at [`Variant::insert_at`] |
 
-use crate::coding::{Coding, Codings};
+use crate::coding::{Coding, Codings, Wanted};
 use crate::records::{NO_TIME, PLAIN_PATH, PageRecord, VariantRecord};
 
 /// One page of a host.
@@ -70,6 +70,14 @@ impl<'a> Page<'a> {
     #[inline]
     pub fn identity(&self) -> Variant<'a> {
         self.variant(Coding::Identity).unwrap_or(Variant::NONE)
+    }
+
+    /// Returns what of the page is most welcome to a client, as it is when nothing is; among what is
+    /// equally welcome, the smallest.
+    #[inline(always)]
+    pub fn best(&self, wanted: Wanted) -> Variant<'a> {
+        let coding = wanted.best_of(self.codings(), self.record.by_size);
+        self.variant(coding).unwrap_or_else(|| self.identity())
     }
 
     /// Returns the page's codings, the one with the smallest body first.

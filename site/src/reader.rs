@@ -145,6 +145,12 @@ impl<'a> Site<'a> {
         Host::new(self, number)
     }
 
+    /// Returns the host of this number, which [`Host::number`] told of.
+    #[inline]
+    pub fn host_of_number(&self, number: u16) -> Host<'_, 'a> {
+        Host::new(self, number)
+    }
+
     /// Returns every host, the default one first.
     pub fn hosts(&self) -> impl Iterator<Item = Host<'_, 'a>> {
         (0..self.hosts.len()).map(|number| Host::new(self, number as u16))
