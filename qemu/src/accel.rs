@@ -5,15 +5,20 @@
 //! verdict is remembered in `out/` for this boot, this QEMU and this image.
 
 use crate::build::Image;
+use crate::console::complain;
 use crate::guest::Guest;
 use crate::limits::PROBE_TIMEOUT;
 use crate::machine::{Accel, Machine};
 use crate::options::AccelChoice;
 use crate::prerequisites::{self, QEMU};
-use crate::{Failure, serial, workspace};
+use crate::{Failure, serial, stop, workspace};
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
+use std::time::{Duration, Instant};
+
+/// How often the probe looks whether it is to stop.
+const LOOK_AROUND: Duration = Duration::from_millis(50);
 
 /// Resolves the choice.
 ///
@@ -28,12 +33,19 @@ pub fn choose(choice: AccelChoice, image: &Image) -> Result<Accel, Failure> {
                 "--accel kvm: cannot open /dev/kvm: {error}; use --accel tcg, or get access to it"
             ))),
         },
-        AccelChoice::Auto if open_kvm().is_err() => Ok(Accel::Tcg),
-        AccelChoice::Auto => Ok(if is_kvm_working(image) {
-            Accel::Kvm
-        } else {
-            Accel::Tcg
-        }),
+        AccelChoice::Auto => match open_kvm() {
+            Ok(()) if is_kvm_working(image) => Ok(Accel::Kvm),
+            Ok(()) => stop::check().map(|()| Accel::Tcg),
+            Err(error) => {
+                if error.kind() == io::ErrorKind::PermissionDenied {
+                    complain(
+                        "/dev/kvm may not be opened, so QEMU translates, which is slower; for KVM: \
+                         sudo usermod -aG kvm \"$USER\", and log in again",
+                    );
+                }
+                Ok(Accel::Tcg)
+            }
+        },
     }
 }
 
@@ -57,7 +69,8 @@ pub fn is_kvm_working(image: &Image) -> bool {
     });
     remembered.unwrap_or_else(|| {
         let is_working = probe(image);
-        if let Some(file) = memory {
+        // One that was cut off says nothing.
+        if let Some(file) = memory.filter(|_| !stop::is_asked()) {
             let verdict = if is_working { "works" } else { "fails" };
             // Only a memory: without it the next start probes again.
             let _ = fs::write(file, format!("{key} {verdict}"));
@@ -75,12 +88,17 @@ fn probe(image: &Image) -> bool {
     let Ok(mut guest) = Guest::start(&machine) else {
         return false;
     };
-    guest.wait_exit(PROBE_TIMEOUT).is_some()
-        && guest
-            .serial()
-            .lines()
-            .iter()
-            .any(|line| serial::fatal(line).is_some())
+    let deadline = Instant::now() + PROBE_TIMEOUT;
+    while guest.wait_exit(LOOK_AROUND).is_none() {
+        if stop::is_asked() || Instant::now() >= deadline {
+            return false;
+        }
+    }
+    guest
+        .serial()
+        .lines()
+        .iter()
+        .any(|line| serial::fatal(line).is_some())
 }
 
 /// Names this boot of this machine, this QEMU and this image.

@@ -1,7 +1,7 @@
 //! The host's end of the guest's network: the forwarded port, or the tap.
 
 use crate::Failure;
-use crate::machine::Net;
+use crate::machine::{AdminForward, Net};
 use crate::options::RunOptions;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -12,6 +12,8 @@ use std::time::Duration;
 const DEFAULT_PORT: u16 = 8080;
 /// The guest's own default of `port=`.
 const GUEST_PORT: u16 = 80;
+/// The same of `admin-port=`.
+const ADMIN_PORT: u16 = 9100;
 /// How long one question may take while the guest is coming up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Linux's `IFF_TAP` and `IFF_MULTI_QUEUE` (`linux/if_tun.h`).
@@ -28,7 +30,7 @@ pub fn user(options: &RunOptions) -> Result<Net, Failure> {
     let port = if options.is_dry_run && port != 0 {
         port
     } else {
-        claim(bind, port)?
+        claim(bind, port, "--port")?
     };
     Ok(Net::User {
         host: SocketAddrV4::new(bind, port),
@@ -43,29 +45,55 @@ pub fn user(options: &RunOptions) -> Result<Net, Failure> {
     })
 }
 
+/// Resolves what leads to the guest's admin port, if that is asked for.
+///
+/// # Errors
+/// [`Failure::Usage`] when the port cannot be had, or the guest has no admin port.
+pub fn admin(options: &RunOptions) -> Result<Option<AdminForward>, Failure> {
+    let Some(port) = options.admin_port else {
+        return Ok(None);
+    };
+    let guest_port = word(&options.append, "admin-port=")
+        .and_then(|port| port.parse().ok())
+        .unwrap_or(ADMIN_PORT);
+    if guest_port == 0 {
+        return Err(Failure::Usage(
+            "--admin-port: the guest has none with admin-port=0; leave one of them out".to_owned(),
+        ));
+    }
+    let port = match options.is_dry_run && port != 0 {
+        true => port,
+        false => claim(Ipv4Addr::LOCALHOST, port, "--admin-port")?,
+    };
+    Ok(Some(AdminForward {
+        host: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port),
+        guest_port,
+    }))
+}
+
 /// Returns a port of the loopback address that nobody listens on.
 ///
 /// # Errors
 /// None can be had.
 pub fn free_port() -> Result<u16, Failure> {
-    claim(Ipv4Addr::LOCALHOST, 0)
+    claim(Ipv4Addr::LOCALHOST, 0, "--port")
 }
 
-/// Listens on the port for a moment, and returns which it was.
-fn claim(bind: Ipv4Addr, port: u16) -> Result<u16, Failure> {
+/// Listens on the port for a moment, and returns which it was; `flag` is what it is given with.
+fn claim(bind: Ipv4Addr, port: u16, flag: &str) -> Result<u16, Failure> {
     let listener = TcpListener::bind((bind, port))
         .and_then(|listener| listener.local_addr())
         .map_err(|error| {
             Failure::Usage(match error.kind() {
                 ErrorKind::AddrInUse => format!(
-                    "port {port} of {bind} is in use; choose another with --port, or --port 0 \
-                     for any free one"
+                    "port {port} of {bind} is in use; choose another with {flag}, or {flag} 0 for \
+                     any free one"
                 ),
                 ErrorKind::AddrNotAvailable => {
                     format!("--bind {bind}: not an address of this machine")
                 }
                 ErrorKind::PermissionDenied => {
-                    format!("port {port} needs privilege; choose one from 1024 with --port")
+                    format!("port {port} needs privilege; choose one from 1024 with {flag}")
                 }
                 _ => format!("cannot listen on {bind}:{port}: {error}; choose another port"),
             })
@@ -109,7 +137,7 @@ fn fit_queues(is_multi: bool, given: Option<u32>, cores: u32) -> Result<u32, &'s
 }
 
 /// Returns what stands behind `name` on a kernel command line, the last time it is there.
-fn word<'a>(append: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn word<'a>(append: &'a str, name: &str) -> Option<&'a str> {
     append
         .split_whitespace()
         .filter_map(|word| word.strip_prefix(name))
@@ -184,6 +212,24 @@ mod tests {
         assert_ne!(host.port(), 0);
         assert_eq!(guest_port, 8000);
         assert_eq!(guest_address, Some(Ipv4Addr::new(10, 0, 2, 9)));
+    }
+
+    #[test]
+    fn a_way_to_the_admin_port_is_made_when_asked_for_and_there_is_one() {
+        let with = |admin_port, append: &str| {
+            admin(&RunOptions {
+                admin_port,
+                append: append.to_owned(),
+                ..RunOptions::default()
+            })
+        };
+        assert_eq!(with(None, ""), Ok(None));
+        let forward = with(Some(0), "").unwrap().unwrap();
+        assert!(forward.host.port() != 0 && forward.host.ip().is_loopback());
+        assert_eq!(forward.guest_port, 9100);
+        let forward = with(Some(0), "admin-port=9000").unwrap().unwrap();
+        assert_eq!(forward.guest_port, 9000);
+        assert_eq!(with(Some(0), "admin-port=0").unwrap_err().code(), 2);
     }
 
     #[test]

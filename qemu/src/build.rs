@@ -1,12 +1,16 @@
 //! Building an image: cargo compiles it, then it is copied to `out/` twice, stripped to boot and
 //! whole for debuggers and crash reports.
 
+use crate::console::complain;
 use crate::prerequisites::{self, STRIP};
-use crate::{Failure, workspace};
+use crate::{Failure, stop, workspace};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// How the name of a file ends that becomes one of `out/`, behind the number of the process.
+pub(crate) const PARTIAL: &str = ".partial";
 
 /// A built image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +78,7 @@ pub fn image(recipe: &Recipe, is_verbose: bool) -> Result<Image, Failure> {
         .args(["--features", "image", "--profile", "image", "--target-dir"])
         .arg(&target);
     if !image.elf.exists() {
-        eprintln!("sluice: building the image (about half a minute the first time)");
+        complain("building the image (about half a minute the first time)");
     } else if !is_verbose {
         cargo.arg("--quiet");
     }
@@ -102,10 +106,12 @@ pub fn image(recipe: &Recipe, is_verbose: bool) -> Result<Image, Failure> {
 /// # Errors
 /// `explanation` when it fails.
 pub fn run(command: &mut Command, explanation: &str) -> Result<(), Failure> {
-    let status = command.status().map_err(|error| {
+    let status = command.spawn().and_then(stop::wait).map_err(|error| {
         let program = Path::new(command.get_program()).display();
         Failure::Failed(format!("cannot run {program}: {error}"))
     })?;
+    // It may have ended because this process is to.
+    stop::check()?;
     match status.success() {
         true => Ok(()),
         false => Err(Failure::Failed(explanation.to_owned())),
@@ -116,7 +122,7 @@ pub fn run(command: &mut Command, explanation: &str) -> Result<(), Failure> {
 /// moment reads the old one or the new one.
 fn replace(file: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), Failure> {
     let mut name = file.as_os_str().to_owned();
-    name.push(format!(".{}.partial", std::process::id()));
+    name.push(format!(".{}{PARTIAL}", std::process::id()));
     let partial = PathBuf::from(name);
     write(&partial)
         .and_then(|()| fs::rename(&partial, file))

@@ -1,6 +1,7 @@
 //! The `check` command: formatting, lints, docs, and the house rules (`tests/tidy.rs`).
 
 use crate::build::run;
+use crate::console::{complain, say};
 use crate::prerequisites::answers;
 use crate::{Failure, workspace};
 
@@ -72,7 +73,7 @@ pub fn check() -> Result<(), Failure> {
         }
     }
     for (words, explanation) in STEPS {
-        eprintln!("sluice: cargo {}", words.join(" "));
+        complain(&format!("cargo {}", words.join(" ")));
         let (before, behind) = match words.iter().position(|word| *word == "--") {
             Some(at) => words.split_at(at),
             None => (words, &[][..]),
@@ -86,6 +87,6 @@ pub fn check() -> Result<(), Failure> {
         cargo.args(behind).env("RUSTDOCFLAGS", "-D warnings");
         run(&mut cargo, explanation)?;
     }
-    println!("sluice: formatting, lints, docs and house rules hold");
+    say("sluice: formatting, lints, docs and house rules hold");
     Ok(())
 }

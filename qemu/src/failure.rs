@@ -12,6 +12,8 @@ pub enum Failure {
     Usage(String),
     /// A program is missing and could not be installed; exit code 3.
     Missing(String),
+    /// This signal stopped it before it was done; exit code 128 and the signal, as shells have it.
+    Stopped(u8),
 }
 
 impl Failure {
@@ -21,6 +23,7 @@ impl Failure {
             Failure::Failed(_) => 1,
             Failure::Usage(_) => 2,
             Failure::Missing(_) => 3,
+            Failure::Stopped(signal) => signal.saturating_add(128),
         }
     }
 }
@@ -37,6 +40,7 @@ impl fmt::Display for Failure {
             Failure::Failed(text) | Failure::Usage(text) | Failure::Missing(text) => {
                 f.write_str(text)
             }
+            Failure::Stopped(_) => f.write_str("stopped before it was done"),
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Upstream: a [`Machine`]. Downstream: the `run` command and the end-to-end tests. The process is
 //! in a process group of its own (a Ctrl-C reaches this program only, which then ends the guest),
-//! is killed when the [`Guest`] is dropped, and by the kernel when the thread that started it is
-//! gone.
+//! is killed when the [`Guest`] is dropped, and, where there is `setpriv` (util-linux), by the kernel
+//! when the thread that started it is gone.
 
 use crate::limits::{LAST_WORDS_LINES, STOP_TIMEOUT};
 use crate::machine::Machine;
@@ -42,15 +42,25 @@ impl Exit {
     /// The same for 0x11.
     const STATUS_FAILED: i32 = 35;
 
-    fn from_status(status: ExitStatus) -> Self {
+    /// `complaints` are QEMU's own lines: the signals that it catches are told there only.
+    fn of(status: ExitStatus, complaints: &[String]) -> Self {
         match (status.code(), status.signal()) {
             (Some(Self::STATUS_STOPPED), _) => Exit::Stopped,
             (Some(Self::STATUS_FAILED), _) => Exit::Failed,
-            (Some(0), _) => Exit::Reset,
+            (Some(0), _) => match complaints.iter().find_map(|line| caught_signal(line)) {
+                Some(signal) => Exit::Signal(signal),
+                None => Exit::Reset,
+            },
             (Some(code), _) => Exit::Qemu(code),
             (None, signal) => Exit::Signal(signal.unwrap_or(0)),
         }
     }
+}
+
+/// Reads QEMU's word for a signal that ended it: `terminating on signal 15 from pid 1 (sh)`.
+fn caught_signal(line: &str) -> Option<i32> {
+    let (_, rest) = line.split_once("terminating on signal ")?;
+    rest.split(' ').next()?.parse().ok()
 }
 
 impl fmt::Display for Exit {
@@ -183,7 +193,12 @@ impl Guest {
     pub fn try_exit(&mut self) -> Option<Exit> {
         if self.exit.is_none() {
             let status = self.child.try_wait().ok().flatten();
-            self.exit = status.map(Exit::from_status);
+            self.exit = status.map(|status| {
+                // Both pipes are closed now; let the readers come to their ends.
+                self.serial.wait_closed(Instant::now() + STOP_TIMEOUT);
+                self.complaints.wait_closed(Instant::now() + STOP_TIMEOUT);
+                Exit::of(status, &self.complaints.lines())
+            });
         }
         self.exit
     }
@@ -193,14 +208,8 @@ impl Guest {
         let deadline = Instant::now() + timeout;
         loop {
             let exit = self.try_exit();
-            if exit.is_some() {
-                // Both pipes are closed now; let the readers come to their ends.
-                self.serial.wait_closed(Instant::now() + STOP_TIMEOUT);
-                self.complaints.wait_closed(Instant::now() + STOP_TIMEOUT);
+            if exit.is_some() || Instant::now() >= deadline {
                 return exit;
-            }
-            if Instant::now() >= deadline {
-                return None;
             }
             thread::sleep(Duration::from_millis(5));
         }
@@ -222,10 +231,7 @@ impl Guest {
     /// Ends the guest at once: asks QEMU to end, and kills it when it does not.
     pub fn stop(&mut self) {
         if self.try_exit().is_none() {
-            if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
-                // It may have ended meanwhile; the wait below tells.
-                let _ = kill_process(pid, Signal::TERM);
-            }
+            terminate(&self.child);
             if self.wait_exit(STOP_TIMEOUT).is_none() {
                 self.kill();
             }
@@ -247,10 +253,34 @@ impl Guest {
     }
 }
 
+/// Asks a child to end.
+pub(crate) fn terminate(child: &Child) {
+    if let Some(pid) = Pid::from_raw(child.id() as i32) {
+        // It may have ended meanwhile; whoever waits for it learns that.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+}
+
 impl Drop for Guest {
     fn drop(&mut self) {
         if self.try_exit().is_none() {
             self.kill();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_qemu_caught_is_not_taken_for_a_reset() {
+        let exited = |code: i32| ExitStatus::from_raw(code << 8);
+        let caught = "qemu-system-x86_64: terminating on signal 15 from pid 7 (sh)".to_owned();
+        assert_eq!(Exit::of(exited(0), &[]), Exit::Reset);
+        assert_eq!(Exit::of(exited(0), &[caught]), Exit::Signal(15));
+        assert_eq!(Exit::of(exited(33), &[]), Exit::Stopped);
+        assert_eq!(Exit::of(exited(1), &[]), Exit::Qemu(1));
+        assert_eq!(Exit::of(ExitStatus::from_raw(9), &[]), Exit::Signal(9));
     }
 }

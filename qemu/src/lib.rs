@@ -8,7 +8,8 @@
 //! Reading order: [`options`] (what was asked), [`machine`] (the QEMU command it means),
 //! [`guest`] (a running QEMU), [`serial`] (what the guest says), [`serve`] (the `run` command) with
 //! `boot`, then the steps it takes: [`prerequisites`], [`build`], [`pack`], [`accel`], [`crash`]. The other
-//! commands: [`suite`] (`test`), [`inspect`], [`check`].
+//! commands: [`suite`] (`test`), [`inspect`], [`check`]. All speak through [`console`], and end early
+//! when [`stop`] says so.
 #![forbid(unsafe_code)]
 
 pub mod accel;
@@ -16,19 +17,24 @@ pub mod backend;
 mod boot;
 pub mod build;
 pub mod check;
+pub mod console;
 pub mod crash;
 pub mod failure;
 pub mod guest;
 pub mod inspect;
 pub mod limits;
 pub mod machine;
+mod memory;
 pub mod options;
 pub mod pack;
 pub mod pack_flags;
 pub mod pack_report;
 pub mod prerequisites;
+mod repack;
+mod run_flags;
 pub mod serial;
 pub mod serve;
+pub mod stop;
 pub mod suite;
 pub mod transcript;
 pub mod usage;

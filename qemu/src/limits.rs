@@ -34,9 +34,16 @@ pub const MAX_TIMEOUT_S: u64 = 86_400;
 /// How long QEMU may take to end after it was asked to, before it is killed.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a guest may finish its answers after its power button was pressed, before it is ended: the
-/// server's own limit (`drain-timeout=`), and some more.
-pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(35);
+/// How long a guest may finish its answers after its power button was pressed: the server's own
+/// limit, when `drain-timeout=` does not say another.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What it may take beyond that, before it is ended.
+pub const DRAIN_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a guest whose pages have changed may finish its answers: a change is to be served within
+/// a second.
+pub const CHANGE_PATIENCE: Duration = Duration::from_millis(400);
 
 /// How long it may take before that is said.
 pub const DRAIN_SILENCE: Duration = Duration::from_secs(1);

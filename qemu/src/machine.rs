@@ -73,6 +73,15 @@ pub enum Net {
     None,
 }
 
+/// A port of this machine that leads to the guest's admin port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdminForward {
+    /// Address and port on this machine.
+    pub host: SocketAddrV4,
+    /// The guest's port.
+    pub guest_port: u16,
+}
+
 impl Net {
     /// Returns the number of queue pairs of the device.
     pub fn queues(&self) -> u32 {
@@ -100,6 +109,8 @@ pub struct Machine {
     pub memory_mib: u64,
     /// The network.
     pub net: Net,
+    /// With user networking, what leads to the guest's admin port.
+    pub admin: Option<AdminForward>,
     /// Whether a network device with several queue pairs offers receive-side scaling.
     pub has_rss: bool,
     /// Whether there is a virtio-rng device, for processors without RDRAND.
@@ -127,6 +138,7 @@ impl Machine {
             cores: 1,
             memory_mib: 128,
             net: Net::None,
+            admin: None,
             has_rss: false,
             has_entropy_device: false,
             pcap: None,
@@ -230,12 +242,16 @@ impl Machine {
                 guest_port,
             } => {
                 let guest = guest_address.map_or(String::new(), |address| address.to_string());
-                let (address, port) = (host.ip(), host.port());
+                let forward = |host: &SocketAddrV4, guest_port: u16| {
+                    format!(",hostfwd=tcp:{host}-{guest}:{guest_port}")
+                };
+                let mut backend = "user,id=net0".to_owned();
+                backend.push_str(&forward(host, *guest_port));
+                if let Some(admin) = &self.admin {
+                    backend.push_str(&forward(&admin.host, admin.guest_port));
+                }
                 words
-                    .add(
-                        "-netdev",
-                        format!("user,id=net0,hostfwd=tcp:{address}:{port}-{guest}:{guest_port}"),
-                    )
+                    .add("-netdev", backend)
                     .add("-device", format!("virtio-net-{},netdev=net0", self.bus()));
             }
             Net::Tap { interface, queues } => {
@@ -298,7 +314,7 @@ fn mac_for(interface: &str) -> String {
 }
 
 /// Writes a word so that a shell reads it as one.
-fn quoted(word: &OsStr) -> String {
+pub(crate) fn quoted(word: &OsStr) -> String {
     let text = word.to_string_lossy();
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=+,.:/@%".contains(&byte);
     if !text.is_empty() && text.bytes().all(is_plain) {

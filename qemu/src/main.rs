@@ -2,17 +2,21 @@
 #![forbid(unsafe_code)]
 
 use qemu::build::{self, Recipe};
+use qemu::console::{complain, say};
 use qemu::options::{self, Command, USAGE};
-use qemu::{Failure, check, inspect, pack, pack_report, serve, suite, workspace};
+use qemu::{Failure, check, inspect, pack, pack_report, serve, stop, suite, workspace};
 use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
+
+/// What the `bench` crate can measure.
+const BENCHES: [&str; 6] = ["quick", "connections", "cores", "channel", "bulk", "netem"];
 
 fn main() -> ExitCode {
     match obey() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("sluice: {failure}");
+            complain(&failure.to_string());
             failure.into()
         }
     }
@@ -20,13 +24,13 @@ fn main() -> ExitCode {
 
 fn obey() -> Result<(), Failure> {
     match options::parse(env::args_os().skip(1)).map_err(Failure::Usage)? {
-        Command::Help => print!("{USAGE}"),
+        Command::Help => say(USAGE),
         Command::Run(options) => serve::run(&options)?,
         Command::Example { name, options } => serve::example(&name, &options)?,
         Command::Gdb(options) => serve::gdb(&options)?,
         Command::Build => {
             let image = build::image(&Recipe::sluice(), true)?;
-            println!("{}", image.elf.display());
+            say(&image.elf.display().to_string());
         }
         Command::Pack {
             site,
@@ -34,9 +38,10 @@ fn obey() -> Result<(), Failure> {
             options,
             is_verbose,
         } => {
+            stop::install()?;
             let packed = pack::pack(&site, &output, &options)?;
             pack_report::show_warnings(&packed.summary, is_verbose);
-            print!("{}", pack_report::describe(&packed));
+            say(&pack_report::describe(&packed));
         }
         Command::Inspect { file } => inspect::inspect(&file)?,
         Command::Test { filter } => suite::test(filter.as_deref())?,
@@ -48,6 +53,13 @@ fn obey() -> Result<(), Failure> {
 
 /// Hands the words to the `bench` crate.
 fn bench(words: &[OsString]) -> Result<(), Failure> {
+    let is_known = |word: &OsString| BENCHES.iter().any(|known| word == known);
+    if !matches!(words, [word] if is_known(word)) {
+        return Err(Failure::Usage(format!(
+            "bench needs one word: {}",
+            BENCHES.join(", ")
+        )));
+    }
     // Some measure an example.
     let recipe = match words.first().and_then(|word| word.to_str()) {
         Some("bulk" | "netem") => Recipe::example("throughput")?,

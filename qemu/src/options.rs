@@ -3,8 +3,9 @@
 //! Upstream: the shell. Downstream: every command. Pure: nothing here looks at files, ports or
 //! devices, so whatever is refused here is refused at once.
 
-use crate::limits::{MAX_CORES, MAX_MEMORY_MIB, MAX_QUEUES, MAX_TIMEOUT_S, READY_TIMEOUT};
-use crate::pack_flags::{self, inspect_words, pack_flag, pack_words};
+use crate::limits::READY_TIMEOUT;
+use crate::pack_flags::{self, inspect_words, pack_words};
+use crate::run_flags::{example_words, fit_together, gdb_words, run_flag, run_flags};
 pub use crate::usage::USAGE;
 use lexopt::prelude::{Long, Short, Value};
 use site::pack::PackOptions;
@@ -101,6 +102,9 @@ pub struct RunOptions {
     pub is_watching: bool,
     /// Port on this machine, 0 for any free one; `None` when not given.
     pub port: Option<u16>,
+    /// Port of this machine's loopback address that leads to the guest's admin port, 0 for any free
+    /// one.
+    pub admin_port: Option<u16>,
     /// Address on this machine; `None` when not given.
     pub bind: Option<Ipv4Addr>,
     /// Processors of the guest.
@@ -136,6 +140,7 @@ impl Default for RunOptions {
             pack: pack_flags::for_trying_out(),
             is_watching: false,
             port: None,
+            admin_port: None,
             bind: None,
             cores: 1,
             memory_mib: None,
@@ -161,14 +166,17 @@ pub fn parse<I>(words: I) -> Result<Command, String>
 where
     I: IntoIterator<Item: Into<OsString>>,
 {
+    let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+    if asks_for_help(&words) {
+        return Ok(Command::Help);
+    }
     let mut parser = lexopt::Parser::from_args(words);
     let mut options = RunOptions::default();
     let command = match parser.next().map_err(explain)? {
         None => Command::Run(options),
-        Some(Short('h') | Long("help")) => Command::Help,
         Some(Value(word)) => match word.to_str() {
             Some("run") => Command::Run(run_flags(&mut parser, options)?),
-            Some("gdb") => Command::Gdb(run_flags(&mut parser, options)?),
+            Some("gdb") => gdb_words(&mut parser, options)?,
             Some("example") => example_words(&mut parser, options)?,
             Some("build") => finish(parser, Command::Build)?,
             Some("check") => finish(parser, Command::Check)?,
@@ -196,105 +204,12 @@ where
     Ok(command)
 }
 
-/// Reads what is left of a `run` or `gdb` command.
-fn run_flags(parser: &mut lexopt::Parser, mut options: RunOptions) -> Result<RunOptions, String> {
-    while let Some(argument) = parser.next().map_err(explain)? {
-        match argument {
-            Value(word) if options.site.is_none() => options.site = Some(word.into()),
-            Value(word) => return Err(surplus(&word)),
-            flag => {
-                let name = written(&flag);
-                run_flag(parser, &name, &mut options)?;
-            }
-        }
-    }
-    Ok(options)
-}
-
-/// Reads one flag's value.
-fn run_flag(
-    parser: &mut lexopt::Parser,
-    name: &str,
-    options: &mut RunOptions,
-) -> Result<(), String> {
-    match name {
-        "--port" => options.port = Some(number(parser, name, 0..=u16::MAX)?),
-        "--bind" => {
-            let text = text(parser, name)?;
-            let address = text.parse().map_err(|_| {
-                format!("--bind {text}: give an IPv4 address of this machine, such as 127.0.0.1")
-            })?;
-            options.bind = Some(address);
-        }
-        "--cores" => options.cores = number(parser, name, 1..=MAX_CORES)?,
-        "--memory" => options.memory_mib = Some(number(parser, name, 1..=MAX_MEMORY_MIB)?),
-        "--accel" => {
-            options.accel = match text(parser, name)?.as_str() {
-                "auto" => AccelChoice::Auto,
-                "kvm" => AccelChoice::Kvm,
-                "tcg" => AccelChoice::Tcg,
-                other => return Err(format!("--accel {other}: give auto, kvm or tcg")),
-            }
-        }
-        "--machine" => {
-            options.machine = match text(parser, name)?.as_str() {
-                "microvm" => MachineKind::Microvm,
-                "q35" => MachineKind::Q35,
-                other => return Err(format!("--machine {other}: give microvm or q35")),
-            }
-        }
-        "--net" => {
-            let text = text(parser, name)?;
-            options.net = match text.split_once('=') {
-                None if text == "user" => NetChoice::User,
-                Some(("tap", interface)) if is_interface_name(interface) => {
-                    NetChoice::Tap(interface.to_owned())
-                }
-                _ => return Err(format!("--net {text}: give user, or tap=IFNAME")),
-            }
-        }
-        "--queues" => options.queues = Some(number(parser, name, 1..=MAX_QUEUES)?),
-        "--rss" => options.has_rss = true,
-        "--pcap" => options.pcap = Some(parser.value().map_err(explain)?.into()),
-        "--append" => options.append = text(parser, name)?,
-        "--dry-run" => options.is_dry_run = true,
-        "--timeout" => {
-            options.timeout = Duration::from_secs(number(parser, name, 1..=MAX_TIMEOUT_S)?)
-        }
-        "--watch" => options.is_watching = true,
-        "--verbose" => options.is_verbose = true,
-        _ if pack_flag(parser, name, &mut options.pack)? => {}
-        _ => return Err(unknown(name)),
-    }
-    Ok(())
-}
-
-/// Refuses flags that contradict each other.
-fn fit_together(options: &RunOptions) -> Result<(), String> {
-    match &options.net {
-        NetChoice::User if options.queues.is_some_and(|queues| queues > 1) => Err(
-            "--queues: user networking has one queue; use --net tap=IFNAME for more".to_owned(),
-        ),
-        NetChoice::User if options.has_rss => {
-            Err("--rss: it needs several queues, and they a tap: --net tap=IFNAME".to_owned())
-        }
-        NetChoice::Tap(_) if options.port.is_some() || options.bind.is_some() => Err(
-            "--port, --bind: they go with --net user; on a tap the guest has an address of its own \
-             (--append \"ip=ADDR/PREFIX port=P\")"
-                .to_owned(),
-        ),
-        _ => Ok(()),
-    }
-}
-
-/// Reads what is left of an `example` command: the name stands where `run` has the folder.
-fn example_words(parser: &mut lexopt::Parser, options: RunOptions) -> Result<Command, String> {
-    let mut options = run_flags(parser, options)?;
-    let Some(name) = options.site.take() else {
-        return Err("example needs a name: ./run.sh example NAME [FLAGS]".to_owned());
-    };
-    let name = utf8(name.into_os_string())?;
-    Ok(Command::Example { name, options })
+/// Returns whether a word, of any command, asks for the help text.
+fn asks_for_help(words: &[OsString]) -> bool {
+    let flags = words.iter().take_while(|word| *word != "--");
+    flags
+        .into_iter()
+        .any(|word| word == "--help" || word == "-h")
 }
 
 fn test_words(parser: &mut lexopt::Parser) -> Result<Command, String> {
@@ -343,18 +258,9 @@ pub(crate) fn text(parser: &mut lexopt::Parser, name: &str) -> Result<String, St
     }
 }
 
-fn utf8(word: OsString) -> Result<String, String> {
+pub(crate) fn utf8(word: OsString) -> Result<String, String> {
     word.into_string()
         .map_err(|word| format!("{}: not UTF-8", word.display()))
-}
-
-/// Returns whether QEMU's `ifname=` can carry the name (Linux: at most 15 bytes, no slash).
-fn is_interface_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 15
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && !b",/=".contains(&byte))
 }
 
 /// Writes a flag the way it was given.

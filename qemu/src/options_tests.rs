@@ -261,3 +261,46 @@ fn wrong_values_of_packing_flags_are_refused_with_what_to_give() {
         assert_eq!(parse(words), Err(expected.to_owned()));
     }
 }
+
+#[test]
+fn help_is_for_every_command_and_flags_of_one_are_not_for_another() {
+    for words in [
+        &["run", "--help"][..],
+        &["pack", "d", "-h"],
+        &["example", "--help"],
+        &["bench", "-h"],
+    ] {
+        assert_eq!(parse(words), Ok(Command::Help), "{words:?}");
+    }
+    for (words, part) in [
+        (&["example", "seats", "--watch"][..], "--watch: an example"),
+        (&["example", "seats", "--listing"], "flags of packing"),
+        (&["example", "seats", "--admin-port", "0"], "--admin-port"),
+        (&["gdb", "--watch"], "--watch: it goes with run"),
+        (&["--watch", "--pcap", "f"], "--pcap, --watch"),
+        (
+            &["--net", "tap=tap0", "--admin-port", "0"],
+            "--admin-port: it goes with --net user",
+        ),
+    ] {
+        let error = parse(words).unwrap_err();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn words_for_the_kernel_add_up() {
+    let options = run(&["--append", "log=debug", "--append", " stats=1"]);
+    assert_eq!(options.append, "log=debug  stats=1");
+}
+
+#[test]
+fn a_hosts_folder_may_have_a_name_of_any_bytes() {
+    use std::os::unix::ffi::OsStringExt;
+    let word = OsString::from_vec(b"a.example=d\xff=e".to_vec());
+    let Ok(Command::Run(options)) = parse([OsString::from("--host"), word]) else {
+        panic!("refused");
+    };
+    let dir = PathBuf::from(OsString::from_vec(b"d\xff=e".to_vec()));
+    assert_eq!(options.pack.hosts, [("a.example".to_owned(), dir)]);
+}

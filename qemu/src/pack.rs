@@ -1,9 +1,14 @@
 //! Packing a folder: `site`'s packer, with its errors as wrong use and its progress on stderr.
 
-use crate::{Failure, workspace};
+use crate::build::PARTIAL;
+use crate::{Failure, console, stop, workspace};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use site::pack::{PackError, PackOptions, Progress, Summary, pack_with_progress};
+use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, IsTerminal};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -12,6 +17,15 @@ const SHOW_ON_TERMINAL: Duration = Duration::from_millis(100);
 
 /// How often progress is shown elsewhere, where every line stays.
 const SHOW_IN_LOG: Duration = Duration::from_secs(5);
+
+/// How the names of images begin that are packed for a guest of this process only.
+const RUNNING: &str = "running-";
+
+/// How the names of images end.
+const IMAGE: &str = ".img";
+
+/// Letters of a folder's name in that of its image: file systems take 255 bytes in all.
+const NAME_LETTERS: usize = 40;
 
 /// A packed site in a file.
 #[derive(Debug, Clone)]
@@ -42,9 +56,14 @@ pub fn pack(folder: &Path, file: &Path, options: &PackOptions) -> Result<PackedS
     let mut display = Display::new(folder);
     let result = pack_with_progress(folder, file, &options, &mut |progress| {
         display.show(progress);
+        match stop::is_asked() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     });
     display.end();
     let summary = result.map_err(|error| match error {
+        PackError::Stopped => stop::failure(),
         PackError::Output { .. } => Failure::Failed(error.to_string()),
         _ => Failure::Usage(error.to_string()),
     })?;
@@ -70,17 +89,50 @@ pub fn pack_to_out(
     options: &PackOptions,
     keep: Keep,
 ) -> Result<PackedSite, Failure> {
-    let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    let name = whole.file_name().unwrap_or_default().to_string_lossy();
     let file = match keep {
-        Keep::WhileRunning => format!("{name}-{}.img", std::process::id()),
+        Keep::WhileRunning => format!("{RUNNING}{}{IMAGE}", std::process::id()),
         Keep::ForLater => {
+            let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+            let name = whole.file_name().unwrap_or_default().to_string_lossy();
+            let start: String = name.chars().take(NAME_LETTERS).collect();
             let mut hasher = DefaultHasher::new();
             whole.hash(&mut hasher);
-            format!("{name}-{:08x}.img", hasher.finish() as u32)
+            format!("{start}-{:08x}{IMAGE}", hasher.finish() as u32)
         }
     };
     pack(folder, &workspace::out_dir()?.join(file), options)
+}
+
+/// Removes the files in `out/` that are of no use any more: images for guests of processes that are
+/// gone, and what such processes had begun to write.
+pub fn remove_abandoned() {
+    let Ok(out) = workspace::out_dir() else {
+        return;
+    };
+    for entry in fs::read_dir(&out).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if owner(&name.to_string_lossy()).is_some_and(is_gone) {
+            // Another start may have removed it.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Returns the process that a file in `out/` is for, if it is for one.
+fn owner(name: &str) -> Option<i32> {
+    let running = name
+        .strip_prefix(RUNNING)
+        .or_else(|| name.strip_prefix('.')?.strip_prefix(RUNNING));
+    let number = match running {
+        Some(rest) => rest.split('.').next(),
+        None => name.strip_suffix(PARTIAL)?.rsplit('.').next(),
+    };
+    number?.parse().ok()
+}
+
+fn is_gone(process: i32) -> bool {
+    // Those of other users are there and may not be asked.
+    Pid::from_raw(process).is_none_or(|pid| test_kill_process(pid) == Err(Errno::SRCH))
 }
 
 /// A file that is removed when this is dropped.
@@ -122,7 +174,7 @@ impl Display {
         }
         self.shown = Instant::now();
         let text = format!(
-            "sluice: packing {}: {} of {} files, {} of {} MiB",
+            "packing {}: {} of {} files, {} of {} MiB",
             self.folder,
             progress.files,
             progress.all_files,
@@ -130,8 +182,8 @@ impl Display {
             progress.all_bytes.div_ceil(1 << 20)
         );
         match self.is_terminal {
-            true => eprint!("\r{text}\x1b[K"),
-            false => eprintln!("{text}"),
+            true => console::show_progress(&format!("sluice: {text}")),
+            false => console::complain(&text),
         }
         self.is_line_open = self.is_terminal;
     }
@@ -139,7 +191,40 @@ impl Display {
     /// Takes the line that changes away.
     fn end(&mut self) {
         if self.is_line_open {
-            eprint!("\r\x1b[K");
+            console::clear_progress();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_of_one_process_have_an_owner() {
+        for (name, process) in [
+            ("running-12.img", Some(12)),
+            (".running-12.img.12.sluice-partial", Some(12)),
+            ("sluice.elf.7.partial", Some(7)),
+            ("site-00001234.img", None),
+            ("sluice.elf", None),
+            ("kvm-probe", None),
+            ("running-.img", None),
+        ] {
+            assert_eq!(owner(name), process, "{name}");
+        }
+        assert!(!is_gone(std::process::id() as i32) && !is_gone(1));
+        assert!(is_gone(4_194_305));
+    }
+
+    #[test]
+    fn an_image_for_later_has_a_name_that_file_systems_take() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("\u{e4}".repeat(120));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("index.html"), "x").unwrap();
+        let packed = pack_to_out(&folder, &PackOptions::default(), Keep::ForLater).unwrap();
+        let _remove = Transient(packed.file.clone());
+        assert!(packed.file.exists());
     }
 }

@@ -4,6 +4,8 @@
 use crate::options::{Command, explain, number, surplus, text, unknown, written};
 use lexopt::prelude::{Long, Short, Value};
 use site::pack::{Compression, PackOptions};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// Returns the options of `run` when no flag is given: what takes long is left to `pack`.
@@ -79,12 +81,15 @@ pub(crate) fn pack_flag(
 ) -> Result<bool, String> {
     match name {
         "--host" => {
-            let text = text(parser, name)?;
-            match text.split_once('=') {
-                Some((host, dir)) if !host.is_empty() && !dir.is_empty() => {
-                    options.hosts.push((host.to_owned(), dir.into()));
+            let word = parser.value().map_err(explain)?;
+            // A folder's name may be of any bytes.
+            let mut parts = word.as_bytes().splitn(2, |byte| *byte == b'=');
+            match (parts.next().map(str::from_utf8), parts.next()) {
+                (Some(Ok(host)), Some(dir)) if !host.is_empty() && !dir.is_empty() => {
+                    let dir = PathBuf::from(OsStr::from_bytes(dir));
+                    options.hosts.push((host.to_owned(), dir));
                 }
-                _ => return Err(format!("--host {text}: give NAME=DIR")),
+                _ => return Err(format!("--host {}: give NAME=DIR", word.display())),
             }
         }
         "--compress" => {

@@ -1,5 +1,6 @@
 //! What a pack came to, in words.
 
+use crate::console::complain;
 use crate::pack::PackedSite;
 use site::pack::{Summary, Warning};
 use std::fmt::Write;
@@ -59,7 +60,7 @@ pub fn describe(packed: &PackedSite) -> String {
 /// Shows warnings on stderr: all of them, or a few of each kind.
 pub fn show_warnings(summary: &Summary, shows_all: bool) {
     for line in warning_lines(&summary.warnings, shows_all) {
-        eprintln!("sluice: {line}");
+        complain(&line);
     }
 }
 

@@ -2,6 +2,7 @@
 //! allowed without a question (as root, or by `sudo -n`).
 
 use crate::Failure;
+use crate::console::complain;
 use std::env;
 use std::ffi::OsStr;
 use std::io;
@@ -37,12 +38,19 @@ pub const CURL: Program = Program {
     name: "curl",
     package: "curl",
 };
-/// A browser, for tests.
+/// A browser, for tests; see [`chromium`] for its other names.
 pub const CHROMIUM: Program = Program {
     name: "chromium",
     package: "chromium",
 };
-
+/// Names that Chromium, or what is built from it, has elsewhere.
+const CHROMIUM_NAMES: [&str; 5] = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+];
 /// A client that mirrors, for tests.
 pub const WGET: Program = Program {
     name: "wget",
@@ -68,6 +76,70 @@ pub fn find(name: &str) -> Option<PathBuf> {
         .find(|file| is_executable(file))
 }
 
+/// Finds a Chromium, whatever it is called here.
+pub fn chromium() -> Option<PathBuf> {
+    CHROMIUM_NAMES.iter().find_map(|name| find(name))
+}
+
+fn is_here(program: &Program) -> bool {
+    match *program == CHROMIUM {
+        true => chromium().is_some(),
+        false => find(program.name).is_some(),
+    }
+}
+
+/// Oldest QEMU that has what the guest needs: ACPI and PCI on microvm, and RSS.
+const OLDEST_QEMU: (u32, u32) = (5, 2);
+/// Oldest one that the tests have been run with.
+const TESTED_QEMU: (u32, u32) = (7, 2);
+
+/// Makes sure that QEMU is here and not too old.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_qemu() -> Result<(), Failure> {
+    ensure(&[QEMU])?;
+    let output = Command::new(QEMU.name)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output();
+    let text = output.map_or_else(
+        |_| String::new(),
+        |output| String::from_utf8_lossy(&output.stdout).into_owned(),
+    );
+    match judge_qemu(&text) {
+        Some(Err(old)) => Err(Failure::Missing(old)),
+        Some(Ok(hint)) => {
+            complain(&hint);
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Reads what `--version` says: an error for what is too old, a hint for what was never tried.
+fn judge_qemu(text: &str) -> Option<Result<String, String>> {
+    let (_, rest) = text.split_once("version ")?;
+    let mut numbers = rest.split(|letter: char| !letter.is_ascii_digit());
+    let mut number = || numbers.next()?.parse().ok();
+    let version: (u32, u32) = (number()?, number()?);
+    let (major, minor) = version;
+    if version < OLDEST_QEMU {
+        let (least, part) = OLDEST_QEMU;
+        return Some(Err(format!(
+            "QEMU {major}.{minor} is too old: {least}.{part} or newer is needed (Debian 11, Ubuntu \
+             22.04 and later have it); install with: sudo apt-get install -y {}",
+            QEMU.package
+        )));
+    }
+    (version < TESTED_QEMU).then(|| {
+        let (least, part) = TESTED_QEMU;
+        Ok(format!(
+            "QEMU {major}.{minor} should do, but only {least}.{part} and newer are tested"
+        ))
+    })
+}
+
 /// Makes sure that the programs are here, installing what is missing.
 ///
 /// # Errors
@@ -76,7 +148,7 @@ pub fn find(name: &str) -> Option<PathBuf> {
 pub fn ensure(programs: &[Program]) -> Result<(), Failure> {
     let missing: Vec<&Program> = programs
         .iter()
-        .filter(|program| find(program.name).is_none())
+        .filter(|program| !is_here(program))
         .collect();
     if missing.is_empty() {
         return Ok(());
@@ -85,13 +157,13 @@ pub fn ensure(programs: &[Program]) -> Result<(), Failure> {
     let Some(prefix) = privilege() else {
         return Err(by_hand(&missing, &packages));
     };
-    eprintln!("sluice: installing {} (apt-get)", packages.join(", "));
+    complain(&format!("installing {} (apt-get)", packages.join(", ")));
     let mut install = vec!["install", "-y", "--no-install-recommends"];
     install.extend(&packages);
     // The package lists of a fresh machine are empty or old: fetch them once the plain way failed.
     let is_done =
         apt_get(prefix, &install) || (apt_get(prefix, &["update"]) && apt_get(prefix, &install));
-    if is_done && missing.iter().all(|program| find(program.name).is_some()) {
+    if is_done && missing.iter().all(|program| is_here(program)) {
         return Ok(());
     }
     Err(by_hand(&missing, &packages))
@@ -160,6 +232,16 @@ mod tests {
     fn a_program_that_is_here_is_found_and_one_that_is_not_is_not() {
         assert!(find("sh").is_some());
         assert_eq!(find("sluice-no-such-program"), None);
+    }
+
+    #[test]
+    fn an_old_qemu_is_refused_and_an_untried_one_told() {
+        let judge = |version: &str| judge_qemu(&format!("QEMU emulator version {version}\n"));
+        assert!(matches!(judge("4.2.1 (Debian)"), Some(Err(text)) if text.contains("QEMU 4.2 is")));
+        assert!(matches!(judge("6.2.0"), Some(Ok(text)) if text.contains("7.2")));
+        assert_eq!(judge("7.2.22 (Debian 1:7.2+dfsg)"), None);
+        assert_eq!(judge("10.0.0"), None);
+        assert_eq!(judge_qemu("what?"), None);
     }
 
     #[test]

@@ -3,26 +3,32 @@
 //! The steps are in the order in which they can refuse: what can be seen at once (the folder, the
 //! port, the tap), then what is to be installed, packed, built, probed, and booted.
 
-use crate::boot::{Followed, follow, say, start, stop_flag, wait_ready};
+use crate::boot::{follow, start, wait_ready};
 use crate::build::{self, Image, Recipe};
-use crate::limits::{APPLIANCE_MEMORY_MIB, MICROVM_SITE_MIB, Q35_SITE_MIB, SPARE_MEMORY_MIB};
-use crate::machine::{Accel, Machine, Net, Transport};
-use crate::options::{AccelChoice, MachineKind, NetChoice, RunOptions};
-use crate::pack::{self, Keep, PackedSite, Transient};
-use crate::prerequisites::{self, QEMU};
+use crate::console::{complain, say};
+use crate::limits::SPARE_MEMORY_MIB;
+use crate::machine::{Accel, Machine, Net, Transport, quoted};
+use crate::memory::{fit_memory, machine_memory_mib};
+use crate::options::{AccelChoice, NetChoice, RunOptions};
+use crate::pack::{self, Keep, Transient};
+use crate::repack::Repack;
 use crate::watch::Watch;
-use crate::{Failure, accel, backend, pack_flags, pack_report, workspace};
+use crate::{Failure, accel, backend, pack_flags, pack_report, prerequisites, stop, workspace};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 /// Builds, packs, boots and serves until the guest ends or a signal comes.
 ///
 /// # Errors
 /// Wrong use, a failed guest, or something missing.
 pub fn run(options: &RunOptions) -> Result<(), Failure> {
-    boot(&mut prepare(options, None)?, options)
+    stop::install()?;
+    // Before the first pack, so that what changes from then on is seen.
+    let repack = options.is_watching.then(|| {
+        let watch = Watch::new(folders(options), options.pack.has_hidden);
+        Repack::new(watch, options)
+    });
+    boot(&mut prepare(options, None)?, options, repack)
 }
 
 /// The same for an example appliance.
@@ -30,25 +36,29 @@ pub fn run(options: &RunOptions) -> Result<(), Failure> {
 /// # Errors
 /// Wrong use, a failed guest, or something missing.
 pub fn example(name: &str, options: &RunOptions) -> Result<(), Failure> {
-    boot(&mut prepare_example(name, options)?, options)
+    stop::install()?;
+    boot(&mut prepare_example(name, options)?, options, None)
 }
 
-fn boot(prepared: &mut Prepared, options: &RunOptions) -> Result<(), Failure> {
+fn boot(
+    prepared: &mut Prepared,
+    options: &RunOptions,
+    mut repack: Option<Repack>,
+) -> Result<(), Failure> {
     if options.is_dry_run {
-        println!("{}", prepared.machine.shell_line());
+        say(&prepared.machine.shell_line());
         return Ok(());
     }
-    let stop = stop_flag()?;
-    let mut watch = match options.is_watching {
-        true => Some(Watch::new(folders(options), options.pack.has_hidden)),
-        false => None,
-    };
+    stop::check()?;
+    let mut has_served = false;
     loop {
         let mut guest = start(prepared, options)?;
-        let Some(ready) = wait_ready(&mut guest, prepared, options, &stop)? else {
-            guest.stop();
-            return Ok(());
+        let ready = match wait_ready(&mut guest, prepared, options) {
+            // It is between two boots that it was stopped.
+            Err(Failure::Stopped(_)) if has_served => return Ok(()),
+            ready => ready?,
         };
+        has_served = true;
         say(&format!(
             "serving {} at {} (ready in {} ms, {} cores, {}, {})",
             prepared.subject,
@@ -58,34 +68,17 @@ fn boot(prepared: &mut Prepared, options: &RunOptions) -> Result<(), Failure> {
             prepared.machine.accel.name(),
             prepared.machine.kind.name()
         ));
-        let mut shown = 0;
-        while let Followed::Changed =
-            follow(&mut guest, prepared, &stop, watch.as_mut(), &mut shown)?
-        {
-            // The old pages are served until the new ones are packed.
-            match pack_again(prepared, options) {
-                Ok(()) => break,
-                Err(failure) => eprintln!("sluice: {failure} (serving what was there before)"),
-            }
+        if let Some(admin) = &prepared.machine.admin {
+            say(&format!("admin port at http://{}", admin.host));
         }
-        if guest.try_exit().is_some() || stop.load(Ordering::Relaxed) {
+        let Some(packed) = follow(&mut guest, prepared, repack.as_mut())? else {
             return Ok(());
-        }
-        guest.stop();
+        };
+        pack_report::show_warnings(&packed.site.summary, options.is_verbose);
+        say(&format!("packed again in {} ms", packed.took.as_millis()));
+        prepared.machine.site = Some(packed.site.file);
+        prepared.machine.memory_mib = packed.memory_mib;
     }
-}
-
-/// Packs the folder that has changed.
-fn pack_again(prepared: &mut Prepared, options: &RunOptions) -> Result<(), Failure> {
-    let started = Instant::now();
-    let site = pack::pack_to_out(&folder(options), &options.pack, Keep::WhileRunning)?;
-    prepared.machine.memory_mib = fit_memory(&site, options, machine_memory_mib())?;
-    pack_report::show_warnings(&site.summary, options.is_verbose);
-    say(&format!(
-        "packed again in {} ms",
-        started.elapsed().as_millis()
-    ));
-    Ok(())
 }
 
 /// The same, stopped before the guest's first instruction, with a gdb server.
@@ -93,6 +86,7 @@ fn pack_again(prepared: &mut Prepared, options: &RunOptions) -> Result<(), Failu
 /// # Errors
 /// Wrong use, a failed guest, or something missing.
 pub fn gdb(options: &RunOptions) -> Result<(), Failure> {
+    stop::install()?;
     let port = backend::free_port()?;
     let mut options = options.clone();
     if options.accel == AccelChoice::Auto {
@@ -101,17 +95,17 @@ pub fn gdb(options: &RunOptions) -> Result<(), Failure> {
     }
     let prepared = prepare(&options, Some(port))?;
     if options.is_dry_run {
-        println!("{}", prepared.machine.shell_line());
+        say(&prepared.machine.shell_line());
         return Ok(());
     }
-    let stop = stop_flag()?;
+    stop::check()?;
     let mut guest = start(&prepared, &options)?;
     say(&format!(
         "gdb {} -ex 'target remote 127.0.0.1:{port}'",
-        prepared.image.debug_elf.display()
+        quoted(prepared.image.debug_elf.as_os_str())
     ));
     say("the guest waits: set breakpoints (hbreak before paging is on), then `continue`");
-    follow(&mut guest, &prepared, &stop, None, &mut 0).map(|_| ())
+    follow(&mut guest, &prepared, None).map(|_| ())
 }
 
 /// Everything there is before QEMU starts.
@@ -135,7 +129,9 @@ fn prepare(options: &RunOptions, gdb_port: Option<u16>) -> Result<Prepared, Fail
     let folder = folder(options);
     look_at(&folder)?;
     let net = network(options)?;
-    prerequisites::ensure(&[QEMU])?;
+    let admin = backend::admin(options)?;
+    prerequisites::ensure_qemu()?;
+    pack::remove_abandoned();
     // A dry run's command is to work afterwards too.
     let keep = match options.is_dry_run {
         true => Keep::ForLater,
@@ -145,7 +141,7 @@ fn prepare(options: &RunOptions, gdb_port: Option<u16>) -> Result<Prepared, Fail
     pack_report::show_warnings(&site.summary, options.is_verbose);
     let transient = (keep == Keep::WhileRunning).then(|| Transient(site.file.clone()));
     if options.is_verbose {
-        eprint!("sluice: {}", pack_report::describe(&site));
+        complain(&pack_report::describe(&site));
     }
     let memory_mib = fit_memory(&site, options, machine_memory_mib())?;
     let image = build::image(&Recipe::sluice(), options.is_verbose)?;
@@ -153,6 +149,7 @@ fn prepare(options: &RunOptions, gdb_port: Option<u16>) -> Result<Prepared, Fail
         memory_mib,
         net,
         site: Some(site.file),
+        admin,
         gdb_port,
         ..machine(options, &image)?
     };
@@ -167,7 +164,7 @@ fn prepare(options: &RunOptions, gdb_port: Option<u16>) -> Result<Prepared, Fail
 fn prepare_example(name: &str, options: &RunOptions) -> Result<Prepared, Failure> {
     let recipe = Recipe::example(name)?;
     let net = network(options)?;
-    prerequisites::ensure(&[QEMU])?;
+    prerequisites::ensure_qemu()?;
     let image = build::image(&recipe, options.is_verbose)?;
     let mut machine = Machine {
         memory_mib: options.memory_mib.unwrap_or(SPARE_MEMORY_MIB),
@@ -219,7 +216,7 @@ fn machine(options: &RunOptions, image: &Image) -> Result<Machine, Failure> {
 }
 
 /// Returns the folder that is served, or the first of several.
-fn folder(options: &RunOptions) -> PathBuf {
+pub(crate) fn folder(options: &RunOptions) -> PathBuf {
     options
         .site
         .clone()
@@ -251,53 +248,6 @@ fn look_at(folder: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Returns the guest's memory in MiB: what was asked for if the site fits in, else what it needs.
-/// `machine_mib` is the memory of this machine, if it is known.
-fn fit_memory(
-    site: &PackedSite,
-    options: &RunOptions,
-    machine_mib: Option<u64>,
-) -> Result<u64, Failure> {
-    let site_mib = site.size_mib();
-    let needed_mib = site_mib + APPLIANCE_MEMORY_MIB;
-    let limit_mib = match options.machine {
-        MachineKind::Microvm => MICROVM_SITE_MIB,
-        MachineKind::Q35 => Q35_SITE_MIB,
-    };
-    if site_mib > limit_mib {
-        return Err(Failure::Usage(format!(
-            "the packed site takes {site_mib} MiB, more than the {limit_mib} MiB that QEMU can hand \
-             to a guest on {}: serve less from one site",
-            options.machine.name()
-        )));
-    }
-    let memory_mib = match options.memory_mib {
-        None => site_mib + SPARE_MEMORY_MIB,
-        Some(given_mib) if given_mib >= needed_mib => given_mib,
-        Some(given_mib) => {
-            return Err(Failure::Usage(format!(
-                "the packed site takes {site_mib} MiB and the appliance {APPLIANCE_MEMORY_MIB} \
-                 MiB, more than --memory {given_mib}: give --memory {needed_mib} or more"
-            )));
-        }
-    };
-    match machine_mib {
-        Some(machine_mib) if memory_mib > machine_mib => Err(Failure::Usage(format!(
-            "the guest needs {memory_mib} MiB (the packed site {site_mib} MiB), more than this \
-             machine has ({machine_mib} MiB): serve less from one site"
-        ))),
-        _ => Ok(memory_mib),
-    }
-}
-
-/// Returns the memory of this machine in MiB.
-fn machine_memory_mib() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib / 1024)
-}
-
 /// Returns whether this processor has RDRAND, which a KVM guest then has too.
 fn has_rdrand() -> bool {
     fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| {
@@ -310,58 +260,6 @@ fn has_rdrand() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use site::pack::Summary;
-
-    fn site(image_bytes: u64) -> PackedSite {
-        PackedSite {
-            file: "site.img".into(),
-            summary: Summary {
-                image_bytes,
-                ..Summary::default()
-            },
-        }
-    }
-
-    fn fit(site_mib: u64, memory_mib: Option<u64>, machine: MachineKind) -> Result<u64, String> {
-        let options = RunOptions {
-            memory_mib,
-            machine,
-            ..RunOptions::default()
-        };
-        let fitted = fit_memory(&site(site_mib << 20), &options, Some(2500));
-        fitted.map_err(|failure| {
-            assert_eq!(failure.code(), 2);
-            failure.to_string()
-        })
-    }
-
-    #[test]
-    fn memory_fits_the_site_unless_it_is_given() {
-        assert_eq!(fit(1, None, MachineKind::Microvm), Ok(1 + SPARE_MEMORY_MIB));
-        assert_eq!(fit(1, Some(16), MachineKind::Microvm), Ok(16));
-        let text = fit(100, Some(64), MachineKind::Microvm).unwrap_err();
-        assert!(
-            text.contains("100 MiB") && text.contains("--memory 64"),
-            "{text}"
-        );
-        assert!(text.contains(&format!("--memory {}", 100 + APPLIANCE_MEMORY_MIB)));
-    }
-
-    #[test]
-    fn a_site_that_no_guest_can_hold_is_refused_with_what_it_needs() {
-        let text = fit(2400, None, MachineKind::Microvm).unwrap_err();
-        assert!(
-            text.contains("needs 2528 MiB") && text.contains("(2500 MiB)"),
-            "{text}"
-        );
-        let text = fit(2400, None, MachineKind::Q35).unwrap_err();
-        assert!(
-            text.contains("takes 2400 MiB, more than the 2047 MiB") && text.contains("on q35"),
-            "{text}"
-        );
-        let text = fit(3072, None, MachineKind::Microvm).unwrap_err();
-        assert!(text.contains("more than the 3071 MiB"), "{text}");
-    }
 
     #[test]
     fn a_folder_that_is_not_there_is_wrong_use() {

@@ -1,8 +1,10 @@
 //! The `test` command: host tests first, then those that boot the image.
 
 use crate::build::{self, Recipe};
-use crate::prerequisites::{self, CHROMIUM, CURL, H2LOAD, IP, Program, QEMU, WGET, WRK};
+use crate::console::{complain, say};
+use crate::prerequisites::{self, CHROMIUM, CURL, H2LOAD, IP, Program, WGET, WRK};
 use crate::{Failure, workspace};
+use std::env;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
@@ -11,8 +13,9 @@ pub const IMAGE_VARIABLE: &str = "SLUICE_ELF";
 /// Where the tests find the image's symbols.
 pub const DEBUG_IMAGE_VARIABLE: &str = "SLUICE_DEBUG_ELF";
 
-/// Programs the tests need.
-pub const NEEDED: [Program; 7] = [QEMU, IP, CURL, CHROMIUM, WGET, H2LOAD, WRK];
+/// Programs without which some tests are left out, but for `CI=true`: clients that are not ours, and
+/// what makes taps.
+const CLIENTS: [Program; 6] = [IP, CURL, CHROMIUM, WGET, H2LOAD, WRK];
 
 /// Counts of one or several test runners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,7 +52,8 @@ impl Tally {
 /// # Errors
 /// A test failed, nothing matched the filter, or something is missing.
 pub fn test(filter: Option<&str>) -> Result<(), Failure> {
-    prerequisites::ensure(&NEEDED)?;
+    prerequisites::ensure_qemu()?;
+    ensure_clients()?;
     let image = build::image(&Recipe::sluice(), false)?;
     let mut tally = Tally::default();
     let mut is_good = true;
@@ -81,7 +85,9 @@ pub fn test(filter: Option<&str>) -> Result<(), Failure> {
         failed,
         ignored,
     } = tally;
-    println!("sluice: {passed} tests passed, {failed} failed, {ignored} ignored");
+    say(&format!(
+        "sluice: {passed} tests passed, {failed} failed, {ignored} ignored"
+    ));
     match (is_good, passed, filter) {
         (false, _, _) => Err(Failure::Failed("tests failed; see above".to_owned())),
         (true, 0, Some(filter)) => Err(Failure::Usage(format!(
@@ -91,10 +97,28 @@ pub fn test(filter: Option<&str>) -> Result<(), Failure> {
     }
 }
 
+/// Installs the clients that are missing; those that cannot be had are told, and refused only under
+/// `CI=true`.
+fn ensure_clients() -> Result<(), Failure> {
+    let Err(missing) = prerequisites::ensure(&CLIENTS) else {
+        return Ok(());
+    };
+    if env::var_os("CI").is_some_and(|ci| ci == "true") {
+        return Err(missing);
+    }
+    // A package that is not known here must not keep the others away.
+    for client in CLIENTS {
+        if let Err(missing) = prerequisites::ensure(&[client]) {
+            complain(&format!("{missing} (the tests that need it are left out)"));
+        }
+    }
+    Ok(())
+}
+
 /// Runs the tests of what crosses cores through the orders that the memory model allows. A build of
 /// its own: `cfg(loom)` puts loom's atomics into the crates.
 fn run_under_loom(tally: &mut Tally) -> Result<bool, Failure> {
-    println!("sluice: what crosses cores, under loom");
+    say("sluice: what crosses cores, under loom");
     let mut is_good = true;
     let passes = [
         ["-p", "kernel", "--test", "loom", "--"].as_slice(),
@@ -128,11 +152,11 @@ fn run_under_miri(tally: &mut Tally) -> Result<bool, Failure> {
         .status()
         .is_ok_and(|status| status.success());
     if !is_there {
-        println!("sluice: no Miri, so what is unsafe is not run under it; it comes with");
-        println!("    rustup toolchain install nightly --component miri,rust-src");
+        say("sluice: no Miri, so what is unsafe is not run under it; it comes with");
+        say("    rustup toolchain install nightly --component miri,rust-src");
         return Ok(true);
     }
-    println!("sluice: what is unsafe, under Miri");
+    say("sluice: what is unsafe, under Miri");
     let mut cargo = workspace::cargo();
     cargo
         .args([

@@ -1,11 +1,14 @@
 //! Wrong use of the command: one line that says what to do, the right exit code, nothing started.
 #![forbid(unsafe_code)]
 
-use std::fs;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 const COMMAND: &str = env!("CARGO_BIN_EXE_sluice");
 
@@ -32,10 +35,151 @@ fn utf8(path: &Path) -> &str {
 }
 
 #[test]
-fn help_is_not_an_error() {
-    let output = run(&["--help"]);
+fn help_is_not_an_error_whatever_it_is_asked_of() {
+    for words in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["pack", "-h"],
+        &["bench", "--help"],
+    ] {
+        let output = run(words);
+        assert_eq!(output.status.code(), Some(0), "{words:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("usage: ./run.sh"));
+    }
+}
+
+#[test]
+fn a_measurement_that_is_not_there() {
+    let line = refused(&run(&["bench", "everything"]));
+    assert!(line.starts_with("bench needs one word: quick, "), "{line}");
+}
+
+#[test]
+fn an_image_where_something_else_is() {
+    let folder = folder_with_a_page();
+    let page = folder.path().join("index.html");
+    for place in ["/dev/null", "/dev/stdout", utf8(&page), utf8(folder.path())] {
+        let line = refused(&run(&["pack", utf8(folder.path()), "-o", place]));
+        assert!(line.starts_with(&format!("{place}: ")), "{line}");
+    }
+    assert_eq!(fs::read(&page).unwrap(), b"<!doctype html>");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn an_image_in_a_folder_that_is_a_link_is_the_links_target() {
+    let folder = folder_with_a_page();
+    let place = tempfile::tempdir().unwrap();
+    let link = place.path().join("link.img");
+    fs::write(place.path().join("real.img"), "").unwrap();
+    symlink("real.img", &link).unwrap();
+    let output = run(&["pack", utf8(folder.path()), "-o", utf8(&link)]);
     assert_eq!(output.status.code(), Some(0));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("usage: ./run.sh"));
+    assert!(link.is_symlink() && fs::read(&link).unwrap().len() > 100);
+}
+
+/// A folder that takes long to pack.
+fn folder_that_takes_long() -> tempfile::TempDir {
+    let folder = folder_with_a_page();
+    let large = File::create(folder.path().join("large.txt")).unwrap();
+    large.set_len(8 << 30).unwrap();
+    folder
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+/// Sends the signal once a name with `part` is in the folder `place`; returns what became of it and
+/// what is in the folder then.
+fn stopped_while_packing(
+    words: &[&str],
+    place: &Path,
+    part: &str,
+    signal: Signal,
+) -> (Output, Vec<String>) {
+    let child = Command::new(COMMAND)
+        .args(words)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = child.id();
+    let is_ours = |name: &String| name.contains(part) && name.contains(&pid.to_string());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !names(place).iter().any(is_ours) {
+        assert!(Instant::now() < deadline, "nothing is written");
+        thread::sleep(Duration::from_millis(10));
+    }
+    kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output, names(place).into_iter().filter(is_ours).collect())
+}
+
+#[test]
+fn a_pack_that_is_interrupted_leaves_nothing_and_tells_the_shell() {
+    let folder = folder_that_takes_long();
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("site.img");
+    let words = ["pack", utf8(folder.path()), "-o", utf8(&file)];
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let (output, _) = stopped_while_packing(&words, place.path(), "site.img", signal);
+        assert_eq!(output.status.code(), Some(code));
+        assert_eq!(output.stderr, b"sluice: stopped before it was done\n");
+        assert_eq!(names(place.path()), [""; 0]);
+    }
+}
+
+#[test]
+fn a_run_that_is_interrupted_while_it_packs_leaves_nothing() {
+    let folder = folder_that_takes_long();
+    let out = qemu::workspace::out_dir().unwrap();
+    let words = ["--port", "0", utf8(folder.path())];
+    let (output, left) = stopped_while_packing(&words, &out, "running-", Signal::INT);
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(left, [""; 0]);
+}
+
+#[test]
+fn what_a_killed_run_left_goes_with_the_next_start() {
+    let out = qemu::workspace::out_dir().unwrap();
+    // Above the largest number that Linux gives to a process.
+    let left = [
+        out.join("running-4194305.img"),
+        out.join(".running-4194305.img.4194305.sluice-partial"),
+    ];
+    for file in &left {
+        fs::write(file, "x").unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    refused(&run(&["--port", "0", utf8(folder.path())]));
+    assert!(left.iter().all(|file| !file.exists()));
+}
+
+#[test]
+fn a_reader_that_is_gone_is_no_crash() {
+    for (words, code) in [(&["/nonexistent"][..], 2), (&["--help"], 0)] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = Command::new(COMMAND)
+            .args(words)
+            .stdout(writer.try_clone().unwrap())
+            .stderr(writer)
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(code));
+    }
+}
+
+#[test]
+fn a_name_that_a_terminal_would_obey_is_escaped() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = refused(&run(&[utf8(&folder.path().join("\u{1b}[2J"))]));
+    assert!(line.contains("\\u{1b}[2J"), "{line}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Says so when there is no browser; under `CI=true` that is a failure.
 fn is_chromium_here() -> bool {
-    let is_here = qemu::prerequisites::find("chromium").is_some();
+    let is_here = qemu::prerequisites::chromium().is_some();
     if !is_here {
         let reason = "needs chromium";
         assert!(
@@ -198,7 +198,7 @@ struct Visit {
 
 /// Chromium without a window, its log in `log`.
 fn chromium(place: &Path, log: &Path) -> Command {
-    let mut chromium = Command::new("chromium");
+    let mut chromium = Command::new(qemu::prerequisites::chromium().expect("a browser"));
     chromium
         .args([
             "--headless",

@@ -26,3 +26,4 @@ mod ping;
 mod proxy;
 mod run;
 mod siege;
+mod signals;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const COMMAND: &str = env!("CARGO_BIN_EXE_sluice");
 
 /// A started command, ended when dropped.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -24,7 +24,7 @@ impl Drop for Running {
     }
 }
 
-fn start(words: &[&str], site: &Path) -> Running {
+pub(crate) fn start(words: &[&str], site: &Path) -> Running {
     let child = Command::new(COMMAND)
         .args(words)
         .arg(site)
@@ -37,12 +37,25 @@ fn start(words: &[&str], site: &Path) -> Running {
 }
 
 /// Returns the processes that are children of `parent`.
-fn children(parent: u32) -> Vec<u32> {
+pub(crate) fn children(parent: u32) -> Vec<u32> {
     let file = format!("/proc/{parent}/task/{parent}/children");
     let text = fs::read_to_string(file).unwrap_or_default();
     text.split_whitespace()
         .map(|pid| pid.parse().unwrap())
         .collect()
+}
+
+/// Reads lines until one has `part`, and returns it.
+pub(crate) fn next_with(
+    lines: &mut impl Iterator<Item = std::io::Result<String>>,
+    part: &str,
+) -> String {
+    loop {
+        let line = lines.next().expect("no more lines").unwrap();
+        if line.contains(part) {
+            return line;
+        }
+    }
 }
 
 fn is_running(pid: u32) -> bool {
@@ -151,12 +164,7 @@ fn a_change_is_packed_and_served_on_the_same_port_and_a_mistake_keeps_what_was_t
     let mut command = start(&words, folder.path());
     let pid = Pid::from_raw(command.0.id() as i32).unwrap();
     let mut lines = BufReader::new(command.0.stdout.take().unwrap()).lines();
-    let mut next_with = |part: &str| loop {
-        let line = lines.next().expect("no more lines").unwrap();
-        if line.contains(part) {
-            return line;
-        }
-    };
+    let mut next_with = |part: &str| next_with(&mut lines, part);
     let address = |line: &str| -> SocketAddr {
         let rest = line.split_once("http://").expect("an address").1;
         rest.split_once(' ').unwrap().0.parse().unwrap()

@@ -9,6 +9,7 @@ use crate::coding::Coding;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How much effort goes into codings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,6 +32,9 @@ const MIN_BYTES: u64 = 512;
 /// Quickly coded contents from this size on are kept in the cache, in bytes.
 const CACHED_BYTES: u64 = 64 << 10;
 
+/// Bytes of a body that are passed on at once; between them, it can be stopped.
+const PIECE_BYTES: usize = 256 << 10;
+
 /// What a coding must save, in bytes and in parts of the content.
 const MIN_SAVED_BYTES: u64 = 128;
 const MIN_SAVED_PART: u64 = 20;
@@ -43,6 +47,15 @@ pub(super) enum Body {
     File(File, u64),
 }
 
+/// Why a body was not passed on: who is at fault.
+#[derive(Debug)]
+pub(super) enum PassError<E> {
+    /// It cannot be read.
+    Source(io::Error),
+    /// It cannot be taken.
+    Sink(E),
+}
+
 impl Body {
     pub(super) fn len(&self) -> u64 {
         match self {
@@ -52,20 +65,24 @@ impl Body {
     }
 
     /// Reads the body from its start, in pieces.
-    pub(super) fn read<E: From<io::Error>>(
+    pub(super) fn read<E>(
         &mut self,
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    ) -> Result<(), PassError<E>> {
         match self {
-            Body::Memory(bytes) => take(bytes),
+            Body::Memory(bytes) => bytes
+                .chunks(PIECE_BYTES)
+                .try_for_each(take)
+                .map_err(PassError::Sink),
             Body::File(file, bytes) => {
-                file.seek(SeekFrom::Start(0))?;
-                let mut chunk = vec![0; 256 * 1024];
+                file.seek(SeekFrom::Start(0)).map_err(PassError::Source)?;
+                let mut piece = vec![0; PIECE_BYTES];
                 let mut left = *bytes;
                 while left > 0 {
-                    let want = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                    file.read_exact(&mut chunk[..want])?;
-                    take(&chunk[..want])?;
+                    let want = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                    file.read_exact(&mut piece[..want])
+                        .map_err(PassError::Source)?;
+                    take(&piece[..want]).map_err(PassError::Sink)?;
                     left -= want as u64;
                 }
                 Ok(())
@@ -99,26 +116,37 @@ pub(super) fn is_compressible(content_type: &str) -> bool {
     }
 }
 
+/// What making codings needs.
+pub(super) struct Coder<'c> {
+    pub(super) effort: Compression,
+    pub(super) cache: Option<&'c Cache>,
+    /// Where bodies are put that are too large for memory.
+    pub(super) scratch_dir: &'c Path,
+    /// What is made is not wanted any more.
+    pub(super) is_over: &'c AtomicBool,
+}
+
 /// Makes the codings of a body that are worth it.
 pub(super) fn codings(
     body: &mut Body,
     digest: &blake3::Hash,
-    effort: Compression,
-    cache: Option<&Cache>,
-    scratch_dir: &Path,
-) -> io::Result<Vec<(Coding, Body)>> {
+    coder: &Coder<'_>,
+) -> Result<Vec<(Coding, Body)>, PassError<io::Error>> {
+    let effort = coder.effort;
     let mut made: Vec<(Coding, Body)> = Vec::new();
     if effort == Compression::Off || body.len() < MIN_BYTES {
         return Ok(made);
     }
     // Finding a small file costs more than coding its content quickly.
-    let cache = cache.filter(|_| effort == Compression::Best || body.len() >= CACHED_BYTES);
+    let cache = coder
+        .cache
+        .filter(|_| effort == Compression::Best || body.len() >= CACHED_BYTES);
     let mut to_beat = body.len();
     for coding in [Coding::Gzip, Coding::Brotli, Coding::Zstd] {
         let coded = match cache.and_then(|cache| cache.find(digest, coding, effort)) {
             Some(coded) => Body::Memory(coded),
             None => {
-                let coded = encode(body, coding, effort, scratch_dir)?;
+                let coded = coder.encode(body, coding)?;
                 if let (Some(cache), Body::Memory(coded)) = (cache, &coded) {
                     cache.keep(digest, coding, effort, coded);
                 }
@@ -139,66 +167,71 @@ pub(super) fn codings(
     Ok(made)
 }
 
-fn encode(
-    body: &mut Body,
-    coding: Coding,
-    effort: Compression,
-    scratch_dir: &Path,
-) -> io::Result<Body> {
-    let bytes = body.len();
-    if bytes < LARGE_BYTES {
-        let mut out = Vec::new();
-        encode_into(body, coding, effort, &mut out)?;
-        return Ok(Body::Memory(out));
+impl Coder<'_> {
+    fn encode(&self, body: &mut Body, coding: Coding) -> Result<Body, PassError<io::Error>> {
+        if body.len() < LARGE_BYTES {
+            let mut out = Vec::new();
+            self.encode_into(body, coding, self.effort, &mut out)?;
+            return Ok(Body::Memory(out));
+        }
+        let mut file = tempfile::tempfile_in(self.scratch_dir).map_err(PassError::Sink)?;
+        // The best effort takes minutes for a file of this size.
+        self.encode_into(body, coding, Compression::Fast, &mut file)?;
+        let length = file.stream_position().map_err(PassError::Sink)?;
+        Ok(Body::File(file, length))
     }
-    let mut file = tempfile::tempfile_in(scratch_dir)?;
-    // The best effort takes minutes for a file of this size.
-    encode_into(body, coding, Compression::Fast, &mut file)?;
-    let length = file.stream_position()?;
-    Ok(Body::File(file, length))
-}
 
-fn encode_into(
-    body: &mut Body,
-    coding: Coding,
-    effort: Compression,
-    out: &mut impl Write,
-) -> io::Result<()> {
-    let is_best = effort == Compression::Best;
-    let bytes = body.len();
-    match coding {
-        Coding::Identity => body.read(|chunk| out.write_all(chunk)),
-        Coding::Gzip => {
-            let level = if is_best { 9 } else { 6 };
-            // Without a time in its header: equal content gives equal bytes.
-            let mut encoder = flate2::GzBuilder::new()
-                .mtime(0)
-                .write(out, flate2::Compression::new(level));
-            body.read(|chunk| encoder.write_all(chunk))?;
-            encoder.finish().map(|_| ())
-        }
-        Coding::Brotli => {
-            let params = brotli::enc::BrotliEncoderParams {
-                quality: if is_best { 11 } else { 5 },
-                // A window larger than the content costs memory and gains nothing.
-                lgwin: (bytes.max(1).ilog2() as i32 + 1).clamp(16, 22),
-                size_hint: usize::try_from(bytes).unwrap_or(0),
-                ..Default::default()
-            };
-            let mut encoder = brotli::CompressorWriter::with_params(out, 64 * 1024, &params);
-            body.read(|chunk| encoder.write_all(chunk))?;
-            encoder.flush()?;
-            encoder.into_inner();
-            Ok(())
-        }
-        Coding::Zstd => {
-            let level = if is_best { 19 } else { 6 };
-            let mut encoder = zstd::Encoder::new(out, level)?;
-            encoder.set_pledged_src_size(Some(bytes))?;
-            // RFC 9659: decoders of this coding need not have windows above 8 MiB.
-            encoder.window_log(23.min(bytes.max(1024).ilog2() + 1))?;
-            body.read(|chunk| encoder.write_all(chunk))?;
-            encoder.finish().map(|_| ())
+    fn encode_into(
+        &self,
+        body: &mut Body,
+        coding: Coding,
+        effort: Compression,
+        out: &mut impl Write,
+    ) -> Result<(), PassError<io::Error>> {
+        let is_best = effort == Compression::Best;
+        let bytes = body.len();
+        let mut pass = |to: &mut dyn Write| {
+            body.read(|piece| match self.is_over.load(Ordering::Relaxed) {
+                true => Err(io::Error::other("not wanted any more")),
+                false => to.write_all(piece),
+            })
+        };
+        match coding {
+            Coding::Identity => pass(out),
+            Coding::Gzip => {
+                let level = if is_best { 9 } else { 6 };
+                // Without a time in its header: equal content gives equal bytes.
+                let mut encoder = flate2::GzBuilder::new()
+                    .mtime(0)
+                    .write(out, flate2::Compression::new(level));
+                pass(&mut encoder)?;
+                encoder.finish().map(|_| ()).map_err(PassError::Sink)
+            }
+            Coding::Brotli => {
+                let params = brotli::enc::BrotliEncoderParams {
+                    quality: if is_best { 11 } else { 5 },
+                    // A window larger than the content costs memory and gains nothing.
+                    lgwin: (bytes.max(1).ilog2() as i32 + 1).clamp(16, 22),
+                    size_hint: usize::try_from(bytes).unwrap_or(0),
+                    ..Default::default()
+                };
+                let mut encoder = brotli::CompressorWriter::with_params(out, 64 * 1024, &params);
+                pass(&mut encoder)?;
+                encoder.flush().map_err(PassError::Sink)?;
+                encoder.into_inner();
+                Ok(())
+            }
+            Coding::Zstd => {
+                let level = if is_best { 19 } else { 6 };
+                let mut encoder = zstd::Encoder::new(out, level).map_err(PassError::Sink)?;
+                // RFC 9659: decoders of this coding need not have windows above 8 MiB.
+                encoder
+                    .set_pledged_src_size(Some(bytes))
+                    .and_then(|()| encoder.window_log(23.min(bytes.max(1024).ilog2() + 1)))
+                    .map_err(PassError::Sink)?;
+                pass(&mut encoder)?;
+                encoder.finish().map(|_| ()).map_err(PassError::Sink)
+            }
         }
     }
 }
@@ -206,6 +239,16 @@ fn encode_into(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn coder(effort: Compression, scratch_dir: &Path) -> Coder<'_> {
+        static NEVER: AtomicBool = AtomicBool::new(false);
+        Coder {
+            effort,
+            cache: None,
+            scratch_dir,
+            is_over: &NEVER,
+        }
+    }
 
     #[test]
     fn text_and_plain_formats_are_compressible_and_compressed_ones_are_not() {
@@ -249,13 +292,13 @@ mod tests {
             (Body::File(file, text.len() as u64), &text),
         ] {
             let digest = blake3::hash(text);
-            let made = codings(&mut body, &digest, Compression::Fast, None, dir.path()).unwrap();
+            let made = codings(&mut body, &digest, &coder(Compression::Fast, dir.path())).unwrap();
             assert_eq!(made.len(), 3);
             for (coding, mut body) in made {
                 let mut coded = Vec::new();
                 body.read(|chunk| {
                     coded.extend_from_slice(chunk);
-                    io::Result::Ok(())
+                    Ok::<_, ()>(())
                 })
                 .unwrap();
                 assert_eq!(coded.len() as u64, body.len());
@@ -290,7 +333,7 @@ mod tests {
         for content in [noise, vec![b'a'; 400]] {
             let digest = blake3::hash(&content);
             let mut body = Body::Memory(content);
-            let made = codings(&mut body, &digest, Compression::Best, None, dir.path()).unwrap();
+            let made = codings(&mut body, &digest, &coder(Compression::Best, dir.path())).unwrap();
             assert!(made.is_empty());
         }
     }

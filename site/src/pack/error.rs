@@ -1,5 +1,6 @@
 //! Why a folder was not packed.
 
+use super::shown::Shown;
 use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -8,7 +9,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum PackError {
     /// The folder is not there or is not a folder.
-    #[error("{}: {error}: name a folder that holds the site", .path.display())]
+    #[error("{}: {error}: name a folder that holds the site", Shown(.path))]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -16,23 +17,31 @@ pub enum PackError {
         error: io::Error,
     },
     /// The folder holds no file that can be packed.
-    #[error("{}: no files to serve: put an index.html there", .path.display())]
+    #[error("{}: no files to serve: put an index.html there", Shown(.path))]
     Empty {
         /// The folder.
         path: PathBuf,
     },
     /// A file or folder inside cannot be read.
-    #[error("{}: {error}: make it readable or take it out of the folder", .path.display())]
+    #[error("{}: {error}: make it readable or take it out of the folder", Shown(.path))]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
         error: io::Error,
     },
+    /// A symbolic link leads to nothing.
+    #[error("{}: link to {}, which is not there: remove the link", Shown(.path), Shown(.target))]
+    LinkDangling {
+        /// The link.
+        path: PathBuf,
+        /// What it names.
+        target: PathBuf,
+    },
     /// A symbolic link leads out of the folder.
     #[error(
         "{}: link to {} leads out of the folder: copy the file in, or remove the link",
-        .path.display(), .target.display()
+        Shown(.path), Shown(.target)
     )]
     LinkOutside {
         /// The link.
@@ -41,19 +50,19 @@ pub enum PackError {
         target: PathBuf,
     },
     /// A symbolic link leads to a folder that contains it.
-    #[error("{}: link to a folder that contains it: remove the link", .path.display())]
+    #[error("{}: link to a folder that contains it: remove the link", Shown(.path))]
     LinkLoop {
         /// The link.
         path: PathBuf,
     },
     /// A device, socket or pipe.
-    #[error("{}: neither file nor folder: take it out of the folder", .path.display())]
+    #[error("{}: neither file nor folder: take it out of the folder", Shown(.path))]
     Special {
         /// The file.
         path: PathBuf,
     },
     /// A line of `_headers` or `_redirects` is wrong.
-    #[error("{}:{line}: {problem}", .path.display())]
+    #[error("{}:{line}: {problem}", Shown(.path))]
     Control {
         /// The file.
         path: PathBuf,
@@ -63,7 +72,7 @@ pub enum PackError {
         problem: String,
     },
     /// A file is not the same as when it was first read.
-    #[error("{}: changed while it was packed: pack again", .path.display())]
+    #[error("{}: changed while it was packed: pack again", Shown(.path))]
     Changed {
         /// The file.
         path: PathBuf,
@@ -92,8 +101,19 @@ pub enum PackError {
         /// The other.
         second: String,
     },
+    /// The image's place is taken by something else.
+    #[error("{}: {problem}", Shown(.path))]
+    Target {
+        /// The place.
+        path: PathBuf,
+        /// What is there and what to do.
+        problem: &'static str,
+    },
+    /// Whoever watched the progress ended it.
+    #[error("stopped before it was packed")]
+    Stopped,
     /// The image cannot be written.
-    #[error("{}: {error}: cannot write the image there", .path.display())]
+    #[error("{}: {error}: cannot write the image there", Shown(.path))]
     Output {
         /// The image file.
         path: PathBuf,

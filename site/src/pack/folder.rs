@@ -4,10 +4,12 @@
 //! error that names the file.
 
 use super::PackError;
+use super::target::is_partial_image;
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -22,6 +24,26 @@ pub(super) struct SourceFile {
     pub(super) modified: u64,
     /// Its length.
     pub(super) bytes: u64,
+    /// What changes when it is written.
+    pub(super) stamp: Stamp,
+}
+
+/// Length and time of change of a file: equal ones, and it is what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Stamp {
+    bytes: u64,
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+impl Stamp {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Stamp {
+            bytes: metadata.len(),
+            seconds: metadata.mtime(),
+            nanoseconds: metadata.mtime_nsec(),
+        }
+    }
 }
 
 /// Files of the top folder that say how it is to be served, and are not served themselves.
@@ -57,12 +79,14 @@ pub(super) fn read(
         },
         above: vec![root.clone()],
         root,
+        has_rules: false,
         has_hidden,
         image: image.and_then(|image| fs::canonicalize(image).ok()),
     };
     walk.visit(dir, b"/")?;
     let mut folder = walk.folder;
-    if folder.files.is_empty() {
+    // Rules alone are a site too, one that leads elsewhere.
+    if folder.files.is_empty() && !walk.has_rules {
         return Err(PackError::Empty {
             path: dir.to_owned(),
         });
@@ -76,6 +100,8 @@ struct Walk {
     root: PathBuf,
     /// The folders being read, from the root down, without links.
     above: Vec<PathBuf>,
+    /// There is a `_redirects` file.
+    has_rules: bool,
     has_hidden: bool,
     /// What is written now is not read.
     image: Option<PathBuf>,
@@ -91,6 +117,9 @@ impl Walk {
         for entry in fs::read_dir(dir).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
             let name = entry.file_name();
+            if is_partial_image(&name) {
+                continue;
+            }
             if !self.has_hidden && is_hidden(&name) {
                 self.folder.hidden_names += 1;
                 continue;
@@ -107,8 +136,24 @@ impl Walk {
             path: file.to_owned(),
             error,
         };
-        let found = fs::symlink_metadata(file).map_err(unreadable)?;
-        let real = fs::canonicalize(file).map_err(unreadable)?;
+        let found = match fs::symlink_metadata(file) {
+            // Its folder has just named it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(PackError::Changed {
+                    path: file.to_owned(),
+                });
+            }
+            found => found.map_err(unreadable)?,
+        };
+        let real = match fs::canonicalize(file) {
+            Err(error) if found.is_symlink() && error.kind() == io::ErrorKind::NotFound => {
+                return Err(PackError::LinkDangling {
+                    path: file.to_owned(),
+                    target: fs::read_link(file).map_err(unreadable)?,
+                });
+            }
+            real => real.map_err(unreadable)?,
+        };
         if found.is_symlink() && !real.starts_with(&self.root) {
             return Err(PackError::LinkOutside {
                 path: file.to_owned(),
@@ -127,6 +172,7 @@ impl Walk {
             self.visit(file, &path)?;
             self.above.pop();
         } else if metadata.is_file() {
+            self.has_rules |= path == b"/_redirects";
             let is_control = CONTROL_FILES.contains(&path.as_slice());
             if is_control || self.image.as_ref() == Some(&real) {
                 return Ok(());
@@ -136,6 +182,7 @@ impl Walk {
                 file: file.to_owned(),
                 modified: modified(&metadata),
                 bytes: metadata.len(),
+                stamp: Stamp::of(&metadata),
             });
         } else {
             return Err(PackError::Special {

@@ -84,6 +84,7 @@ mod tests {
     fn file(path: &str) -> SourceFile {
         SourceFile {
             path: path.as_bytes().to_vec(),
+            stamp: Default::default(),
             file: path.into(),
             modified: 784_111_777,
             bytes: 7,

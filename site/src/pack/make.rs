@@ -3,17 +3,18 @@
 use super::PackError;
 use super::PackOptions;
 use super::cache::Cache;
-use super::compress::{self, Body, LARGE_BYTES};
+use super::compress::{self, Body, Coder, LARGE_BYTES, PassError};
 use super::content_type::content_type;
-use super::folder::SourceFile;
+use super::folder::{SourceFile, Stamp};
 use super::head::entity_tag;
 use super::links;
 use super::plan::{Job, Source};
 use crate::coding::Coding;
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A body in one coding.
@@ -59,36 +60,39 @@ impl Maker<'_> {
         64 * 1024 + 4 * bytes
     }
 
-    /// Makes a job ready.
-    pub(super) fn make(&self, job: &Job) -> Result<Made, PackError> {
+    /// Makes a job ready; `is_over` says that it is not wanted any more.
+    pub(super) fn make(&self, job: &Job, is_over: &AtomicBool) -> Result<Made, PackError> {
         let started = Instant::now();
         let (mut body, content_type) = match &job.source {
             Source::File(number) => {
                 let file = &self.files[*number];
-                let body = read(file).map_err(|error| PackError::Unreadable {
-                    path: file.file.clone(),
-                    error,
-                })?;
-                (body, Some(content_type(&file.path)))
+                (read(file)?, Some(content_type(&file.path)))
             }
             Source::Text(text, kind) => (Body::Memory(text.clone()), Some(Cow::Borrowed(*kind))),
             Source::Nothing => (Body::Memory(Vec::new()), None),
         };
-        let failed = |error| self.failed(job, error);
-        let digest = digest(&mut body).map_err(failed)?;
+        let digest = digest(&mut body, is_over).map_err(|error| self.failed(job, error))?;
         let is_compressible = content_type
             .as_deref()
             .is_some_and(compress::is_compressible);
         let mut coded = Vec::new();
         if is_compressible {
-            let effort = self.options.compression;
-            coded = compress::codings(&mut body, &digest, effort, self.cache, self.scratch_dir)
-                .map_err(failed)?;
+            let coder = Coder {
+                effort: self.options.compression,
+                cache: self.cache,
+                scratch_dir: self.scratch_dir,
+                is_over,
+            };
+            coded = compress::codings(&mut body, &digest, &coder)
+                .map_err(|error| self.failed(job, error))?;
         }
         let links = self.links(job, &body);
         let mut bodies = vec![made_body(Coding::Identity, body, digest)];
         for (coding, mut body) in coded {
-            let digest = self::digest(&mut body).map_err(failed)?;
+            let digest = self::digest(&mut body, is_over).map_err(|error| match error {
+                // What was made is in memory, or in a file of our own.
+                PassError::Source(error) | PassError::Sink(error) => self.not_written(error),
+            })?;
             bodies.push(made_body(coding, body, digest));
         }
         Ok(Made {
@@ -99,16 +103,29 @@ impl Maker<'_> {
         })
     }
 
-    fn failed(&self, job: &Job, error: io::Error) -> PackError {
-        match &job.source {
-            Source::File(number) => PackError::Unreadable {
-                path: self.files[*number].file.clone(),
-                error,
-            },
-            Source::Text(..) | Source::Nothing => PackError::Output {
-                path: self.scratch_dir.to_owned(),
-                error,
-            },
+    fn failed(&self, job: &Job, error: PassError<io::Error>) -> PackError {
+        match (&job.source, error) {
+            (Source::File(number), PassError::Source(error)) => {
+                not_read(&self.files[*number], error)
+            }
+            (_, PassError::Source(error) | PassError::Sink(error)) => self.not_written(error),
+        }
+    }
+
+    fn not_written(&self, error: io::Error) -> PackError {
+        PackError::Output {
+            path: self.scratch_dir.to_owned(),
+            error,
+        }
+    }
+
+    /// Returns whether a body that was read from its file again is still what the folder had.
+    pub(super) fn is_unchanged(&self, job: &Job, made: &MadeBody) -> bool {
+        match (&job.source, &made.body) {
+            (Source::File(number), Body::File(file, _)) if made.coding == Coding::Identity => {
+                has_stamp(file, self.files[*number].stamp)
+            }
+            _ => true,
         }
     }
 
@@ -136,23 +153,54 @@ fn made_body(coding: Coding, body: Body, digest: blake3::Hash) -> MadeBody {
 }
 
 /// Opens a file; small ones are read.
-fn read(source: &SourceFile) -> io::Result<Body> {
-    let mut file = File::open(&source.file)?;
-    let bytes = file.metadata()?.len();
-    if bytes >= LARGE_BYTES {
-        return Ok(Body::File(file, bytes));
+fn read(source: &SourceFile) -> Result<Body, PackError> {
+    let failed = |error| not_read(source, error);
+    let mut file = File::open(&source.file).map_err(failed)?;
+    let mut is_same = has_stamp(&file, source.stamp);
+    if is_same && source.bytes >= LARGE_BYTES {
+        return Ok(Body::File(file, source.bytes));
     }
-    let mut content = Vec::with_capacity(bytes as usize);
+    let mut content = Vec::with_capacity(source.bytes.min(LARGE_BYTES) as usize);
     // A file that grows meanwhile must not take all memory.
-    file.by_ref().take(LARGE_BYTES).read_to_end(&mut content)?;
-    Ok(Body::Memory(content))
+    let mut start = file.by_ref().take(LARGE_BYTES);
+    start.read_to_end(&mut content).map_err(failed)?;
+    is_same &= content.len() as u64 == source.bytes && has_stamp(&file, source.stamp);
+    match is_same {
+        true => Ok(Body::Memory(content)),
+        false => Err(changed(source)),
+    }
 }
 
-fn digest(body: &mut Body) -> io::Result<blake3::Hash> {
+fn has_stamp(file: &File, stamp: Stamp) -> bool {
+    file.metadata()
+        .is_ok_and(|metadata| Stamp::of(&metadata) == stamp)
+}
+
+/// Says why a file of the folder cannot be read: it may have changed since the folder was read.
+pub(super) fn not_read(source: &SourceFile, error: io::Error) -> PackError {
+    match error.kind() {
+        ErrorKind::UnexpectedEof | ErrorKind::NotFound => changed(source),
+        _ => PackError::Unreadable {
+            path: source.file.clone(),
+            error,
+        },
+    }
+}
+
+fn changed(source: &SourceFile) -> PackError {
+    PackError::Changed {
+        path: source.file.clone(),
+    }
+}
+
+fn digest(body: &mut Body, is_over: &AtomicBool) -> Result<blake3::Hash, PassError<io::Error>> {
     let mut hasher = blake3::Hasher::new();
-    body.read(|chunk| {
-        hasher.update(chunk);
-        io::Result::Ok(())
+    body.read(|piece| {
+        hasher.update(piece);
+        match is_over.load(Ordering::Relaxed) {
+            true => Err(io::Error::other("not wanted any more")),
+            false => Ok(()),
+        }
     })?;
     Ok(hasher.finalize())
 }

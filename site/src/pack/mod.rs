@@ -10,7 +10,7 @@
 //! seconds, or one time for all. Names that start with a dot are left out, except `.well-known`.
 //!
 //! Reading order: this file, `folder`, `plan`, `policy`, `pattern`, `redirects`, `rewrite`,
-//! `headers`, `write`, `make`, `compress`, `head`, `image`.
+//! `headers`, `write`, `make`, `compress`, `head`, `image`, `target`.
 
 mod cache;
 mod compress;
@@ -34,19 +34,23 @@ mod policy;
 mod redirects;
 mod report;
 mod rewrite;
+mod shown;
+mod target;
 mod verify;
 mod write;
 
 pub use compress::Compression;
 pub use error::PackError;
 pub use report::{CodingSummary, Progress, Summary, Warning};
+pub use target::is_partial_image;
 pub use verify::{NotVerified, location, rule_lines, verify};
 
 use image::ImageWriter;
 use make::Maker;
-use std::fs::File;
 use std::io::{BufWriter, Cursor, Seek, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use target::Target;
 use write::{HostFolder, Writing};
 
 /// How folders are packed.
@@ -90,15 +94,17 @@ impl Default for PackOptions {
     }
 }
 
-/// Packs the folder `dir` into the file `image`. The file appears whole or not at all.
+/// Packs the folder `dir` into the file `image`. The file appears whole or not at all; links are
+/// followed to it, and what is there and is no image is left as it is.
 ///
 /// # Errors
 /// See [`PackError`].
 pub fn pack_to_file(dir: &Path, image: &Path, options: &PackOptions) -> Result<Summary, PackError> {
-    pack_with_progress(dir, image, options, &mut |_| {})
+    pack_with_progress(dir, image, options, &mut |_| ControlFlow::Continue(()))
 }
 
-/// The same, with `show` called after every file.
+/// The same, with `show` called after every file and now and then while one is made ready. When it
+/// breaks, the pack ends with [`PackError::Stopped`] and leaves nothing.
 ///
 /// # Errors
 /// See [`PackError`].
@@ -106,35 +112,20 @@ pub fn pack_with_progress(
     dir: &Path,
     image: &Path,
     options: &PackOptions,
-    show: &mut dyn FnMut(&Progress),
+    show: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Summary, PackError> {
     let output_error = |error| PackError::Output {
         path: image.to_owned(),
         error,
     };
-    // Beside the image, so that renaming it needs no copy; and large bodies fit where it fits.
-    let parent = match image.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut partial_name = image.file_name().unwrap_or_default().to_owned();
-    partial_name.push(format!(".{}.partial", std::process::id()));
-    let partial = parent.join(partial_name);
+    let target = Target::of(image)?;
     // The folders first: without them there is nothing to write.
-    let hosts = read_folders(dir, Some(image), options)?;
-    let result = File::create(&partial)
-        .map_err(output_error)
-        .and_then(|file| {
-            let output = BufWriter::with_capacity(1 << 20, file);
-            let summary = pack_into(&hosts, options, output, (image, parent), show)?;
-            std::fs::rename(&partial, image).map_err(output_error)?;
-            Ok(summary)
-        });
-    if result.is_err() {
-        // Nothing to add when this fails too: the first error is the one to show.
-        let _ = std::fs::remove_file(&partial);
-    }
-    result
+    let hosts = read_folders(dir, Some(&target.file), options)?;
+    let file = target.create().map_err(output_error)?;
+    let output = BufWriter::with_capacity(1 << 20, file);
+    let summary = pack_into(&hosts, options, output, (image, target.folder()), show)?;
+    target.publish().map_err(output_error)?;
+    Ok(summary)
 }
 
 /// Packs the folder `dir` into memory.
@@ -146,7 +137,9 @@ pub fn pack_to_vec(dir: &Path, options: &PackOptions) -> Result<(Vec<u8>, Summar
     let hosts = read_folders(dir, None, options)?;
     let places = (Path::new("memory"), std::env::temp_dir());
     let places = (places.0, places.1.as_path());
-    let summary = pack_into(&hosts, options, &mut output, places, &mut |_| {})?;
+    let summary = pack_into(&hosts, options, &mut output, places, &mut |_| {
+        ControlFlow::Continue(())
+    })?;
     Ok((output.into_inner(), summary))
 }
 
@@ -197,7 +190,7 @@ fn pack_into<W: Write + Seek>(
     options: &PackOptions,
     output: W,
     (name, scratch_dir): (&Path, &Path),
-    show: &mut dyn FnMut(&Progress),
+    show: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Summary, PackError> {
     let all_files = || hosts.iter().flat_map(|host| &host.folder.files);
     let cache = options.cache_dir.as_deref().map(cache::Cache::new);

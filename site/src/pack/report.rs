@@ -1,5 +1,6 @@
 //! What a pack came to: the summary, and what may not be as it was meant.
 
+use super::shown::Shown;
 use crate::coding::Coding;
 use std::fmt;
 use std::path::PathBuf;
@@ -160,38 +161,38 @@ impl fmt::Display for Warning {
                 f,
                 "{}:{line}: {from} never applies: line {before} matches it first; move it up, or \
                  take it out",
-                file.display()
+                Shown(file)
             ),
             Warning::RuleBehindPage { file, line, from } => write!(
                 f,
                 "{}:{line}: {from} is there as a page and comes first; write ! behind the status \
                  to let the rule come first",
-                file.display()
+                Shown(file)
             ),
             Warning::BrokenLink { file, link } => {
-                write!(f, "{}: {link} leads to no page", file.display())
+                write!(f, "{}: {link} leads to no page", Shown(file))
             }
             Warning::SameButCase { file, other } => write!(
                 f,
                 "{} and {} differ in the case of letters only: here they are two paths, elsewhere they \
                  may be one file",
-                file.display(),
-                other.display()
+                Shown(file),
+                Shown(other)
             ),
             Warning::Large { file, bytes } => write!(
                 f,
                 "{}: {} MiB, held in the guest's memory as long as it runs",
-                file.display(),
+                Shown(file),
                 bytes >> 20
             ),
             Warning::UnknownType { file } => write!(
                 f,
                 "{}: type not known, served as application/octet-stream; _headers can set \
                  Content-Type",
-                file.display()
+                Shown(file)
             ),
             Warning::NoFrontPage { dir } => {
-                write!(f, "{}: no index.html, so / is not found", dir.display())
+                write!(f, "{}: no index.html, so / is not found", Shown(dir))
             }
         }
     }

@@ -1,11 +1,12 @@
 //! One host written into the image: planned, made ready, and put down in order.
 
-use super::compress::Body;
+use super::compress::{Body, PassError};
 use super::control::ControlFile;
 use super::folder::{Folder, SourceFile};
 use super::head::{self, HeadSpec};
 use super::image::{ImageWriter, NewPage, VariantSet, WriteError};
-use super::make::{Made, MadeBody, Maker};
+use super::make::{Made, MadeBody, Maker, not_read};
+use super::pipeline::Step;
 use super::plan::{self, Job, Output, Plan, Response, Source};
 use super::policy::Policy;
 use super::rewrite::{self, PlannedRule};
@@ -15,6 +16,7 @@ use crate::coding::Coding;
 use crate::records::{HostRecord, LITERAL, PartRecord, RuleRecord};
 use std::collections::HashMap;
 use std::io::{Seek, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// A file of this size is worth a word, in bytes.
@@ -35,7 +37,7 @@ pub(super) struct Writing<'w, W> {
     pub(super) name: &'w Path,
     pub(super) summary: Summary,
     pub(super) progress: Progress,
-    pub(super) show: &'w mut dyn FnMut(&Progress),
+    pub(super) show: &'w mut dyn FnMut(&Progress) -> ControlFlow<()>,
 }
 
 /// Responses that have no path.
@@ -129,6 +131,13 @@ fn warn_of_files(host: &HostFolder, warnings: &mut Vec<Warning>) {
     }
 }
 
+fn go_on(flow: ControlFlow<()>) -> Result<(), PackError> {
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(PackError::Stopped),
+    }
+}
+
 impl<W: Write + Seek> Writing<'_, W> {
     fn explain(&self, error: WriteError) -> PackError {
         error.explain(self.name)
@@ -147,8 +156,11 @@ impl<W: Write + Seek> Writing<'_, W> {
         pipeline::run(
             &costs,
             threads,
-            |number| maker.make(&plan.jobs[number]),
-            |number, mut made| {
+            |number, is_over| maker.make(&plan.jobs[number], is_over),
+            |step| {
+                let Step::Made(number, mut made) = step else {
+                    return self.show();
+                };
                 let job = &plan.jobs[number];
                 let pages = job
                     .outputs
@@ -157,7 +169,7 @@ impl<W: Write + Seek> Writing<'_, W> {
                     .collect::<Result<_, _>>()?;
                 written.push(pages);
                 self.count(job, &made, plan, rules, maker);
-                Ok(())
+                self.show()
             },
         )?;
         Ok(written)
@@ -199,10 +211,7 @@ impl<W: Write + Seek> Writing<'_, W> {
                 .image
                 .start_response(&head, body_bytes)
                 .map_err(|error| self.explain(error))?;
-            let is_same = self.copy_body(made_body)?;
-            if !is_same {
-                return Err(self.changed(job, maker));
-            }
+            self.copy_body(job, made_body, maker)?;
             variants.push(record);
         }
         let variants = self.add_variants(&variants)?;
@@ -213,22 +222,54 @@ impl<W: Write + Seek> Writing<'_, W> {
         })
     }
 
-    /// Copies a body; returns whether it is still what was hashed.
-    fn copy_body(&mut self, made: &mut MadeBody) -> Result<bool, PackError> {
-        let image = &mut self.image;
+    /// Copies a body, which must still be what was hashed.
+    fn copy_body(
+        &mut self,
+        job: &Job,
+        made: &mut MadeBody,
+        maker: &Maker<'_>,
+    ) -> Result<(), PackError> {
+        let Writing {
+            image,
+            name,
+            progress,
+            show,
+            ..
+        } = self;
         let mut hasher = match made.body {
             Body::Memory(_) => None,
             // It is read a second time here.
             Body::File(..) => Some(blake3::Hasher::new()),
         };
-        let copied = made.body.read(|chunk| {
+        let copied = made.body.read(|piece| {
             if let Some(hasher) = &mut hasher {
-                hasher.update(chunk);
+                hasher.update(piece);
+                go_on(show(progress))?;
             }
-            image.write_body(chunk)
+            image.write_body(piece).map_err(|error| error.explain(name))
         });
-        copied.map_err(|error| self.explain(error))?;
-        Ok(hasher.is_none_or(|hasher| hasher.finalize() == made.digest))
+        match (copied, &job.source) {
+            (Ok(()), _) => {}
+            (Err(PassError::Sink(error)), _) => return Err(error),
+            (Err(PassError::Source(error)), Source::File(number))
+                if made.coding == Coding::Identity =>
+            {
+                return Err(not_read(&maker.files[*number], error));
+            }
+            (Err(PassError::Source(error)), _) => {
+                return Err(self.explain(error.into()));
+            }
+        }
+        let is_same = hasher.is_none_or(|hasher| hasher.finalize() == made.digest);
+        match is_same && maker.is_unchanged(job, made) {
+            true => Ok(()),
+            false => Err(self.changed(job, maker)),
+        }
+    }
+
+    /// Shows how far it is.
+    fn show(&mut self) -> Result<(), PackError> {
+        go_on((self.show)(&self.progress))
     }
 
     fn add_variants(
@@ -285,7 +326,6 @@ impl<W: Write + Seek> Writing<'_, W> {
         }
         self.progress.files += 1;
         self.progress.bytes += identity;
-        (self.show)(&self.progress);
     }
 
     /// Adds pages, rules and the host's record.
