@@ -13,6 +13,7 @@
 use app_http::settings::Settings;
 use app_http::{Server, ServerConfig};
 use kernel::Instant;
+use kernel::wall_clock::WallClock;
 use megapipe::channel::{Channel, ChannelConfig};
 use megapipe::{Core, IoSlice};
 use net::fabric::fabric;
@@ -77,7 +78,7 @@ fn core(wire: &OneFrame, connections: usize) -> Serving {
         timers: 16,
     });
     let config = ServerConfig {
-        unix_seconds_at_boot: 1_800_000_000,
+        wall_clock: WallClock::fixed_at(1_800_000_000),
         settings: Settings {
             requests_per_connection: u32::MAX,
             ..Settings::default()

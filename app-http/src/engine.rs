@@ -17,6 +17,7 @@ use crate::request::{
 use crate::response::{self, DateLine, Pushed, Room};
 use alloc::boxed::Box;
 use core::net::IpAddr;
+use kernel::wall_clock::WallClock;
 use megapipe::channel::IoVec;
 use site::Site;
 
@@ -70,11 +71,12 @@ pub enum Rest {
 }
 
 impl Engine {
-    /// Makes an engine and takes its memory. `unix_seconds_at_boot` is a Unix time.
+    /// Makes an engine and takes its memory. `wall_clock` tells the time of day: a number
+    /// is the Unix time at boot.
     pub fn new(
         site: Site<'static>,
         limits: HeadLimits,
-        unix_seconds_at_boot: u64,
+        wall_clock: impl Into<WallClock>,
         log: AccessLog,
     ) -> Self {
         Engine {
@@ -82,7 +84,7 @@ impl Engine {
             limits,
             scratch: Box::default(),
             known: KnownSections::new(),
-            date: DateLine::new(unix_seconds_at_boot),
+            date: DateLine::new(wall_clock.into()),
             counters: ServerCounters::default(),
             log,
             room: Room::default(),

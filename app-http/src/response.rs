@@ -9,6 +9,7 @@ use crate::range::ByteRange;
 use crate::refusal::OVERLOADED;
 use crate::request::{ConnectionLine, Content, Response, Usual};
 use kernel::Instant;
+use kernel::wall_clock::WallClock;
 use megapipe::channel::{Buffer, IoSlice, IoVec, Versions};
 use site::Variant;
 use site::date::{DATE_BYTES, http_date};
@@ -39,20 +40,22 @@ const _: () = assert!(MOST_PIECES <= megapipe::limits::WRITE_PIECES);
 /// lines that most responses have.
 #[derive(Debug)]
 pub struct DateLine {
-    /// Unix time at boot, in seconds.
-    unix_seconds_at_boot: u64,
+    wall_clock: WallClock,
     /// The second after boot that the lines show.
     second: u64,
+    /// Which Unix time that was.
+    unix_seconds: u64,
     /// Behind 200, then behind 304.
     lines: Versions,
 }
 
 impl DateLine {
-    /// Makes the line for the moment of boot, a Unix time in seconds.
-    pub fn new(unix_seconds_at_boot: u64) -> Self {
+    /// Makes the line for the moment of boot.
+    pub fn new(wall_clock: WallClock) -> Self {
         let mut date = DateLine {
-            unix_seconds_at_boot,
+            wall_clock,
             second: 0,
+            unix_seconds: wall_clock.unix_seconds(Instant::ZERO),
             lines: Versions::new(DATES, LINES_BYTES),
         };
         date.write();
@@ -65,6 +68,7 @@ impl DateLine {
         let second = now.as_nanos() / 1_000_000_000;
         if second != self.second {
             self.second = second;
+            self.unix_seconds = self.wall_clock.unix_seconds(now);
             self.write();
         }
     }
@@ -72,7 +76,7 @@ impl DateLine {
     /// Returns the Unix time that the line shows, in seconds.
     #[inline]
     pub fn unix_seconds(&self) -> u64 {
-        self.unix_seconds_at_boot.saturating_add(self.second)
+        self.unix_seconds
     }
 
     fn write(&mut self) {

@@ -24,6 +24,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::IpAddr;
 use core::time::Duration;
+use kernel::wall_clock::WallClock;
 use kernel::{CoreMask, Instant};
 use megapipe::channel::ListenHandle;
 use megapipe::{Application, Channel, Completion, Cookie, Lwsocket};
@@ -46,8 +47,8 @@ pub struct ServerConfig {
     pub connections: u32,
     /// Bytes of the channel's own buffers; no head may be longer.
     pub buffer_bytes: usize,
-    /// Unix time at boot, in seconds.
-    pub unix_seconds_at_boot: u64,
+    /// What tells the time of day.
+    pub wall_clock: WallClock,
     /// What clients may do.
     pub settings: Settings,
     /// A secret that the places of addresses are hashed with.
@@ -67,7 +68,7 @@ impl ServerConfig {
             cores: CoreMask::first(1),
             connections,
             buffer_bytes: HeadLimits::default().head_bytes,
-            unix_seconds_at_boot: 0,
+            wall_clock: WallClock::fixed_at(0),
             settings: Settings::default(),
             key: [0; 16],
             log: None,
@@ -174,7 +175,7 @@ impl Server {
             engine: Engine::new(
                 site,
                 settings.head.within(config.buffer_bytes),
-                config.unix_seconds_at_boot,
+                config.wall_clock,
                 AccessLog::new(config.log),
             ),
             admin: None,

@@ -118,3 +118,32 @@ fn no_segment_is_writable_and_executable_or_shares_a_page() {
         );
     }
 }
+
+#[test]
+fn no_pointer_to_code_lies_where_it_can_be_written() {
+    let Some(elf) = image() else { return };
+    let segments = segments(&elf);
+    let loaded = |flag: u32| {
+        let has_flag =
+            move |segment: &&Segment| segment.kind == PT_LOAD && segment.flags & flag != 0;
+        segments.iter().filter(has_flag)
+    };
+    let is_code = |word: u64| {
+        loaded(1).any(|code| (code.address..code.address + code.memory_bytes).contains(&word))
+    };
+    let words = |segment: &Segment| {
+        let (words, _) = elf[segment.file.clone()].as_chunks::<8>();
+        words.iter().map(|word| u64::from_le_bytes(*word))
+    };
+    let constants = segments
+        .iter()
+        .filter(|segment| segment.kind == PT_LOAD && segment.flags == 4);
+    assert!(
+        constants.flat_map(words).any(is_code),
+        "vtables are somewhere"
+    );
+    for segment in loaded(2) {
+        let found: Vec<_> = words(segment).filter(|word| is_code(*word)).collect();
+        assert!(found.is_empty(), "at {:#x}: {found:x?}", segment.address);
+    }
+}

@@ -1,8 +1,8 @@
-//! The few ACPI tables that matter here: where they are, and what the MADT says.
+//! The few ACPI tables that matter here: where they are, and what MADT and MCFG say.
 //!
-//! Upstream: [`PhysicalMemory`]. Downstream: boot (how many cores), interrupts (I/O APICs), PCI
-//! (MCFG, by [`find_table`]). No AML is read. ACPI 6.5 §5.2.5 (RSDP), §5.2.7 (RSDT), §5.2.8 (XSDT),
-//! §5.2.12 (MADT).
+//! Upstream: [`PhysicalMemory`]. Downstream: boot (how many cores), interrupts (I/O APICs), discovery
+//! (where PCI's configuration space is). No AML is read. ACPI 6.5 §5.2.5 (RSDP), §5.2.7 (RSDT), §5.2.8
+//! (XSDT), §5.2.12 (MADT); PCI Firmware 3.0 §4.1.2 (MCFG).
 
 use crate::limits::MAX_CORES;
 use crate::physical_memory::PhysicalMemory;
@@ -85,9 +85,12 @@ pub fn read_madt(table: &[u8]) -> Madt {
             let bytes = entry.get(offset..offset + 4)?;
             bytes.try_into().ok().map(u32::from_le_bytes)
         };
+        let is_enabled = |flags: Option<u32>| flags.is_some_and(|flags| flags & 1 == 1);
         match kind {
-            // Local APIC: enabled.
-            0 if u32_at(4).is_some_and(|flags| flags & 1 == 1) => madt.cores += 1,
+            // Local APIC.
+            0 if is_enabled(u32_at(4)) => madt.cores += 1,
+            // Local x2APIC: of those only with an id that fits the older kind, which is the one in use.
+            9 if is_enabled(u32_at(8)) && u32_at(4).is_some_and(|id| id < 255) => madt.cores += 1,
             1 => {
                 if let (Some(address), Some(first_gsi)) = (u32_at(4), u32_at(8)) {
                     let io_apic = IoApic {
@@ -120,6 +123,30 @@ pub fn global_interrupt(madt: &[u8], isa_irq: u16) -> u32 {
         rest = rest.get(usize::from(bytes)..).unwrap_or_default();
     }
     isa_irq.into()
+}
+
+/// Where PCI's configuration space is as memory (ECAM).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ecam {
+    /// Physical address of bus 0's part.
+    pub address: u64,
+    /// Buses, from 0 up.
+    pub buses: u16,
+}
+
+/// Reads from an MCFG where the buses of the first segment are, from 0 up; `None` when it does not say.
+pub fn read_mcfg(table: &[u8]) -> Option<Ecam> {
+    let (entries, _) = table.get(HEADER_BYTES as usize + 8..)?.as_chunks::<16>();
+    entries.iter().find_map(|entry| {
+        let [address @ .., 0, 0, 0, last_bus, _, _, _, _] = entry else {
+            return None;
+        };
+        let address = u64::from_le_bytes(*address);
+        (address != 0).then_some(Ecam {
+            address,
+            buses: u16::from(*last_bus) + 1,
+        })
+    })
 }
 
 #[cfg(test)]
@@ -193,6 +220,46 @@ mod tests {
         assert_eq!(global_interrupt(&madt(), 0), 2);
         assert_eq!(global_interrupt(&madt(), 9), 9);
         assert_eq!(global_interrupt(&[], 9), 9);
+    }
+
+    #[test]
+    fn cores_are_counted_in_both_forms_as_far_as_they_can_be_reached() {
+        let mut body = [0; 8].to_vec();
+        for (id, flags) in [(0_u32, 1_u32), (254, 1), (255, 1), (1, 0), (1 << 20, 1)] {
+            body.extend([9, 16, 0, 0]);
+            body.extend(id.to_le_bytes());
+            body.extend(flags.to_le_bytes());
+            body.extend([0; 4]);
+        }
+        assert_eq!(read_madt(&table(b"APIC", &body)).cores, 2);
+        body.extend([0, 8, 7, 7, 1, 0, 0, 0]);
+        assert_eq!(read_madt(&table(b"APIC", &body)).cores, 3);
+        // Too short for its kind.
+        body.extend([9, 8, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(read_madt(&table(b"APIC", &body)).cores, 3);
+    }
+
+    #[test]
+    fn configuration_space_is_that_of_the_first_segment_from_bus_0() {
+        let entry = |address: u64, segment: u8, first: u8, last: u8| {
+            let mut entry = address.to_le_bytes().to_vec();
+            entry.extend([segment, 0, first, last, 0, 0, 0, 0]);
+            entry
+        };
+        let mut body = [0; 8].to_vec();
+        body.extend(entry(0x1000_0000, 1, 0, 255));
+        body.extend(entry(0x2000_0000, 0, 16, 255));
+        assert_eq!(read_mcfg(&table(b"MCFG", &body)), None);
+        body.extend(entry(0xe000_0000, 0, 0, 255));
+        let mcfg = table(b"MCFG", &body);
+        let found = Ecam {
+            address: 0xe000_0000,
+            buses: 256,
+        };
+        assert_eq!(read_mcfg(&mcfg), Some(found));
+        for len in 0..mcfg.len() {
+            assert_eq!(read_mcfg(&mcfg[..len]), None, "{len}");
+        }
     }
 
     #[test]

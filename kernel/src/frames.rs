@@ -47,7 +47,11 @@ impl Frames {
             free: FreeList::new(),
         };
         for range in ram {
-            let start = range.start.max(LOW_MEMORY_END).next_multiple_of(PAGE_BYTES);
+            let start = range.start.max(LOW_MEMORY_END);
+            // Memory at the end of the address space is none.
+            let Some(start) = start.checked_next_multiple_of(PAGE_BYTES) else {
+                continue;
+            };
             let end = range.end & !(PAGE_BYTES - 1);
             let Ok(pages) = PageRange::new(start as usize, end as usize) else {
                 continue;
@@ -75,6 +79,19 @@ impl Frames {
                 return;
             }
         }
+    }
+
+    /// Returns whether all of `range` is usable memory, free or not.
+    pub fn holds(&self, range: &Range<u64>) -> bool {
+        let mut next = range.start;
+        // Ranges that touch are one memory; they are in no order.
+        while next < range.end {
+            let Some(part) = self.ram.iter().find(|part| part.contains(&next)) else {
+                return false;
+            };
+            next = part.end;
+        }
+        true
     }
 
     /// Returns all usable memory from [`LOW_MEMORY_END`] up, free or not.
@@ -133,6 +150,35 @@ mod tests {
         );
         frames.reserve(0..0);
         assert_eq!(free(&frames).len(), 2);
+    }
+
+    #[test]
+    fn memory_is_held_across_ranges_that_touch_and_not_across_holes() {
+        let ram = [
+            0x30_0000..0x40_0000,
+            0x10_0000..0x20_0000,
+            0x20_0000..0x30_0000,
+        ];
+        let mut frames = Frames::new(ram.into_iter()).unwrap();
+        frames.reserve(0x18_0000..0x19_0000);
+        assert!(frames.holds(&(0x10_0000..0x40_0000)));
+        assert!(frames.holds(&(0x18_0001..0x18_0002)));
+        for outside in [
+            0xf_ffff..0x10_0001,
+            0x3f_ffff..0x40_0001,
+            0..u64::MAX,
+            u64::MAX - 1..u64::MAX,
+        ] {
+            assert!(!frames.holds(&outside), "{outside:x?}");
+        }
+        assert!(!microvm().holds(&(0x7fff_f000..0x1_0000_1000)));
+    }
+
+    #[test]
+    fn memory_at_the_end_of_the_address_space_is_left_out() {
+        let ram = [0x10_0000..0x20_0000, u64::MAX - 0x100..u64::MAX];
+        let frames = Frames::new(ram.into_iter()).unwrap();
+        assert_eq!(frames.total_bytes(), 0x10_0000);
     }
 
     #[test]

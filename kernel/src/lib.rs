@@ -11,7 +11,7 @@
 //! Reading order: [`limits`], [`time`], [`cores`], [`processor`], [`trace`], [`mod@uncleared`], [`lent`]; between
 //! cores: [`sync`], [`spsc`], [`wake`]; then what boot works with:
 //! [`physical_memory`], [`start_info`], [`frames`], [`page_tables`], [`acpi`], [`power_button`],
-//! [`wall_clock`]; then
+//! [`calibration`], [`wall_clock`]; then
 //! `machine` itself (in the image), and [`virtio`].
 #![no_std]
 
@@ -22,7 +22,10 @@ extern crate alloc;
 
 pub mod acpi;
 #[cfg(any(test, feature = "machine"))]
+mod backtrace;
+#[cfg(any(test, feature = "machine"))]
 mod block_moves;
+pub mod calibration;
 pub mod cores;
 pub mod frames;
 pub mod lent;

@@ -6,6 +6,9 @@ pub const MAX_CORES: usize = 32;
 /// Events of each core that a crash report can tell; more overwrite the oldest. 4 KiB a core.
 pub const TRACE_EVENTS: usize = 128;
 
+/// I/O ports that can be opened to the data plane: those below this.
+pub const OPEN_PORTS: usize = 0xd00;
+
 /// Bytes of a small page.
 pub const PAGE_BYTES: u64 = 4096;
 

@@ -6,6 +6,7 @@
 //! the host. Intel SDM vol. 3 §4.5 (4-level paging).
 
 use crate::limits::PAGE_BYTES;
+use alloc::vec::Vec;
 use core::ops::Range;
 use memory_addresses::PhysAddr;
 
@@ -101,12 +102,14 @@ impl<M: TableMemory> PageTables<M> {
         let mut address = range.start & !(PAGE_BYTES - 1);
         let end = range.end.min(1 << 47).next_multiple_of(PAGE_BYTES);
         while address < end {
-            let is_large =
-                address.is_multiple_of(LARGE_PAGE_BYTES) && end - address >= LARGE_PAGE_BYTES;
             let pages = self.lower(self.root, address >> 39)?;
             let pages = self.lower(pages, address >> 30)?;
             let index = (address >> 21) as usize % ENTRIES;
-            if is_large {
+            // A block that was split stays so: there is no way to give its table back.
+            let is_split = self.memory.table(pages)[index] & (PRESENT | LARGE) == PRESENT;
+            let is_block =
+                address.is_multiple_of(LARGE_PAGE_BYTES) && end - address >= LARGE_PAGE_BYTES;
+            if is_block && !is_split {
                 let large = if rights == Rights::None {
                     0
                 } else {
@@ -151,19 +154,17 @@ impl<M: TableMemory> PageTables<M> {
 /// included: one for each 512 GiB and each GiB that is touched, and one for each 2 MiB in which a
 /// range begins or ends.
 pub fn tables_needed(ranges: &[Range<u64>]) -> usize {
-    let is_touched = |shift: u32, number: u64| {
-        let touches = |range: &&Range<u64>| {
-            !range.is_empty()
-                && range.start >> shift <= number
-                && (range.end - 1) >> shift >= number
-        };
-        ranges.iter().any(|range| touches(&range))
-    };
-    let last = ranges.iter().map(|range| range.end).max().unwrap_or(0);
+    let mut sorted: Vec<_> = ranges.iter().filter(|range| !range.is_empty()).collect();
+    sorted.sort_unstable_by_key(|range| range.start);
     let touched = |shift: u32| {
-        (0..=last >> shift)
-            .filter(|number| is_touched(shift, *number))
-            .count()
+        let mut next = 0;
+        let added = sorted.iter().map(|range| {
+            let (first, end) = (range.start >> shift, ((range.end - 1) >> shift) + 1);
+            let new = end.saturating_sub(first.max(next));
+            next = next.max(end);
+            new as usize
+        });
+        added.sum::<usize>()
     };
     let edges = ranges.iter().flat_map(|range| [range.start, range.end]);
     let split = edges.clone().enumerate().filter(|(position, edge)| {
@@ -180,7 +181,6 @@ pub fn tables_needed(ranges: &[Range<u64>]) -> usize {
 mod tests {
     use super::*;
     use std::boxed::Box;
-    use std::vec::Vec;
 
     struct Arena {
         tables: Vec<Box<[u64; ENTRIES]>>,
@@ -289,11 +289,36 @@ mod tests {
             0x1_0000_0000..0x3_4000_1000,
             0x20_1000..0x20_2000,
             0x7f_ffff_f000..0x80_0000_1000,
+            // Over a block that has been split, and splitting it again.
+            0x20_0000..0x40_0000,
+            0x30_0000..0x30_1000,
+            0x7fff_ffff_c000..0x7fff_ffff_f000,
         ];
-        let mut tables = tables(tables_needed(&ranges));
+        let needed = tables_needed(&ranges);
+        let mut tables = tables(needed);
         for range in ranges {
             tables.set(range, Rights::Data).unwrap();
         }
+        assert!(
+            tables.memory.left <= 4,
+            "{} of {needed} left",
+            tables.memory.left
+        );
+    }
+
+    #[test]
+    fn a_block_over_a_split_one_overrides_every_page_of_it() {
+        let mut tables = tables(8);
+        tables.set(0x20_1000..0x20_2000, Rights::Text).unwrap();
+        let left = tables.memory.left;
+        for rights in [Rights::ReadOnly, Rights::None, Rights::Data] {
+            tables.set(0x20_0000..0x40_0000, rights).unwrap();
+            for address in [0x20_0000, 0x20_1234, 0x3f_ffff] {
+                let expected = (rights != Rights::None).then(|| (address, rights.bits(), false));
+                assert_eq!(walk(&mut tables, address), expected);
+            }
+        }
+        assert_eq!(tables.memory.left, left);
     }
 
     #[test]

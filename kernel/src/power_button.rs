@@ -5,12 +5,13 @@
 //! *hardware-reduced* one (QEMU's microvm) it comes through the generic event device, whose register
 //! and interrupt are told in AML only (§5.6.9). No AML is run: the device's declaration is found by
 //! its hardware id, and its first memory region and interrupt descriptor are read as they are encoded
-//! (§20.2.5.2, §6.4.3.6). What is not found is no button.
+//! (§20.2.5.2, §6.4.3.6). What is not found, or at ports that cannot be opened, is no button.
 //!
 //! Upstream: [`acpi`](crate::acpi). Downstream: the machine, which makes a [`PowerButton`] of it for
 //! the boot core.
 
 use crate::acpi::{find_table, global_interrupt};
+use crate::limits::OPEN_PORTS;
 use crate::physical_memory::PhysicalMemory;
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -65,7 +66,11 @@ pub fn find(memory: &impl PhysicalMemory, rsdp: u64) -> Option<PowerButtonEvent>
     if flags & HAS_NO_FIXED_BUTTON != 0 {
         return None;
     }
-    let port = |offset| u16::try_from(read_u32(fadt, offset)?).ok();
+    let reachable = |port: &u16| usize::from(*port) + 1 < OPEN_PORTS;
+    let port = |offset| {
+        let port = u16::try_from(read_u32(fadt, offset)?).ok();
+        port.filter(reachable)
+    };
     let status_port = port(56).filter(|port| *port != 0)?;
     let half = fadt.get(88)? / 2;
     let (smi, value) = (port(48)?, *fadt.get(52)?);
@@ -75,7 +80,7 @@ pub fn find(memory: &impl PhysicalMemory, rsdp: u64) -> Option<PowerButtonEvent>
         gsi: global_interrupt(madt, irq),
         registers: EventRegisters::Fixed {
             status_port,
-            enable_port: status_port.checked_add(half.max(2).into())?,
+            enable_port: Some(status_port + u16::from(half.max(2))).filter(reachable)?,
             control_port: port(64)?,
             enter: (smi != 0 && value != 0).then_some((smi, value)),
         },
@@ -255,16 +260,40 @@ mod tests {
     fn tables_that_are_cut_short_have_no_button_and_do_no_harm() {
         let aml = generic_event_device();
         for bytes in 0..aml.len() - 2 {
-            assert_eq!(find_generic_event(&aml[..bytes]), None, "{bytes}");
+            let memory = machine(fadt(IS_HARDWARE_REDUCED), &aml[..bytes]);
+            assert_eq!(find(&memory, 0xf_0000), None, "{bytes}");
         }
-        for bytes in 36..116 {
-            let mut cut = fadt(0);
-            cut.truncate(bytes);
-            cut[4..8].copy_from_slice(&(bytes as u32).to_le_bytes());
-            assert_eq!(find(&machine(cut, &[]), 0xf_0000), None, "{bytes}");
+        // A table of ACPI 1.0 ends behind its flags, and has all that a fixed button needs.
+        for bytes in 36..=244 {
+            for flags in [0, IS_HARDWARE_REDUCED] {
+                let mut cut = fadt(flags);
+                cut.truncate(bytes);
+                cut[4..8].copy_from_slice(&(bytes as u32).to_le_bytes());
+                let found = find(&machine(cut, &aml), 0xf_0000);
+                assert_eq!(found.is_some(), bytes >= 116, "{bytes}, {flags:#x}");
+            }
         }
-        let damaged = machine(fadt(IS_HARDWARE_REDUCED), b"ACPI0013\0");
-        assert_eq!(find(&damaged, 0xf_0000), None);
+        // It says that it is longer than the memory that it lies in.
+        let mut cut = fadt(0);
+        cut.truncate(243);
+        assert_eq!(find(&machine(cut, &aml), 0xf_0000), None);
+    }
+
+    #[test]
+    fn a_button_at_ports_that_cannot_be_opened_is_none() {
+        let with = |offset: usize, port: u32| {
+            let mut fadt = fadt(0);
+            fadt[offset..offset + 4].copy_from_slice(&port.to_le_bytes());
+            find(&machine(fadt, &[]), 0xf_0000)
+        };
+        let last = OPEN_PORTS as u32 - 2;
+        // SMI command, PM1 event, PM1 control: each a register of two ports at most.
+        for (offset, highest) in [(48, last), (56, last - 2), (64, last)] {
+            assert!(with(offset, highest).is_some(), "{offset}");
+            for port in [highest + 1, OPEN_PORTS as u32, 0xffff, 0x1_0000, u32::MAX] {
+                assert_eq!(with(offset, port), None, "{offset}: {port:#x}");
+            }
+        }
     }
 
     #[test]

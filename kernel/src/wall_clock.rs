@@ -1,9 +1,58 @@
-//! The PC's clock chip as seconds since 1970: decoding only, the ports are the machine's.
+//! The wall clock: what the PC's clock chip says as seconds since 1970, and the time that goes on from
+//! there with the monotonic clock. The ports are the machine's.
 //!
-//! Upstream: registers of the MC146818 (CMOS). Downstream: [`Processor::unix_seconds`].
+//! Upstream: registers of the MC146818 (CMOS). Downstream: [`Processor::unix_seconds`], and whoever
+//! writes dates.
 //! Motorola MC146818A, "Time, calendar and alarm locations", register B.
 //!
 //! [`Processor::unix_seconds`]: crate::Processor::unix_seconds
+
+use crate::Instant;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// The wall clock: seconds since 1970 when the monotonic clock was zero, and that clock. Copies are the
+/// same clock.
+#[derive(Debug, Clone, Copy)]
+pub struct WallClock(Start);
+
+#[derive(Debug, Clone, Copy)]
+enum Start {
+    Fixed(u64),
+    Corrected(&'static AtomicU64),
+}
+
+impl WallClock {
+    /// Makes a clock that showed `unix_seconds` when the monotonic clock was zero, for tests and tools.
+    pub const fn fixed_at(unix_seconds: u64) -> Self {
+        WallClock(Start::Fixed(unix_seconds))
+    }
+
+    /// Makes a clock whose start may be corrected while it runs.
+    pub const fn corrected_at(unix_seconds: &'static AtomicU64) -> Self {
+        WallClock(Start::Corrected(unix_seconds))
+    }
+
+    /// Returns what it shows at `now`, in seconds since 1970-01-01T00:00:00Z.
+    pub fn unix_seconds(&self, now: Instant) -> u64 {
+        let start = match self.0 {
+            Start::Fixed(start) => start,
+            Start::Corrected(start) => start.load(Ordering::Relaxed),
+        };
+        start.saturating_add(now.as_nanos() / 1_000_000_000)
+    }
+}
+
+impl From<u64> for WallClock {
+    fn from(unix_seconds: u64) -> Self {
+        WallClock::fixed_at(unix_seconds)
+    }
+}
+
+/// Returns by how many seconds a clock that shows `shown` is to be moved when the chip says `chip`:
+/// `None` for a second, by which they differ as soon as they do not tick together.
+pub fn correction(shown: u64, chip: u64) -> Option<i64> {
+    (shown.abs_diff(chip) > 1).then(|| chip.wrapping_sub(shown) as i64)
+}
 
 /// The registers that hold a time; `century` is 0 where there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +120,24 @@ fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_correction_is_shown_by_every_copy_and_a_second_is_none() {
+        static START: AtomicU64 = AtomicU64::new(1_000_000);
+        let clock = WallClock::corrected_at(&START);
+        let (copy, now) = (clock, Instant::from_nanos(5_999_999_999));
+        assert_eq!(clock.unix_seconds(now), 1_000_005);
+        for chip in [1_000_004, 1_000_005, 1_000_006] {
+            assert_eq!(correction(clock.unix_seconds(now), chip), None);
+        }
+        // Resumed a day later; then the host's clock is set back.
+        for chip in [1_086_405, 1_086_403, 500_000] {
+            let seconds = correction(clock.unix_seconds(now), chip).unwrap();
+            START.fetch_add(seconds as u64, Ordering::Relaxed);
+            assert_eq!(copy.unix_seconds(now), chip);
+        }
+        assert_eq!(WallClock::fixed_at(9).unix_seconds(now), 14);
+    }
 
     fn bcd(number: u64) -> u8 {
         (number / 10 * 16 + number % 10) as u8

@@ -220,12 +220,19 @@ impl Guest {
     /// # Errors
     /// QEMU has ended.
     pub fn press_power_button(&mut self) -> io::Result<()> {
-        // Its greeting and its answers stay in the socket: what matters is how the guest ends.
-        let commands = [
-            r#"{"execute":"qmp_capabilities"}"#,
-            r#"{"execute":"system_powerdown"}"#,
-        ];
-        self.control.write_all(commands.join("\n").as_bytes())
+        self.command("system_powerdown")
+    }
+
+    /// Gives QEMU's monitor a command without arguments, by its QMP name.
+    ///
+    /// # Errors
+    /// QEMU has ended.
+    pub fn command(&mut self, name: &str) -> io::Result<()> {
+        // Its greeting and its answers stay in the socket, as does its complaint when it is greeted
+        // again: what matters is what the guest does.
+        let commands = ["qmp_capabilities", name];
+        let line = commands.map(|name| format!(r#"{{"execute":"{name}"}}"#));
+        self.control.write_all(line.join("\n").as_bytes())
     }
 
     /// Ends the guest at once: asks QEMU to end, and kills it when it does not.

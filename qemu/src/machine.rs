@@ -125,6 +125,8 @@ pub struct Machine {
     pub append: String,
     /// Boot stopped, with a gdb server on this loopback port.
     pub gdb_port: Option<u16>,
+    /// Arguments of QEMU's for what is not here, as they are.
+    pub more: Vec<String>,
 }
 
 impl Machine {
@@ -146,6 +148,7 @@ impl Machine {
             site: None,
             append: String::new(),
             gdb_port: None,
+            more: Vec::new(),
         }
     }
 
@@ -231,6 +234,7 @@ impl Machine {
                 .flag("-S")
                 .add("-gdb", format!("tcp:127.0.0.1:{port}"));
         }
+        words.0.extend(self.more.iter().map(OsString::from));
     }
 
     fn add_net(&self, words: &mut Words) {

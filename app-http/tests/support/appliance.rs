@@ -8,6 +8,7 @@ use app_http::limits::LOOK_PERIOD;
 use app_http::settings::Settings;
 use app_http::{Server, ServerConfig};
 use kernel::Instant;
+use kernel::wall_clock::WallClock;
 use megapipe::Core;
 use megapipe::channel::{Channel, ChannelConfig};
 use net::stack::StackConfig;
@@ -51,7 +52,7 @@ impl Appliance {
     pub(crate) fn with(link: Link, size: Size, settings: Settings) -> Self {
         let config = ServerConfig {
             buffer_bytes: BUFFER_BYTES,
-            unix_seconds_at_boot: 784_111_777,
+            wall_clock: WallClock::fixed_at(784_111_777),
             settings,
             ..ServerConfig::alone(PORT, size.connections as u32)
         };

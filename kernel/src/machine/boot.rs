@@ -7,7 +7,7 @@ use super::exit::fatal;
 use super::memory::LOADER_MEMORY;
 use super::protection::{self, Layout, Stage};
 use super::supervisor::{self, Protocol};
-use super::{Machine, clock, console, heap, interrupts, ports, processors};
+use super::{Machine, clock, console, heap, interrupts, local_apic, ports, processors};
 use crate::acpi::{self, IoApic, MAX_IO_APICS};
 use crate::frames::Frames;
 use crate::limits::{MAX_COMMAND_LINE_BYTES, MAX_CORES};
@@ -55,7 +55,7 @@ extern "C" fn sluice_boot(loader: u64, protocol: u32) -> ! {
     // 5. The local interrupt controller, and a clock that tells the time.
     // SAFETY: the boot tables map the registers.
     unsafe {
-        supervisor::enable_local_apic();
+        local_apic::enable();
         clock::calibrate();
     }
 
@@ -138,6 +138,13 @@ fn read_start_info(address: u64) -> Loaded {
         .clone()
         .filter(|module| !module.is_empty())
         .map(|module| {
+            let image = protection::image();
+            if module.start < image.end && image.start < module.end {
+                fatal(format_args!("the loader put the site over the image"));
+            }
+            if !frames.holds(&module) {
+                fatal(format_args!("the loader put the site where no memory is"));
+            }
             frames.reserve(module.clone());
             let bytes = LOADER_MEMORY.bytes(module.start, (module.end - module.start) as usize);
             bytes.unwrap_or_else(|| fatal(format_args!("the site lies above 4 GiB")))

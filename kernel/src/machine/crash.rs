@@ -6,30 +6,38 @@
 //! name; behind them is what each core did last. A fault in here is ended by the supervisor.
 
 use super::console::Serial;
-use super::exit::{ExitStatus, exit};
+use super::exit::{ExitStatus, exit, fatal};
 use super::limits::{MAX_BACKTRACE_FRAMES, REPORT_STACK_BYTES};
 use super::supervisor::{self, Frame};
-use super::{processors, protection};
+use super::{ports, processors, protection};
+use crate::backtrace::return_addresses;
 use crate::limits::MAX_CORES;
 use crate::{CoreMask, trace};
 use core::arch::asm;
 use core::fmt::Write;
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// Whether a report is being written: the first is the one that counts.
-static IS_REPORTING: AtomicBool = AtomicBool::new(false);
+/// Who writes the report, a core counted from 1; 0 while nobody does. The first is the one that
+/// counts.
+static REPORTER: AtomicUsize = AtomicUsize::new(0);
+/// A reporter that runs on no core's stack: one before there are stacks.
+const NO_CORE: usize = usize::MAX;
 
-/// Begins the report, or ends here: another core is at it and will end the machine.
-fn begin() -> Serial {
-    if IS_REPORTING.swap(true, Ordering::Relaxed) {
-        // A panic while this core reports cannot be told from another core's; a while is enough.
-        for _ in 0..200_000_000_u64 {
-            core::hint::spin_loop();
+/// Begins the report of `core`, or ends here: when another core is at it, which will end the machine,
+/// this one sleeps; a report that goes wrong itself ends the machine.
+fn begin(core: Option<usize>) -> Serial {
+    let this = core.map_or(NO_CORE, |core| core + 1);
+    let first = REPORTER.compare_exchange(0, this, Ordering::Relaxed, Ordering::Relaxed);
+    match (first, core) {
+        (Ok(_), _) => {}
+        (Err(reporter), Some(core)) if reporter != this && reporter != NO_CORE => {
+            processors::rest(core)
         }
-        exit(ExitStatus::Failure);
+        // A panic on no core's stack is one on the report's own.
+        (Err(_), _) => exit(ExitStatus::Failure),
     }
-    let mut serial = Serial::new();
+    let mut serial = Serial::for_last_words();
     say(&mut serial, format_args!("\nsluice: CRASH\n"));
     serial
 }
@@ -58,7 +66,7 @@ fn say(serial: &mut Serial, text: core::fmt::Arguments<'_>) {
 /// Where the supervisor continues after an exception at CPL 3.
 #[unsafe(no_mangle)]
 extern "C" fn sluice_report_fault(frame: &Frame, core: u32) -> ! {
-    let mut serial = begin();
+    let mut serial = begin(Some(core as usize));
     let out = &mut serial;
     let (rip, cr2, error) = (frame.rip, frame.cr2, frame.error);
     match frame.vector {
@@ -176,25 +184,13 @@ fn registers(out: &mut Serial, f: &Frame) {
 }
 
 /// Walks frame pointers as long as they go up inside of the core's stack.
-fn backtrace(out: &mut Serial, mut frame_pointer: usize, core: usize, first: usize) {
-    let stack = processors::stack(core);
-    for number in first..MAX_BACKTRACE_FRAMES {
-        let is_frame = frame_pointer.is_multiple_of(8)
-            && frame_pointer >= stack.start
-            && frame_pointer + 16 <= stack.end;
-        if !is_frame {
-            return;
-        }
-        // SAFETY: two aligned words inside of the core's own stack.
-        let [next, return_address] = unsafe { *(frame_pointer as *const [usize; 2]) };
-        if !protection::text().contains(&(return_address as u64)) {
-            return;
-        }
-        say(out, format_args!("  #{number} {return_address:#x}\n"));
-        if next <= frame_pointer {
-            return;
-        }
-        frame_pointer = next;
+fn backtrace(out: &mut Serial, frame_pointer: usize, core: usize, first: usize) {
+    // SAFETY: two aligned words inside of the core's own stack, as `return_addresses` promises.
+    let read = |frame: usize| unsafe { *(frame as *const [usize; 2]) };
+    let addresses = return_addresses(frame_pointer, processors::stack(core), read)
+        .take_while(|address| protection::text().contains(&(*address as u64)));
+    for (number, address) in (first..MAX_BACKTRACE_FRAMES).zip(addresses) {
+        say(out, format_args!("  #{number} {address:#x}\n"));
     }
 }
 
@@ -204,7 +200,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     // SAFETY: reads a register.
     unsafe { asm!("mov {}, rbp", out(reg) frame_pointer, options(nomem, nostack)) };
     let core = processors::core_of_stack(frame_pointer);
-    let mut serial = begin();
+    let mut serial = begin(core);
     let out = &mut serial;
     match (info.location(), core) {
         (Some(place), Some(core)) => {
@@ -234,6 +230,18 @@ pub enum Kind {
     ExecuteData,
     /// A write to the page tables: forbidden once the machine is sealed.
     SupervisorWrite,
+    /// A write to the interrupt table: forbidden once the machine is sealed.
+    WriteIdt,
+    /// A write to the segment table: forbidden once the machine is sealed.
+    WriteGdt,
+    /// A write to the boot core's TSS and port rights: forbidden once the machine is sealed.
+    WriteTss,
+    /// A write to a constant that holds a pointer, as a vtable does.
+    WriteConstant,
+    /// A read of PCI's port: forbidden once the machine is sealed.
+    ClosedPort,
+    /// Page tables of one's own: refused once the machine is sealed.
+    InstallTables,
     /// An allocation: forbidden once the heap is sealed.
     Allocate,
 }
@@ -241,7 +249,8 @@ pub enum Kind {
 impl Kind {
     /// What the kernel option `crash=` may say.
     pub const NAMES: &str = "one of panic, page-fault, stack-overflow, write-text, execute-data, \
-        supervisor-write, allocate";
+        supervisor-write, write-idt, write-gdt, write-tss, write-constant, closed-port, \
+        install-tables, allocate";
 
     /// Reads a kind as the kernel option `crash=` has it.
     pub fn from_name(name: &str) -> Option<Self> {
@@ -252,6 +261,12 @@ impl Kind {
             "write-text" => Kind::WriteText,
             "execute-data" => Kind::ExecuteData,
             "supervisor-write" => Kind::SupervisorWrite,
+            "write-idt" => Kind::WriteIdt,
+            "write-gdt" => Kind::WriteGdt,
+            "write-tss" => Kind::WriteTss,
+            "write-constant" => Kind::WriteConstant,
+            "closed-port" => Kind::ClosedPort,
+            "install-tables" => Kind::InstallTables,
             "allocate" => Kind::Allocate,
             _ => return None,
         })
@@ -282,12 +297,31 @@ pub fn provoke(kind: Kind) {
         Kind::ExecuteData => unsafe {
             asm!("call {}", in(reg) &raw const DATA, clobber_abi("C"));
         },
-        // SAFETY: meant to fault; where it does not, the table is as before.
-        Kind::SupervisorWrite => unsafe {
-            let table = protection::installed_tables();
-            asm!("lock or qword ptr [{}], 0", in(reg) table, options(nostack));
+        Kind::SupervisorWrite => write(protection::installed_tables()),
+        Kind::WriteIdt => write(supervisor::interrupt_table_address()),
+        Kind::WriteGdt => write(supervisor::segment_table_address()),
+        Kind::WriteTss => write(supervisor::boot_tss_address()),
+        Kind::WriteConstant => {
+            static CONSTANT: &str = Kind::NAMES;
+            write(&raw const CONSTANT as u64);
+        }
+        // SAFETY: meant to fault; where it does not, the register is read and no more.
+        Kind::ClosedPort => unsafe {
+            ports::read_u8(0xcf8);
         },
+        Kind::InstallTables => {
+            // SAFETY: meant to be refused; where it is not, they are those in use.
+            let installed =
+                unsafe { supervisor::install(protection::installed_tables(), 0, false) };
+            fatal(format_args!("page tables of one's own: {installed:?}"));
+        }
     }
+}
+
+/// Writes what is there already to memory that is out of reach.
+fn write(address: u64) {
+    // SAFETY: meant to fault; where it does not, the word is as before.
+    unsafe { asm!("lock or qword ptr [{}], 0", in(reg) address, options(nostack)) };
 }
 
 /// An address in the data plane's code.

@@ -5,6 +5,7 @@
 use super::Machine;
 use super::interrupts::DEVICE_VECTOR;
 use crate::CoreId;
+use crate::acpi::{Ecam, read_mcfg};
 use crate::virtio::InterruptTarget;
 use crate::virtio::discovery::Platform;
 
@@ -28,6 +29,14 @@ impl Platform for Machine {
 
     fn is_memory(&self, address: u64) -> bool {
         self.layout.ram.iter().any(|range| range.contains(&address))
+    }
+
+    fn ecam(&self) -> Option<Ecam> {
+        self.acpi_table(b"MCFG").and_then(read_mcfg)
+    }
+
+    fn reach_device(&mut self, address: u64, len_bytes: u64) -> bool {
+        Machine::reach_device(self, address, len_bytes).is_ok()
     }
 
     fn map_device(&mut self, address: u64, len_bytes: u64) -> bool {

@@ -25,7 +25,7 @@ pub fn exit(status: ExitStatus) -> ! {
 
 /// Ends the machine with a last line that says why: `sluice: fatal: …`.
 pub fn fatal(reason: Arguments<'_>) -> ! {
-    let mut serial = Serial::new();
+    let mut serial = Serial::for_last_words();
     // Serial never fails.
     let _ = writeln!(serial, "sluice: fatal: {reason}");
     serial.flush();

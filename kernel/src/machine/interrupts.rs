@@ -48,7 +48,7 @@ impl Machine {
     /// Returns what to program into an MSI-X entry so that it wakes `core`.
     pub fn message_target(&self, core: CoreId) -> Option<MessageTarget> {
         let apic_id = self.apic_id(core).filter(|id| *id < 0xff)?;
-        let address = super::supervisor::LAPIC | u64::from(apic_id) << 12;
+        let address = super::local_apic::LAPIC | u64::from(apic_id) << 12;
         Some(MessageTarget {
             address,
             data: u32::from(DEVICE_VECTOR),

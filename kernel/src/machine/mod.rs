@@ -21,6 +21,7 @@
 
 mod boot;
 mod clock;
+mod clock_chip;
 pub mod console;
 pub mod crash;
 mod devices;
@@ -30,6 +31,7 @@ mod heap;
 mod hermit;
 pub mod interrupts;
 pub mod limits;
+mod local_apic;
 mod memory;
 mod ports;
 mod power_button;
@@ -38,6 +40,7 @@ mod protection;
 mod supervisor;
 mod symbols;
 
+pub use clock_chip::ClockChip;
 pub use entropy::NoEntropy;
 pub use exit::{ExitStatus, exit, fatal};
 pub use processors::{Seat, ThisCore};
@@ -45,7 +48,9 @@ pub use processors::{Seat, ThisCore};
 use crate::acpi::{self, IoApic, MAX_IO_APICS};
 use crate::limits::MAX_DEVICE_WINDOWS;
 use crate::page_tables::{PageTables, Rights};
+use crate::wall_clock::WallClock;
 use alloc::vec::Vec;
+use core::ops::Range;
 use limits::MAX_OPEN_PORTS;
 use protection::{Arena, Layout, Stage};
 
@@ -93,6 +98,11 @@ impl Machine {
         self.site
     }
 
+    /// Returns the wall clock.
+    pub fn wall_clock(&self) -> WallClock {
+        clock::wall_clock()
+    }
+
     /// Returns how much memory there is.
     pub fn memory(&self) -> MemoryBytes {
         MemoryBytes {
@@ -119,33 +129,47 @@ impl Machine {
         acpi::find_table(&memory::OPEN_MEMORY, self.rsdp?, signature)
     }
 
-    /// Maps a device's registers, uncached, for good: those below 4 GiB can be reached until the
-    /// seal anyway, and after it only if they were mapped here. Rounded outwards to whole pages.
+    /// Maps a device's registers, uncached, until the seal: of use above 4 GiB only, for below it
+    /// everything can be reached. Rounded outwards to whole pages.
+    ///
+    /// # Errors
+    /// See [`MapError`].
+    pub fn reach_device(&mut self, address: u64, bytes: u64) -> Result<(), MapError> {
+        self.open_device(address, bytes).map(drop)
+    }
+
+    /// Maps a device's registers, uncached, for good: before the seal and after it. Rounded outwards to
+    /// whole pages.
     ///
     /// # Errors
     /// See [`MapError`].
     pub fn map_device(&mut self, address: u64, bytes: u64) -> Result<(), MapError> {
+        if self.layout.devices.len() == MAX_DEVICE_WINDOWS {
+            return Err(MapError::TooMany);
+        }
+        let pages = self.open_device(address, bytes)?;
+        self.layout.devices.push(pages);
+        Ok(())
+    }
+
+    /// Maps a device's registers in the open tables, and returns their pages.
+    fn open_device(&mut self, address: u64, bytes: u64) -> Result<Range<u64>, MapError> {
         let end = address
             .checked_add(bytes)
             .filter(|end| bytes > 0 && *end <= 1 << 47);
         let window = address..end.ok_or(MapError::BadWindow)?;
-        let lapic = supervisor::LAPIC..supervisor::LAPIC + crate::limits::PAGE_BYTES;
+        let lapic = local_apic::LAPIC..local_apic::LAPIC + crate::limits::PAGE_BYTES;
         let page_mask = crate::limits::PAGE_BYTES - 1;
         let pages = window.start & !page_mask..(window.end + page_mask) & !page_mask;
-        let overlaps =
-            |other: &core::ops::Range<u64>| pages.start < other.end && other.start < pages.end;
+        let overlaps = |other: &Range<u64>| pages.start < other.end && other.start < pages.end;
         if pages.start == 0 || overlaps(&lapic) || self.layout.ram.iter().any(overlaps) {
             return Err(MapError::BadWindow);
-        }
-        if self.layout.devices.len() == MAX_DEVICE_WINDOWS {
-            return Err(MapError::TooMany);
         }
         if pages.end > 1 << 32 {
             let mapped = self.tables.set(pages.clone(), Rights::Device);
             mapped.map_err(|_| MapError::TooMany)?;
         }
-        self.layout.devices.push(pages);
-        Ok(())
+        Ok(pages)
     }
 
     /// Seals the machine and lets every core run its seat, the boot core the first. A seat that
@@ -163,7 +187,8 @@ impl Machine {
         // SAFETY: the tables map all RAM, the image, the stacks, and the devices asked for; the
         // open tables are dropped without being freed.
         unsafe { protection::install(&sealed, Stage::Sealed) };
-        log::debug!("sealed");
+        // Logged here, for until the image's main function has begun its level is not known.
+        log::debug!("sealed, TSC at {} kHz", clock::tsc_khz());
         processors::run(seats)
     }
 }

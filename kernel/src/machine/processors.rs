@@ -6,7 +6,7 @@
 use super::limits::{AREA_BYTES, CORE_START_US, REPORT_STACK_BYTES, STACK_BYTES, UNKNOWN_CORES_US};
 use super::protection::{self, Layout};
 use super::supervisor::{self, AreaLinks};
-use super::{clock, heap, memory};
+use super::{clock, heap, local_apic, memory};
 use crate::limits::{MAX_CORES, PAGE_BYTES};
 use crate::wake::WakeFlags;
 use crate::{CoreId, Instant, Processor};
@@ -24,7 +24,7 @@ static FLAGS: [WakeFlags; MAX_CORES] = [const { WakeFlags::new() }; MAX_CORES];
 /// The cores' local APIC ids.
 static APIC_IDS: [AtomicU32; MAX_CORES] = [const { AtomicU32::new(0) }; MAX_CORES];
 
-/// What the cores will run, taken by each as it begins.
+/// What the cores will run, taken by each as soon as it is there.
 static SEATS: [Mutex<Option<Seat>>; MAX_CORES] = [const { Mutex::new(None) }; MAX_CORES];
 /// Cores that run.
 static CORES: AtomicUsize = AtomicUsize::new(1);
@@ -89,16 +89,16 @@ fn guarded_stack(bytes: u64, layout: &mut Layout) -> Result<Range<u64>, NoStacks
 /// Local APIC enabled, tables open, areas prepared for `areas.len()` cores.
 pub(super) unsafe fn start(areas: &[u64], expected: Option<usize>) -> Vec<u32> {
     // SAFETY: the caller's.
-    let mut apic_ids = Vec::from([unsafe { supervisor::read_local_apic(0x20) } >> 24]);
+    let mut apic_ids = Vec::from([unsafe { local_apic::read(0x20) } >> 24]);
     if areas.len() > 1 {
         // SAFETY: the page of the trampoline is low memory, which is nobody's; the commands are
         // INIT and start-up at the trampoline, for all but this core.
         unsafe {
             supervisor::place_trampoline();
-            supervisor::write_local_apic(0x300, 0xc_4500);
+            local_apic::write(0x300, 0xc_4500);
             wait(200, || false);
             let page = (supervisor::TRAMPOLINE >> 12) as u32;
-            supervisor::write_local_apic(0x300, 0xc_4600 | page);
+            local_apic::write(0x300, 0xc_4600 | page);
         }
         // SAFETY: prepared areas, not sealed.
         let is_started = |area: &u64| unsafe { supervisor::started_apic_id(*area) };
@@ -149,14 +149,28 @@ extern "C" fn sluice_core_main(index: u32) -> ! {
     sit(index as usize)
 }
 
-/// Runs the core's seat.
+/// Runs the core's seat, once there is one: a core that came too late to be counted sleeps for ever.
 fn sit(index: usize) -> ! {
-    let core = CoreId::new(index);
-    let seat = SEATS.get(index).and_then(|seat| seat.lock().take());
-    if let (Some(core), Some(seat)) = (core, seat) {
-        seat(ThisCore { core });
+    let Some(core) = CoreId::new(index) else {
+        super::exit::fatal(format_args!("core {index} is one too many"));
+    };
+    loop {
+        FLAGS[index].clear();
+        let seat = SEATS[index].lock().take();
+        if let Some(seat) = seat {
+            seat(ThisCore { core });
+            super::exit::fatal(format_args!("core {index} has nothing left to run"));
+        }
+        supervisor::sleep(0);
     }
-    super::exit::fatal(format_args!("core {index} has nothing left to run"))
+}
+
+/// Lets the core `index` sleep for ever.
+pub(super) fn rest(index: usize) -> ! {
+    loop {
+        FLAGS[index].clear();
+        supervisor::sleep(0);
+    }
 }
 
 /// Returns the stack of `index`, without its guard page; empty when there is no such core.
@@ -212,7 +226,7 @@ impl Processor for ThisCore {
     }
 
     fn unix_seconds(&self) -> u64 {
-        clock::unix_seconds()
+        clock::wall_clock().unix_seconds(clock::now())
     }
 
     fn clear_wake(&self) {

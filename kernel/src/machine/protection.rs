@@ -7,8 +7,9 @@
 //! data plane's reach.
 
 use super::limits::AREA_BYTES;
+use super::local_apic::LAPIC;
 use super::memory::page_aligned;
-use super::supervisor::{self, AREA_GUARD, LAPIC};
+use super::supervisor::{self, AREA_GUARDS};
 use crate::limits::PAGE_BYTES;
 use crate::page_tables::{ENTRIES, OutOfTables, PageTables, Rights, TableMemory, tables_needed};
 use alloc::vec::Vec;
@@ -90,8 +91,8 @@ impl Layout {
         self.plan_image(&mut plan);
         for area in &self.areas {
             plan.push((*area..area + AREA_BYTES as u64, Rights::SupervisorData));
-            let guard = area + AREA_GUARD as u64;
-            plan.push((guard..guard + PAGE_BYTES, Rights::None));
+            let guards = AREA_GUARDS.map(|offset| area + offset as u64);
+            plan.extend(guards.map(|guard| (guard..guard + PAGE_BYTES, Rights::None)));
         }
         plan.extend(
             self.guards

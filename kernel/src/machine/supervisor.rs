@@ -9,20 +9,15 @@
 //! its core's [`Area`] by masking the stack pointer. Intel SDM vol. 3 §6.14 (IDT), §8.7 (TSS).
 
 use super::interrupts::POWER_VECTOR;
-use super::limits::{AREA_BYTES, OPEN_PORTS};
-use crate::limits::MAX_CORES;
+use super::limits::AREA_BYTES;
+use super::local_apic::{LAPIC, SPURIOUS_VECTOR, TIMER_VECTOR};
+use crate::limits::{MAX_CORES, OPEN_PORTS};
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-/// Local APIC registers, in their place since boot (Intel SDM vol. 3 §11.4.1).
-pub(super) const LAPIC: u64 = 0xfee0_0000;
-/// Vector of the local timer.
-const TIMER_VECTOR: u8 = 0x20;
 /// Vector by which a core wakes another.
 const WAKE_VECTOR: u8 = 0x21;
-/// Vector of the local APIC's spurious interrupts.
-const SPURIOUS_VECTOR: u8 = 0xff;
 /// Port of QEMU's `isa-debug-exit`.
 pub(super) const EXIT_PORT: u16 = 0xf4;
 /// Page to which the trampoline is copied; the SIPI vector is its page number.
@@ -30,12 +25,12 @@ pub(super) const TRAMPOLINE: u64 = 0x8000;
 
 /// Bytes of the I/O permission map: one bit for each of the ports that can be opened.
 const IO_MAP_BYTES: usize = OPEN_PORTS / 8;
+/// Pages of an area that are never mapped: one below each of its stacks.
+pub(super) const AREA_GUARDS: [usize; 2] = [0, 0x2000];
 /// Offset of the supervisor stack's end in an area.
-const STACK_TOP: usize = 0x3000;
+const STACK_TOP: usize = 0x2000;
 /// Offset of the fault stack's end (double fault, NMI, machine check).
-const FAULT_STACK_TOP: usize = AREA_BYTES;
-/// Page of an area that is never mapped: the guard below the supervisor stack.
-pub(super) const AREA_GUARD: usize = 0x1000;
+const FAULT_STACK_TOP: usize = 0x3c00;
 
 /// How the image was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,10 +64,11 @@ struct TaskState {
     io_map: u16,
 }
 
-/// What the supervisor keeps for one core: the first page of its 16 KiB area; then come a guard
-/// page, the supervisor stack, and the fault stack.
+/// What the supervisor keeps for one core: an area of 16 KiB with both its stacks, each of which
+/// grows down to a guard page, and its data in the last page, behind the fault stack.
 #[repr(C, align(16384))]
 pub(super) struct Area {
+    stacks: [u8; FAULT_STACK_TOP],
     task: TaskState,
     io_map: [u8; IO_MAP_BYTES + 1],
     index: u32,
@@ -85,7 +81,10 @@ pub(super) struct Area {
     is_started: AtomicU32,
 }
 
-const _: () = assert!(size_of::<Area>() == AREA_BYTES && offset_of!(Area, is_started) < 0x1000);
+const _: () = assert!(size_of::<Area>() == AREA_BYTES);
+/// Offset of the I/O permission map in the TSS, and the TSS's last byte.
+const IO_MAP_BASE: usize = offset_of!(Area, io_map) - offset_of!(Area, task);
+const TSS_LIMIT: usize = IO_MAP_BASE + IO_MAP_BYTES;
 const _: () = assert!(size_of::<TaskState>() == 104);
 
 /// What an exception leaves behind, in the order of the pushes in `traps.s`.
@@ -143,10 +142,11 @@ global_asm!(
     CALL_NOTHING = const CALL_NOTHING,
     STACK_TOP = const STACK_TOP,
     AREA_BYTES = const AREA_BYTES,
+    TSS = const offset_of!(Area, task),
     TSS_RSP0 = const offset_of!(Area, task.rsp),
     TSS_IO_MAP = const offset_of!(Area, task.io_map),
-    TSS_IO_MAP_BASE = const offset_of!(Area, io_map),
-    TSS_LIMIT = const offset_of!(Area, io_map) + IO_MAP_BYTES,
+    TSS_IO_MAP_BASE = const IO_MAP_BASE,
+    TSS_LIMIT = const TSS_LIMIT,
     IO_MAP_LAST = const offset_of!(Area, io_map) + IO_MAP_BYTES,
     AREA_INDEX = const offset_of!(Area, index),
     AREA_WAKE = const offset_of!(Area, wake),
@@ -157,6 +157,7 @@ global_asm!(
     AREA_APIC_ID = const offset_of!(Area, apic_id),
     AREA_IS_STARTED = const offset_of!(Area, is_started),
     FRAME_CS = const offset_of!(Frame, cs),
+    FRAME_VECTOR = const offset_of!(Frame, vector),
     FRAME_WORDS = const size_of::<Frame>() / 8,
     options(att_syntax)
 );
@@ -191,6 +192,21 @@ pub(super) fn boot_area_address() -> u64 {
     &raw const boot_area as u64
 }
 
+/// Returns the address of the interrupt table.
+pub(super) fn interrupt_table_address() -> u64 {
+    &raw const sluice_idt as u64
+}
+
+/// Returns the address of the segment table.
+pub(super) fn segment_table_address() -> u64 {
+    &raw const sluice_gdt as u64
+}
+
+/// Returns the address of the boot core's TSS, behind which is the map of its ports.
+pub(super) fn boot_tss_address() -> u64 {
+    &raw const boot_area as u64 + offset_of!(Area, task) as u64
+}
+
 /// Fills in the area at `area` for core `index`, and the core's TSS descriptor.
 ///
 /// # Safety
@@ -203,7 +219,7 @@ pub(super) unsafe fn prepare_area(area: u64, index: usize, links: &AreaLinks) {
     unsafe {
         (&raw mut (*place).task.rsp[0]).write_unaligned(area + STACK_TOP as u64);
         (&raw mut (*place).task.ist[0]).write_unaligned(area + FAULT_STACK_TOP as u64);
-        (&raw mut (*place).task.io_map).write(offset_of!(Area, io_map) as u16);
+        (&raw mut (*place).task.io_map).write_unaligned(IO_MAP_BASE as u16);
         (&raw mut (*place).io_map[IO_MAP_BYTES]).write(0xff);
         (&raw mut (*place).index).write(index as u32);
         (&raw mut (*place).frame).write(links.frame);
@@ -213,12 +229,13 @@ pub(super) unsafe fn prepare_area(area: u64, index: usize, links: &AreaLinks) {
         (&raw mut (*place).wake).write(links.wake);
     }
     if index > 0 {
-        let limit = (offset_of!(Area, io_map) + IO_MAP_BYTES) as u64;
-        let low = limit | (area & 0xff_ffff) << 16 | 0x89 << 40 | (area >> 24 & 0xff) << 56;
+        let task = area + offset_of!(Area, task) as u64;
+        let low =
+            TSS_LIMIT as u64 | (task & 0xff_ffff) << 16 | 0x89 << 40 | (task >> 24 & 0xff) << 56;
         // SAFETY: the descriptor of a core that has not been started yet.
         unsafe {
             sluice_gdt[5 + 2 * index] = low;
-            sluice_gdt[5 + 2 * index + 1] = area >> 32;
+            sluice_gdt[5 + 2 * index + 1] = task >> 32;
         }
     }
 }
@@ -299,37 +316,6 @@ pub(super) unsafe fn fill_interrupt_table() {
                 .write_volatile([low, handler >> 32])
         };
     }
-}
-
-/// Enables the boot core's local APIC, its timer as one shot at the full clock.
-///
-/// # Safety
-/// The registers at [`LAPIC`] are mapped for the data plane: before the seal.
-pub(super) unsafe fn enable_local_apic() {
-    // SAFETY: the caller says that the registers are mapped.
-    unsafe {
-        write_local_apic(0xf0, 0x100 | u32::from(SPURIOUS_VECTOR));
-        write_local_apic(0x3e0, 0xb);
-        write_local_apic(0x320, u32::from(TIMER_VECTOR));
-    }
-}
-
-/// Reads a register of this core's local APIC.
-///
-/// # Safety
-/// As for [`enable_local_apic`].
-pub(super) unsafe fn read_local_apic(register: u64) -> u32 {
-    // SAFETY: the caller says that the registers are mapped.
-    unsafe { ((LAPIC + register) as *const u32).read_volatile() }
-}
-
-/// Writes a register of this core's local APIC.
-///
-/// # Safety
-/// As for [`enable_local_apic`]; a command to other cores must be one they are ready for.
-pub(super) unsafe fn write_local_apic(register: u64, value: u32) {
-    // SAFETY: the caller says that the registers are mapped.
-    unsafe { ((LAPIC + register) as *mut u32).write_volatile(value) }
 }
 
 /// Crosses into the supervisor; returns 0 for done, 1 for refused.

@@ -22,7 +22,7 @@ pub(crate) enum Access {
         /// The window.
         base: NonNull<u8>,
         /// Number of buses in it.
-        buses: u8,
+        buses: u16,
     },
 }
 
@@ -33,7 +33,7 @@ impl ConfigurationAccess for Access {
                 out32(ADDRESS_PORT, ENABLE | place(function, offset));
                 in32(DATA_PORT)
             }
-            Access::Ecam { base, buses } if function.bus < buses => {
+            Access::Ecam { base, buses } if u16::from(function.bus) < buses => {
                 // SAFETY: whoever made the value vouched for the window; the place is inside, and
                 // aligned to 4 bytes. Reading configuration space has no effect on memory.
                 unsafe {
@@ -52,7 +52,7 @@ impl ConfigurationAccess for Access {
                 out32(ADDRESS_PORT, ENABLE | place(function, offset));
                 out32(DATA_PORT, data);
             }
-            Access::Ecam { base, buses } if function.bus < buses => {
+            Access::Ecam { base, buses } if u16::from(function.bus) < buses => {
                 // SAFETY: as in `read_word`; what is written there is the business of `bars` and
                 // `msix`, which let no device reach memory that it was not given.
                 unsafe {

@@ -5,8 +5,8 @@ use virtio_drivers::transport::pci::bus::{
     BarInfo, Command, ConfigurationAccess, DeviceFunction, MemoryBarType, PciError, PciRoot,
 };
 
-/// Addresses below this are mapped while the machine boots.
-const REACHABLE_END: u64 = 1 << 32;
+/// Addresses from here up cannot be mapped one to one.
+const ADDRESSES_END: u64 = 1 << 47;
 
 /// Addresses that may be given to functions which have none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(crate) enum BarError {
     Invalid,
     /// No address was left to give.
     NoRoom,
-    /// Firmware put the registers above 4 GiB and there is no other place for them.
+    /// They lie where they cannot be mapped.
     OutOfReach,
 }
 
@@ -56,9 +56,8 @@ impl AddressWindow {
     }
 }
 
-/// Gives every memory register of a function an address below 4 GiB, from `window` where firmware
-/// did not; turns on memory access, bus mastering, and off the interrupt pin. Returns the six
-/// ranges.
+/// Gives every memory register of a function an address, from `window` where firmware did not; turns on
+/// memory access, bus mastering, and off the interrupt pin. Returns the six ranges, each below 2^47.
 pub(crate) fn place_and_enable<C: ConfigurationAccess>(
     root: &mut PciRoot<C>,
     place: DeviceFunction,
@@ -80,16 +79,14 @@ pub(crate) fn place_and_enable<C: ConfigurationAccess>(
         if size == 0 || !size.is_power_of_two() {
             return Err(BarError::Invalid);
         }
-        let is_reachable = address
-            .checked_add(size)
-            .is_some_and(|end| end <= REACHABLE_END);
-        let address = if address != 0 && is_reachable {
+        let end = address.checked_add(size);
+        if end.is_none_or(|end| end > ADDRESSES_END) {
+            return Err(BarError::OutOfReach);
+        }
+        let address = if address != 0 {
             address
         } else {
-            let window = window.as_deref_mut().ok_or(match address {
-                0 => BarError::NoRoom,
-                _ => BarError::OutOfReach,
-            })?;
+            let window = window.as_deref_mut().ok_or(BarError::NoRoom)?;
             // Registers of two functions must not share a page of the page tables.
             let given = window.take(size.max(4096)).ok_or(BarError::NoRoom)?;
             if address_type == MemoryBarType::Width64 {
@@ -155,28 +152,35 @@ mod tests {
     }
 
     #[test]
-    fn missing_and_unreachable_addresses_come_from_the_window() {
-        for bar4 in [0, 0x38_0000_0000] {
-            let mut root = root(0, bar4);
-            let mut window = AddressWindow {
-                next: 0xc000_0000,
-                end: 0xc001_0000,
-            };
-            let ranges = place_and_enable(&mut root, PLACE, Some(&mut window)).unwrap();
-            assert_eq!(ranges[1].address, 0xc000_0000);
-            assert_eq!(ranges[4].address, 0xc000_4000);
-            assert_eq!(window.next, 0xc000_8000);
-            let again = place_and_enable(&mut root, PLACE, None).unwrap();
-            assert_eq!(again, ranges);
-        }
+    fn missing_addresses_come_from_the_window() {
+        let mut root = root(0, 0);
+        let mut window = AddressWindow {
+            next: 0xc000_0000,
+            end: 0xc001_0000,
+        };
+        let ranges = place_and_enable(&mut root, PLACE, Some(&mut window)).unwrap();
+        assert_eq!(ranges[1].address, 0xc000_0000);
+        assert_eq!(ranges[4].address, 0xc000_4000);
+        assert_eq!(window.next, 0xc000_8000);
+        let again = place_and_enable(&mut root, PLACE, None).unwrap();
+        assert_eq!(again, ranges);
+    }
+
+    #[test]
+    fn addresses_above_4_gib_stay() {
+        let far = 0x38_0000_0000_u64;
+        let ranges = place_and_enable(&mut root(0xfebd_1000, far), PLACE, None).unwrap();
+        assert_eq!((ranges[4].address, ranges[4].len_bytes), (far, 0x4000));
     }
 
     #[test]
     fn no_room_and_out_of_reach_are_told_apart() {
         let refused = place_and_enable(&mut root(0, 0xfe00_0000), PLACE, None);
         assert_eq!(refused, Err(BarError::NoRoom));
-        let refused = place_and_enable(&mut root(0xfebd_1000, 1 << 40), PLACE, None);
-        assert_eq!(refused, Err(BarError::OutOfReach));
+        for beyond in [1 << 47, 0xffff_ffff_ffff_0000] {
+            let refused = place_and_enable(&mut root(0xfebd_1000, beyond), PLACE, None);
+            assert_eq!(refused, Err(BarError::OutOfReach));
+        }
         let mut small = AddressWindow {
             next: 0xc000_0000,
             end: 0xc000_3000,

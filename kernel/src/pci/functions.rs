@@ -48,20 +48,32 @@ pub(crate) fn functions(access: &impl ConfigurationAccess) -> Vec<Function> {
             let Some(header) = probe(access, first, &mut found) else {
                 continue;
             };
+            cross_bridge(access, first, header, &mut buses);
             let several = header & 0x80 != 0;
             for function in 1..if several { 8 } else { 1 } {
-                probe(access, DeviceFunction { function, ..first }, &mut found);
-            }
-            // A bridge that firmware set up knows the bus behind it.
-            if header & 0x7f == 1 {
-                let secondary = (access.read_word(first, 0x18) >> 8) as u8;
-                if secondary != 0 && !buses.contains(&secondary) {
-                    buses.push(secondary);
+                let place = DeviceFunction { function, ..first };
+                if let Some(header) = probe(access, place, &mut found) {
+                    cross_bridge(access, place, header, &mut buses);
                 }
             }
         }
     }
     found
+}
+
+/// Notes the bus behind `place`, if it is a bridge: one that firmware set up knows it.
+fn cross_bridge(
+    access: &impl ConfigurationAccess,
+    place: DeviceFunction,
+    header: u8,
+    buses: &mut Vec<u8>,
+) {
+    if header & 0x7f == 1 {
+        let secondary = (access.read_word(place, 0x18) >> 8) as u8;
+        if secondary != 0 && !buses.contains(&secondary) {
+            buses.push(secondary);
+        }
+    }
 }
 
 /// Notes `place` if a function answers there, and returns its header type.
@@ -121,6 +133,9 @@ mod tests {
             (3, 0, 0x1041_1af4, 0x80),
             (3, 5, 0x1044_1af4, 0),
             (4, 0, 0x000c_1b36, 1),
+            (5, 0, 0x000c_1b36, 0x81),
+            (5, 3, 0x000c_1b36, 0x81),
+            (5, 4, 0x000c_1b36, 0x81),
         ] {
             let words = bus.function(0, device, function);
             words[0] = id;
@@ -130,11 +145,43 @@ mod tests {
         bus.function(0, 0, 2)[0] = 0x1041_1af4;
         bus.function(0, 4, 0)[6] = 0x0001_0100;
         bus.function(1, 0, 0)[0] = 0x1000_1af4;
+        // A root port of several: the first has no number yet, the others lead to buses 7 and, once
+        // more, 1.
+        bus.function(0, 5, 3)[6] = 0x0007_0700;
+        bus.function(0, 5, 4)[6] = 0x0001_0100;
+        bus.function(7, 0, 0)[0] = 0x1041_1af4;
+        // Nobody leads here.
+        bus.function(8, 0, 0)[0] = 0x1041_1af4;
         let found: Vec<_> = functions(&bus)
             .iter()
-            .map(|function| function.device)
+            .map(|function| (function.place.bus, function.place.device, function.device))
             .collect();
-        assert_eq!(found, [0x29c0, 0x1041, 0x1044, 0x000c, 0x1000]);
+        assert_eq!(
+            found,
+            [
+                (0, 0, 0x29c0),
+                (0, 3, 0x1041),
+                (0, 3, 0x1044),
+                (0, 4, 0x000c),
+                (0, 5, 0x000c),
+                (0, 5, 0x000c),
+                (0, 5, 0x000c),
+                (1, 0, 0x1000),
+                (7, 0, 0x1041),
+            ]
+        );
+    }
+
+    #[test]
+    fn buses_without_end_are_left_alone() {
+        let mut bus = FakeBus::default();
+        for number in 0..=255_u8 {
+            let words = bus.function(number, 0, 0);
+            words[0] = 0x000c_1b36;
+            words[3] = 1 << 16;
+            words[6] = u32::from(number.wrapping_add(1)) << 8;
+        }
+        assert_eq!(functions(&bus).len(), MAX_BUSES);
     }
 
     #[test]

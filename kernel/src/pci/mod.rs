@@ -12,4 +12,4 @@ pub(crate) mod functions;
 pub(crate) mod msix;
 
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;

@@ -16,6 +16,9 @@ const FUNCTION_MASK: u16 = 1 << 14;
 const MESSAGE_ADDRESS: u32 = 0xfee0_0000;
 /// Bytes of one entry.
 const ENTRY_BYTES: usize = 16;
+/// Its last word, and the bit of it that holds the entry back.
+const VECTOR_CONTROL: usize = 3;
+const MASKED: u32 = 1;
 
 /// A function's table of interrupts.
 pub(crate) struct MsixTable {
@@ -47,9 +50,13 @@ impl MsixTable {
         }
         let address = usize::try_from(range.address + offset).ok()?;
         let start = NonNull::new(core::ptr::with_exposed_provenance_mut(address))?;
+        let table = MsixTable { start, entries };
+        for index in 0..entries {
+            table.write(index, VECTOR_CONTROL, MASKED);
+        }
         let control = capability.head & !FUNCTION_MASK | ENABLE;
         access.write_word(place, capability.offset, u32::from(control) << 16);
-        Some(MsixTable { start, entries })
+        Some(table)
     }
 
     /// Returns the number of entries.
@@ -68,15 +75,20 @@ impl MsixTable {
             .into_iter()
             .enumerate()
         {
-            // SAFETY: `index` is inside of the table, which `enable` found to be inside of its
-            // range; the stores can only make the device send a vector to a local APIC.
-            unsafe {
-                self.start
-                    .add(index * ENTRY_BYTES / 4 + word)
-                    .write_volatile(value)
-            };
+            self.write(index, word, value);
         }
         true
+    }
+
+    /// Writes a word of entry `index`, which must be one.
+    fn write(&self, index: usize, word: usize, value: u32) {
+        // SAFETY: `index` is inside of the table, which `enable` found to be inside of its range; the
+        // stores can only make the device send a vector to a local APIC.
+        unsafe {
+            self.start
+                .add(index * ENTRY_BYTES / 4 + word)
+                .write_volatile(value)
+        };
     }
 }
 
@@ -115,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_leads_to_its_core_and_no_other_is_touched() {
+    fn an_entry_leads_to_its_core_and_the_others_are_masked() {
         let (table, control, page) = enable(1);
         let mut table = table.unwrap();
         assert_eq!((table.entries(), control), (3, 0x8002_0000));
@@ -126,13 +138,11 @@ mod tests {
         assert!(table.route(1, target) && !table.route(3, target));
         // SAFETY: 64 words into the leaked page.
         let words = unsafe { core::slice::from_raw_parts(page.add(16), 16) };
+        let (old, masked) = (0x5a5a_5a5a, 1);
+        assert_eq!(words[..4], [old, old, old, masked]);
         assert_eq!(words[4..8], [0xfee0_5000, 0, 0x30, 0]);
-        assert!(
-            words[..4]
-                .iter()
-                .chain(&words[8..])
-                .all(|word| *word == 0x5a5a_5a5a)
-        );
+        assert_eq!(words[8..12], [old, old, old, masked]);
+        assert_eq!(words[12..], [old; 4], "behind the table");
     }
 
     #[test]

@@ -11,8 +11,9 @@
 use super::device::{Device, DeviceKind, InterruptTarget};
 use super::mmio::{self, MmioRefusal, Window};
 use super::pci;
+use crate::acpi::Ecam;
 use crate::pci::access::{Access, ECAM_BUS_BYTES};
-use crate::pci::bars::AddressWindow;
+use crate::pci::bars::{AddressWindow, BarRange};
 use crate::pci::functions::functions;
 use alloc::boxed::Box;
 use alloc::format;
@@ -27,9 +28,12 @@ const ROW_WINDOW_BYTES: u64 = 512;
 const LONG_ROW_WINDOWS: u32 = 24;
 const SHORT_ROW_WINDOWS: u32 = 8;
 
-/// QEMU's `microvm,pcie=on`: ECAM, and addresses for devices; no firmware gives those out.
-const ECAM_ADDRESS: u64 = 0xe000_0000;
-const ECAM_BUSES: u8 = 16;
+/// QEMU's `microvm,pcie=on`: ECAM, for when there is no ACPI to say where it is, and addresses for
+/// devices; no firmware gives those out.
+const USUAL_ECAM: Ecam = Ecam {
+    address: 0xe000_0000,
+    buses: 16,
+};
 const PCI_WINDOW: AddressWindow = AddressWindow {
     next: 0xc000_0000,
     end: 0xe000_0000,
@@ -42,6 +46,13 @@ pub trait Platform {
 
     /// Returns whether an address is memory according to the memory map.
     fn is_memory(&self, address: u64) -> bool;
+
+    /// Returns where ACPI says that ECAM is.
+    fn ecam(&self) -> Option<Ecam>;
+
+    /// Maps a stretch of device registers above 4 GiB until the page tables are sealed; false when that
+    /// cannot be done.
+    fn reach_device(&mut self, address: u64, len_bytes: u64) -> bool;
 
     /// Keeps a stretch of device registers mapped for good; false when that cannot be done.
     fn map_device(&mut self, address: u64, len_bytes: u64) -> bool;
@@ -61,16 +72,14 @@ pub fn discover(platform: &mut impl Platform) -> Vec<Device> {
     let named: Vec<Window> = mmio::command_line_windows(platform.command_line()).collect();
     if answers(Access::Ports) {
         pci_devices(Access::Ports, None, platform, &mut devices);
-    } else if !platform.is_memory(ECAM_ADDRESS) && !platform.is_memory(PCI_WINDOW.next) {
-        let base = NonNull::new(core::ptr::with_exposed_provenance_mut(
-            ECAM_ADDRESS as usize,
-        ));
-        let ecam = base.map(|base| Access::Ecam {
-            base,
-            buses: ECAM_BUSES,
-        });
-        if let Some(ecam) = ecam.filter(|ecam| answers(*ecam)) {
-            pci_devices(ecam, Some(PCI_WINDOW), platform, &mut devices);
+    } else {
+        let ecam = platform.ecam().unwrap_or(USUAL_ECAM);
+        if let Some(access) = ecam_access(ecam, platform).filter(|access| answers(*access)) {
+            // The window is that of a machine whose ECAM is there.
+            let has_window =
+                ecam.address == USUAL_ECAM.address && !platform.is_memory(PCI_WINDOW.next);
+            let window = has_window.then_some(PCI_WINDOW);
+            pci_devices(access, window, platform, &mut devices);
         }
         if named.is_empty() {
             row_devices(platform, &mut devices);
@@ -85,7 +94,22 @@ pub fn discover(platform: &mut impl Platform) -> Vec<Device> {
     devices
 }
 
-const _: () = assert!(ECAM_ADDRESS + ECAM_BUSES as u64 * ECAM_BUS_BYTES <= ROW_ADDRESS);
+const _: () = assert!(USUAL_ECAM.address + USUAL_ECAM.buses as u64 * ECAM_BUS_BYTES <= ROW_ADDRESS);
+
+/// Returns the way to ECAM, `None` where it cannot be: above 4 GiB, or over memory.
+fn ecam_access(ecam: Ecam, platform: &impl Platform) -> Option<Access> {
+    let end = ecam
+        .address
+        .checked_add(u64::from(ecam.buses) * ECAM_BUS_BYTES)?;
+    if end > 1 << 32 || platform.is_memory(ecam.address) || platform.is_memory(end - 1) {
+        return None;
+    }
+    let address = ecam.address as usize;
+    Some(Access::Ecam {
+        base: NonNull::new(core::ptr::with_exposed_provenance_mut(address))?,
+        buses: ecam.buses,
+    })
+}
 
 /// Returns whether there is a host bridge.
 fn answers(access: Access) -> bool {
@@ -97,8 +121,8 @@ fn answers(access: Access) -> bool {
     !matches!(access.read_word(bridge, 0), 0 | u32::MAX)
 }
 
-fn pci_devices(
-    access: Access,
+fn pci_devices<C: ConfigurationAccess + Copy>(
+    access: C,
     mut window: Option<AddressWindow>,
     platform: &mut impl Platform,
     devices: &mut Vec<Device>,
@@ -108,12 +132,14 @@ fn pci_devices(
             continue;
         };
         let place = format!("pci {}", function.place);
+        let reach = |range: BarRange| platform.reach_device(range.address, range.len_bytes);
         // SAFETY: (1) `answers` found the bridge; (2) memory below 4 GiB is mapped one to one,
-        // which the caller of `discover` sees to; (3) the window is `microvm`'s own, and not
-        // memory; (4) each function is opened once.
-        match unsafe { pci::open(access, function, window.as_mut()) } {
+        // which the caller of `discover` sees to, and above it what the platform has mapped; (3) the
+        // window is `microvm`'s own, and not memory; (4) each function is opened once.
+        match unsafe { pci::open(access, function, window.as_mut(), reach) } {
             Ok(registers) => {
                 let doorbells = registers.doorbells();
+                log::debug!("virtio: {place}: doorbells at {:#x}", doorbells.address);
                 if platform.map_device(doorbells.address, doorbells.len_bytes) {
                     devices.push(Device::new(kind, place, Box::new(registers)));
                 } else {
@@ -171,5 +197,98 @@ fn mmio_device(window: Window, platform: &mut impl Platform, devices: &mut Vec<D
         }
         Err(MmioRefusal::NotThere | MmioRefusal::Empty) => {}
         Err(refusal) => log::warn!("virtio: {place}: {refusal}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pci::fake::VirtioFunction;
+    use std::ops::Range;
+
+    /// A machine that notes what it is asked to map.
+    #[derive(Default)]
+    struct FakePlatform {
+        memory: Vec<Range<u64>>,
+        reached: Vec<u64>,
+        kept: Vec<(u64, u64)>,
+        is_full: bool,
+    }
+
+    impl Platform for FakePlatform {
+        fn command_line(&self) -> &str {
+            ""
+        }
+
+        fn is_memory(&self, address: u64) -> bool {
+            self.memory.iter().any(|range| range.contains(&address))
+        }
+
+        fn ecam(&self) -> Option<Ecam> {
+            None
+        }
+
+        fn reach_device(&mut self, address: u64, _len_bytes: u64) -> bool {
+            self.reached.push(address);
+            true
+        }
+
+        fn map_device(&mut self, address: u64, len_bytes: u64) -> bool {
+            self.kept.push((address, len_bytes));
+            !self.is_full
+        }
+
+        fn row_gsi(&self, index: u32) -> u32 {
+            index
+        }
+
+        fn lead_to_boot_core(&mut self, _gsi: u32) -> Option<InterruptTarget> {
+            None
+        }
+    }
+
+    #[test]
+    fn of_a_pci_device_only_the_doorbells_are_kept() {
+        let fake = VirtioFunction::new();
+        let (mut platform, mut devices) = (FakePlatform::default(), Vec::new());
+        pci_devices(fake.bus, None, &mut platform, &mut devices);
+        assert_eq!(devices.len(), 1);
+        assert_eq!(devices[0].kind(), DeviceKind::Network);
+        assert_eq!(devices[0].place(), "pci 00:02.0");
+        assert_eq!(platform.reached, [fake.msix, fake.registers]);
+        assert_eq!(platform.kept, [(fake.registers + 0x3000, 0x1000)]);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_left_out() {
+        let fake = VirtioFunction::new();
+        let mut devices = Vec::new();
+        let mut full = FakePlatform {
+            is_full: true,
+            ..FakePlatform::default()
+        };
+        pci_devices(fake.bus, None, &mut full, &mut devices);
+        let mut platform = FakePlatform::default();
+        // A device without MSI-X, and one of no kind that has a driver.
+        fake.set(VirtioFunction::MSIX, 0);
+        pci_devices(fake.bus, None, &mut platform, &mut devices);
+        fake.set(0, 0x1042_1af4);
+        pci_devices(fake.bus, None, &mut platform, &mut devices);
+        assert!(devices.is_empty() && platform.kept.is_empty());
+    }
+
+    #[test]
+    fn configuration_space_is_neither_over_memory_nor_above_4_gib() {
+        let mut platform = FakePlatform::default();
+        let ecam = |address, buses| Ecam { address, buses };
+        assert!(ecam_access(USUAL_ECAM, &platform).is_some());
+        assert!(ecam_access(ecam(0xf000_0000, 256), &platform).is_some());
+        assert!(ecam_access(ecam(0xf000_1000, 256), &platform).is_none());
+        assert!(ecam_access(ecam(1 << 32, 1), &platform).is_none());
+        assert!(ecam_access(ecam(u64::MAX, 256), &platform).is_none());
+        for memory in [0xe000_0000..0xe000_1000, 0xe0ff_f000..0xe100_0000] {
+            platform.memory = Vec::from([memory]);
+            assert!(ecam_access(USUAL_ECAM, &platform).is_none());
+        }
     }
 }

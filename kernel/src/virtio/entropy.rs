@@ -60,22 +60,24 @@ impl EntropySource {
         Ok(EntropySource { queue })
     }
 
-    /// Fills `out` with random bytes, waiting for them. To be mixed with what the processor has:
-    /// the host knows them.
+    /// Mixes random bytes into `out` by exclusive or, waiting for them: what was unknown about a byte,
+    /// or will be about the device's, is unknown about the result. The host knows the device's.
     ///
     /// # Errors
-    /// [`EntropyError::Exchange`] and [`EntropyError::Dry`]; `out` is then not to be used.
-    pub fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
-        let mut filled = 0;
+    /// [`EntropyError::Exchange`] and [`EntropyError::Dry`]; part of `out` may then be mixed already.
+    pub fn mix(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
+        let mut mixed = 0;
         let mut empty_answers = 0;
-        while filled < out.len() {
-            let wanted = (out.len() - filled).min(EXCHANGE_BYTES);
+        while mixed < out.len() {
+            let wanted = (out.len() - mixed).min(EXCHANGE_BYTES);
             let got = self
                 .queue
                 .exchange(&[], wanted)
                 .map_err(EntropyError::Exchange)?;
-            out[filled..filled + got.len()].copy_from_slice(got);
-            filled += got.len();
+            for (byte, random) in out[mixed..].iter_mut().zip(got) {
+                *byte ^= random;
+            }
+            mixed += got.len();
             empty_answers += u32::from(got.is_empty());
             if empty_answers > MAX_EMPTY_ANSWERS {
                 return Err(EntropyError::Dry);
@@ -93,7 +95,7 @@ mod tests {
     use std::vec;
 
     /// A device that answers each request with `chunk` bytes counted up, or fewer.
-    fn fill(len: usize, chunk: usize) -> Result<vec::Vec<u8>, EntropyError> {
+    fn mix(into: u8, len: usize, chunk: usize) -> Result<vec::Vec<u8>, EntropyError> {
         let fake = FakeDevice::new(FakeOptions {
             kind: DeviceKind::Entropy,
             features: features::VERSION_1,
@@ -120,8 +122,8 @@ mod tests {
                     half.complete(chain.id.into(), len);
                 }
             });
-            let mut out = vec![0; len];
-            let result = source.fill(&mut out);
+            let mut out = vec![into; len];
+            let result = source.mix(&mut out);
             drop(stop);
             result.map(|()| out)
         })
@@ -130,12 +132,20 @@ mod tests {
     #[test]
     fn bytes_come_in_pieces_until_there_are_enough() {
         for chunk in [1, 7, 64, 100] {
-            assert_eq!(fill(64, chunk), Ok((0..64).collect()));
+            assert_eq!(mix(0, 64, chunk), Ok((0..64).collect()));
+        }
+    }
+
+    #[test]
+    fn what_was_there_before_is_still_in_the_result() {
+        for into in [0x40, 0xff] {
+            let expected = (0..64).map(|byte: u8| byte ^ into).collect();
+            assert_eq!(mix(into, 64, 7), Ok(expected));
         }
     }
 
     #[test]
     fn a_dry_device_is_given_up() {
-        assert_eq!(fill(64, 0), Err(EntropyError::Dry));
+        assert_eq!(mix(0, 64, 0), Err(EntropyError::Dry));
     }
 }

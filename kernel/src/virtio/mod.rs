@@ -7,7 +7,8 @@
 //!
 //! Nothing that the device writes is believed: descriptors are written once and never read back,
 //! every id and length that comes back is checked against the driver's own copy, and a lie is
-//! counted. Memory once shown to a device is never freed.
+//! counted. Memory once shown to a device is never freed. One thing has to be trusted, for want of an
+//! IOMMU: that the device writes where it was told to, and not to a buffer that it has given back.
 //!
 //! Upstream: the device, through the transports of `virtio-drivers`. Downstream: `net::virtio_net`,
 //! and the machine's entropy.

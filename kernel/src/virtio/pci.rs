@@ -13,10 +13,10 @@ use crate::pci::msix::{MSIX_CAPABILITY, MsixTable};
 use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
-use virtio_drivers::transport::pci::bus::{ConfigurationAccess, PciRoot};
+use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction, PciRoot};
 use virtio_drivers::transport::pci::{
-    PciTransport, VIRTIO_PCI_CAP_COMMON_CFG, VIRTIO_PCI_CAP_NOTIFY_CFG, VIRTIO_VENDOR_ID,
-    VirtioPciError,
+    PciTransport, VIRTIO_PCI_CAP_COMMON_CFG, VIRTIO_PCI_CAP_DEVICE_CFG, VIRTIO_PCI_CAP_ISR_CFG,
+    VIRTIO_PCI_CAP_NOTIFY_CFG, VIRTIO_VENDOR_ID, VirtioPciError,
 };
 use virtio_drivers::transport::{DeviceStatus, Transport};
 use virtio_drivers::{BufferDirection, Hal};
@@ -50,7 +50,9 @@ impl fmt::Display for PciRefusal {
         match self {
             PciRefusal::Bars(BarError::Invalid) => f.write_str("base addresses make no sense"),
             PciRefusal::Bars(BarError::NoRoom) => f.write_str("no address for its registers"),
-            PciRefusal::Bars(BarError::OutOfReach) => f.write_str("registers lie above 4 GiB"),
+            PciRefusal::Bars(BarError::OutOfReach) => {
+                f.write_str("registers lie where they cannot be mapped")
+            }
             PciRefusal::Capabilities => {
                 f.write_str("not a modern virtio device: capabilities are missing or wrong")
             }
@@ -115,71 +117,115 @@ pub(crate) struct PciRegisters {
 // SAFETY: device memory that stays where it is; accesses may come from any core.
 unsafe impl Send for PciRegisters {}
 
-/// Sets up a function's registers and interrupts; what has no address gets one from `window`.
+/// Sets up a function's registers and interrupts; what has no address gets one from `window`, and what
+/// lies above 4 GiB is mapped by `reach`, which returns false when it cannot be.
 ///
 /// # Safety
 /// `access` must lead to the configuration space of this machine, memory below 4 GiB must be mapped
-/// one to one, `window` must be free for devices, and no one else may use the function.
+/// one to one, as must be what `reach` is asked for, `window` must be free for devices, and no one else
+/// may use the function.
 pub(crate) unsafe fn open<C: ConfigurationAccess + Copy>(
     access: C,
     function: Function,
     window: Option<&mut AddressWindow>,
+    mut reach: impl FnMut(BarRange) -> bool,
 ) -> Result<PciRegisters, PciRefusal> {
     let place = function.place;
     let mut root = PciRoot::new(access);
     let bars = place_and_enable(&mut root, place, window).map_err(PciRefusal::Bars)?;
-    let capabilities = capabilities(&access, place);
-
-    let find = |kind: u8| {
-        capabilities.iter().copied().find(|capability| {
-            capability.id == VENDOR_CAPABILITY && (capability.head >> 8) as u8 == kind
-        })
-    };
-    let read = |capability: Capability, offset: u8| {
-        let offset = capability.offset.checked_add(offset);
-        offset
-            .map(|offset| access.read_word(place, offset))
-            .ok_or(PciRefusal::Capabilities)
-    };
-    let range = |capability| -> Result<BarRange, PciRefusal> {
-        let bar = bars
-            .get(read(capability, 4)? as usize & 0xff)
-            .copied()
-            .unwrap_or_default();
-        let offset = u64::from(read(capability, 8)?);
-        let len_bytes = u64::from(read(capability, 12)?);
-        if offset + len_bytes > bar.len_bytes {
-            return Err(PciRefusal::Capabilities);
-        }
-        Ok(BarRange {
-            address: bar.address + offset,
-            len_bytes,
-        })
-    };
-    let common_capability = find(VIRTIO_PCI_CAP_COMMON_CFG).ok_or(PciRefusal::Capabilities)?;
-    let notify_capability = find(VIRTIO_PCI_CAP_NOTIFY_CFG).ok_or(PciRefusal::Capabilities)?;
-    let (common, notify) = (range(common_capability)?, range(notify_capability)?);
-    if common.len_bytes < common::BYTES || !common.address.is_multiple_of(4) {
-        return Err(PciRefusal::Capabilities);
+    let mut far = bars
+        .iter()
+        .filter(|bar| bar.address + bar.len_bytes > 1 << 32);
+    if !far.all(|bar| reach(*bar)) {
+        return Err(PciRefusal::Bars(BarError::OutOfReach));
     }
-    let start = core::ptr::with_exposed_provenance_mut(common.address as usize);
-    let start = NonNull::new(start).ok_or(PciRefusal::Capabilities)?;
+    let capabilities = capabilities(&access, place);
+    let structures = Structures::find(&access, place, &capabilities, &bars)?;
+    let common = structures.common.address as usize;
+    let common = NonNull::new(core::ptr::with_exposed_provenance_mut(common));
 
     let msix = capabilities
         .iter()
         .find(|capability| capability.id == MSIX_CAPABILITY);
     let msix = msix.copied().ok_or(PciRefusal::NoMsix)?;
     let mut access = access;
-    // SAFETY: the ranges are what the function's registers now say, below 4 GiB, and so mapped.
+    // SAFETY: the ranges are what the function's registers now say, below 4 GiB or reached, and so
+    // mapped.
     let msix = unsafe { MsixTable::enable(&mut access, place, msix, &bars) };
     let transport = PciTransport::new::<OneToOne, C>(&mut root, place);
     Ok(PciRegisters {
         transport: ManuallyDrop::new(transport.map_err(PciRefusal::Transport)?),
-        common: start,
-        notify,
-        notify_multiplier: read(notify_capability, 16)?,
+        common: common.ok_or(PciRefusal::Capabilities)?,
+        notify: structures.notify,
+        notify_multiplier: structures.notify_multiplier,
         msix: msix.ok_or(PciRefusal::NoMsix)?,
     })
+}
+
+/// Where a function's registers are, of those that are used directly.
+struct Structures {
+    common: BarRange,
+    notify: BarRange,
+    notify_multiplier: u32,
+}
+
+impl Structures {
+    /// Finds them. Every structure that the transport may use besides is checked too: its own check
+    /// adds 32-bit numbers, and can be passed by a sum that wraps.
+    fn find(
+        access: &impl ConfigurationAccess,
+        place: DeviceFunction,
+        capabilities: &[Capability],
+        bars: &[BarRange; 6],
+    ) -> Result<Self, PciRefusal> {
+        let read = |capability: Capability, offset: u8| {
+            let offset = capability.offset.checked_add(offset);
+            offset
+                .map(|offset| access.read_word(place, offset))
+                .ok_or(PciRefusal::Capabilities)
+        };
+        let range = |capability| -> Result<BarRange, PciRefusal> {
+            let bar = bars
+                .get(read(capability, 4)? as usize & 0xff)
+                .copied()
+                .unwrap_or_default();
+            let offset = u64::from(read(capability, 8)?);
+            let len_bytes = u64::from(read(capability, 12)?);
+            if offset + len_bytes > bar.len_bytes {
+                return Err(PciRefusal::Capabilities);
+            }
+            Ok(BarRange {
+                address: bar.address + offset,
+                len_bytes,
+            })
+        };
+        let (mut common, mut notify) = (None, None);
+        for capability in capabilities {
+            match (capability.id, (capability.head >> 8) as u8) {
+                (VENDOR_CAPABILITY, VIRTIO_PCI_CAP_COMMON_CFG) => {
+                    common = common.or(Some(range(*capability)?));
+                }
+                (VENDOR_CAPABILITY, VIRTIO_PCI_CAP_NOTIFY_CFG) => {
+                    let found = (range(*capability)?, read(*capability, 16)?);
+                    notify = notify.or(Some(found));
+                }
+                (VENDOR_CAPABILITY, VIRTIO_PCI_CAP_ISR_CFG | VIRTIO_PCI_CAP_DEVICE_CFG) => {
+                    range(*capability)?;
+                }
+                _ => {}
+            }
+        }
+        let common = common
+            .filter(|range| range.len_bytes >= common::BYTES && range.address.is_multiple_of(4));
+        match (common, notify) {
+            (Some(common), Some((notify, notify_multiplier))) => Ok(Structures {
+                common,
+                notify,
+                notify_multiplier,
+            }),
+            _ => Err(PciRefusal::Capabilities),
+        }
+    }
 }
 
 impl PciRegisters {
@@ -291,15 +337,5 @@ fn doorbell_offset(steps: u16, multiplier: u32, len_bytes: u64) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_doorbell_is_inside_of_its_range() {
-        assert_eq!(doorbell_offset(0, 0, 2), Some(0));
-        assert_eq!(doorbell_offset(3, 4, 14), Some(12));
-        assert_eq!(doorbell_offset(3, 4, 13), None);
-        assert_eq!(doorbell_offset(0, 4, 1), None);
-        assert_eq!(doorbell_offset(u16::MAX, u32::MAX, 0x4000), None);
-    }
-}
+#[path = "pci_tests.rs"]
+mod tests;

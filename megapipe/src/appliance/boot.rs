@@ -16,11 +16,12 @@ use crate::writes::IoSlice;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt::Display;
-use kernel::machine::{Machine, Seat, ThisCore, console, crash, fatal};
+use kernel::machine::{ClockChip, Machine, Seat, ThisCore, console, crash, fatal};
 use kernel::power_button::PowerButton;
 use kernel::virtio::entropy::EntropySource;
 use kernel::virtio::{Device, DeviceKind, InterruptTarget, discover};
-use kernel::{CoreId, Instant, Processor};
+use kernel::wall_clock::WallClock;
+use kernel::{CoreId, Processor};
 use net::Lent;
 use net::fabric::{FabricPort, fabric_with_rss, memory_bytes};
 use net::rss::Rss;
@@ -73,8 +74,8 @@ pub struct Place {
     pub buffers: usize,
     /// Timers that can be set at once: one for each connection, and some.
     pub timers: usize,
-    /// Unix time when the monotonic clock was zero, in seconds.
-    pub unix_seconds_at_boot: u64,
+    /// The wall clock, which is corrected while the appliance runs.
+    pub wall_clock: WallClock,
     /// Random bytes of this core's own, for what nobody outside may guess.
     pub secret: [u8; 16],
 }
@@ -212,10 +213,11 @@ impl Appliance {
         let has_pair: Vec<bool> = (0..cores).map(|core| core < queues).collect();
         let ports = fabric_with_rss(&has_pair, flow_key, scales.then_some(rss));
 
-        // 6. What the host asks the machine to end with.
+        // 6. What the host asks the machine to end with, and what tells the time of day.
         let mut power_button = machine.power_button();
         let has_button = power_button.as_ref().map_or("none", |_| "yes");
         log::info!("power button: {has_button}");
+        let (wall_clock, mut clock_chip) = (machine.wall_clock(), machine.clock_chip());
 
         // 7. A seat for each core; they run from here on.
         let asked = Asked {
@@ -234,6 +236,8 @@ impl Appliance {
                 plan,
                 pair: pairs.next(),
                 power_button: power_button.take(),
+                wall_clock,
+                clock_chip: clock_chip.take(),
                 port,
                 seed: entropy.key(machine),
                 secret: entropy.key(machine),
@@ -253,6 +257,8 @@ struct Parts {
     plan: Plan,
     pair: Option<QueuePair>,
     power_button: Option<PowerButton>,
+    wall_clock: WallClock,
+    clock_chip: Option<ClockChip>,
     port: FabricPort,
     seed: [u8; 32],
     secret: [u8; 16],
@@ -285,18 +291,14 @@ impl Parts {
                 chunks: self.plan.chunks,
                 buffers: self.plan.buffers,
                 timers: self.plan.connections + TIMERS_BESIDE,
-                unix_seconds_at_boot: this.unix_seconds() - seconds(now),
+                wall_clock: self.wall_clock,
             },
             processor: this,
             stack,
-            monitor: Monitor::new(self.asked),
+            monitor: Monitor::new(self.asked, self.clock_chip, now),
             power_button: self.power_button,
         }
     }
-}
-
-fn seconds(now: Instant) -> u64 {
-    now.as_nanos() / 1_000_000_000
 }
 
 /// Opens the network device with a queue pair for each core, as far as it has them.
@@ -309,7 +311,7 @@ fn open_network(machine: &Machine, devices: Vec<Device>, queue_size: u16, rss: &
     or_fatal(virtio_net::open(device, &targets, queue_size, rss))
 }
 
-/// Random bytes: the processor's, or else those of an entropy device.
+/// Random bytes: the processor's, mixed with those of an entropy device where there is one.
 struct Entropy(Option<EntropySource>);
 
 impl Entropy {
@@ -332,11 +334,21 @@ impl Entropy {
     /// Returns a key, or ends the machine: guessable keys are worse than no service.
     fn key<const BYTES: usize>(&mut self, machine: &mut Machine) -> [u8; BYTES] {
         let mut key = [0; BYTES];
-        if let Err(error) = machine.entropy(&mut key) {
-            match &mut self.0 {
-                Some(source) => or_fatal(source.fill(&mut key)),
-                None => fatal(format_args!("{error}")),
+        let processor = machine.entropy(&mut key);
+        if processor.is_err() {
+            key = [0; BYTES];
+        }
+        match (
+            processor,
+            self.0.as_mut().map(|source| source.mix(&mut key)),
+        ) {
+            (_, Some(Ok(()))) | (Ok(()), None) => {}
+            (Ok(()), Some(Err(error))) => {
+                log::warn!("entropy device: {error}");
+                self.0 = None;
             }
+            (Err(_), Some(Err(error))) => fatal(format_args!("{error}")),
+            (Err(error), None) => fatal(format_args!("{error}")),
         }
         key
     }

@@ -6,13 +6,16 @@ use crate::idle::Observer;
 use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
-use kernel::machine::{ExitStatus, console, crash, exit};
+use kernel::machine::{ClockChip, ExitStatus, console, crash, exit};
 use kernel::power_button::PowerButton;
 use kernel::{CoreId, Instant};
 use net::{Lent, Nic, Stack};
 
 /// How often the boot core looks whether its address is known.
 const READY_CHECK: Duration = Duration::from_millis(1);
+/// How often the boot core corrects the wall clock by the clock chip, which costs some twenty port
+/// accesses.
+const CLOCK_CHECK: Duration = Duration::from_secs(30);
 
 /// What a monitor is made with.
 #[derive(Debug, Clone, Copy)]
@@ -38,16 +41,20 @@ pub struct Monitor {
     is_ready: bool,
     due: Option<Instant>,
     power_button: Option<PowerButton>,
+    /// On the boot core of a machine that has one, and when it is read next.
+    clock_chip: Option<(ClockChip, Instant)>,
 }
 
 impl Monitor {
-    /// Makes the monitor of one core; `asked` is what to tell and do when it is ready.
-    pub(crate) fn new(asked: Asked) -> Self {
+    /// Makes the monitor of one core; `asked` is what to tell and do when it is ready, `clock_chip` what
+    /// to correct the wall clock by.
+    pub(crate) fn new(asked: Asked, clock_chip: Option<ClockChip>, now: Instant) -> Self {
         Monitor {
             asked,
             is_ready: false,
             due: Some(Instant::ZERO),
             power_button: None,
+            clock_chip: clock_chip.map(|chip| (chip, now + CLOCK_CHECK)),
         }
     }
 
@@ -91,13 +98,15 @@ impl Monitor {
     pub fn deadline(&self) -> Option<Instant> {
         match &self.power_button {
             Some(button) if button.is_signalled() => Some(Instant::ZERO),
-            _ => self.due,
+            _ => {
+                let clock_check = self.clock_chip.as_ref().map(|(_, next)| *next);
+                self.due.into_iter().chain(clock_check).min()
+            }
         }
     }
 
-    /// Looks at a core through its stack, ends the machine if its button was pressed, and prints what it
-    /// is time for; `more` tells the counters
-    /// of what is above the stack.
+    /// Looks at a core through its stack: ends the machine if its button was pressed, corrects the wall
+    /// clock and prints what it is time for; `more` tells the counters of what is above the stack.
     pub fn look<N: Nic, P: Lent>(
         &mut self,
         stack: &Stack<N, P>,
@@ -109,6 +118,12 @@ impl Monitor {
             && button.take_press()
         {
             power_off();
+        }
+        if let Some((chip, next)) = &mut self.clock_chip
+            && *next <= now
+        {
+            chip.correct();
+            *next = now + CLOCK_CHECK;
         }
         if self.due.is_none_or(|due| due > now) {
             return;

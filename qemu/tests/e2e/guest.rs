@@ -147,17 +147,18 @@ pub(crate) fn boot_on_tap(mut machine: Machine, namespace: &Namespace) -> Applia
         Namespace::HOST,
         Namespace::HOST_V6,
     ));
-    start(&machine)
+    start(&machine, None)
 }
 
 /// Boots the machine on the namespace's tap, with no word about its addresses.
 pub(crate) fn boot_unaddressed_on_tap(mut machine: Machine, namespace: &Namespace) -> Appliance {
     machine.net = tap(namespace);
-    start(&machine)
+    start(&machine, None)
 }
 
-fn start(machine: &Machine) -> Appliance {
-    match try_start(machine, None) {
+/// Boots the machine as it is; clients find it at `host`, or at the address that it says.
+pub(crate) fn start(machine: &Machine, host: Option<SocketAddr>) -> Appliance {
+    match try_start(machine, host) {
         Ok(appliance) => appliance,
         Err((guest, reason)) => fail(machine, &guest, &reason),
     }

@@ -19,6 +19,7 @@ mod guest;
 mod hostile;
 mod ipv6;
 mod load;
+mod machines;
 mod mirror_and_load;
 mod namespace;
 mod operations;

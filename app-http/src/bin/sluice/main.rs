@@ -118,7 +118,7 @@ impl Serving {
                 cores,
                 connections: place.connections.saturating_sub(admins) as u32,
                 buffer_bytes: FOOTPRINT.buffer_bytes,
-                unix_seconds_at_boot: place.unix_seconds_at_boot,
+                wall_clock: place.wall_clock,
                 settings: self.settings,
                 key: place.secret,
                 log: self.log,

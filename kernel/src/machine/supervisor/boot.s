@@ -2,7 +2,8 @@
 #
 # Upstream: a PVH loader (QEMU, Firecracker: 32-bit, no paging, EBX = hvm_start_info) or a Hermit
 # loader (64-bit, RDI = RawBootInfo). Downstream: sluice_boot in machine/boot.rs, at CPL 3.
-# Sources: Xen public/arch-x86/hvm/start_info.h; Intel SDM vol. 3 §4.5 (paging), §8.7 (TSS), §10.8.5.
+# Sources: Xen public/arch-x86/hvm/start_info.h; Intel SDM vol. 3 §4.5 (paging), §8.7 (TSS), §10.8.5,
+# §10.12.5 (leaving x2APIC mode).
 #
 # Everything here runs at CPL 0, which a software KVM interprets at some 1,700 cycles an
 # instruction: no loops, tables are built by the assembler or later by Rust at CPL 3.
@@ -11,12 +12,32 @@
     .set CR4_ON, 0x620               # PAE OSFXSR OSXMMEXCPT
     .set EFER, 0xc0000080
     .set EFER_ON, 0x900              # LME NXE
+    .set EFER_LMA, 0x400
+    .set APIC_BASE, 0x1b
+    .set APIC_BASE_ON, {LAPIC} + 0x800
+    .set APIC_IS_BOOT_CORE, 0x100
 
     .set SUPERVISOR_CODE, 0x08
     .set SUPERVISOR_DATA, 0x10
     .set USER_DATA, 0x1b
     .set USER_CODE, 0x23
     .set BOOT_TSS, 0x28
+
+# Firmware may have left the local APIC off, or in x2APIC mode, which has no way back but through off.
+    .macro enable_local_apic
+    movl $APIC_BASE, %ecx
+    rdmsr
+    andl $~APIC_IS_BOOT_CORE, %eax
+    cmpl $APIC_BASE_ON, %eax
+    je 1f
+    rdmsr
+    andl $APIC_IS_BOOT_CORE, %eax
+    xorl %edx, %edx
+    wrmsr
+    orl $APIC_BASE_ON, %eax
+    wrmsr
+1:
+    .endm
 
     .section .note.Xen, "a", @note
     .balign 4
@@ -75,7 +96,7 @@ sluice_hermit_entry:
     cli
     cld
     movl $EFER, %ecx
-    movl $EFER_ON, %eax
+    movl $EFER_ON + EFER_LMA, %eax
     xorl %edx, %edx
     wrmsr
     movl $CR4_ON, %eax
@@ -103,6 +124,7 @@ start_data_plane:
     movq %rsp, {TSS_RSP0}(%rax)
     movw ${TSS_IO_MAP_BASE}, {TSS_IO_MAP}(%rax)
     movb $0xff, {IO_MAP_LAST}(%rax)
+    addl ${TSS}, %eax
     movw %ax, sluice_gdt + BOOT_TSS + 2
     shrl $16, %eax
     movb %al, sluice_gdt + BOOT_TSS + 4
@@ -113,10 +135,11 @@ start_data_plane:
     movb $0xff, %al                  # the legacy interrupt controllers stay silent
     outb %al, $0x21
     outb %al, $0xa1
+    enable_local_apic
     xorl %ebp, %ebp                  # backtraces end here
     pushq $USER_DATA
     pushq $boot_stack_top - 8        # as after a call
-    pushq $0x202                     # interrupts on
+    pushq $0x2                       # interrupts stay off until there is a table for them
     pushq $USER_CODE
     pushq $sluice_boot
     iretq

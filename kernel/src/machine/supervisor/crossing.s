@@ -48,8 +48,9 @@ wake:
     xorl %eax, %eax
     iretq
 
-# Installs the page tables at RDI with the CR4 bits of RSI (SMEP and UMIP only). With EDX = 1 they
-# are the last: the other cores get them too, and the call is refused from here on.
+# Installs the page tables at RDI with the CR4 bits of RSI (SMEP and UMIP only), and lets interrupts
+# in. With EDX = 1 they are the last: the other cores get them too, and the call is refused from here
+# on.
 install:
     cmpq $0, sluice_sealed_tables
     jne 1f
@@ -57,6 +58,7 @@ install:
     andl $0x100800, %esi
     orl $CR4_ON, %esi
     movq %rsi, %cr4
+    orl $0x200, 16(%rsp)
     testl %edx, %edx
     jz 2f
     movq %rsi, sealed_cr4

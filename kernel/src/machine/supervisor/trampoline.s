@@ -46,6 +46,7 @@ start_core:
     addl $BOOT_TSS + 16, %ecx
     ltr %cx
     lidt sluice_idt_pointer
+    enable_local_apic
     movl ${LAPIC}, %ecx
     movl $0x1ff, 0xf0(%rcx)          # on, spurious vector 255
     movl $0xb, 0x3e0(%rcx)           # timer: divide by 1, one shot

@@ -35,7 +35,8 @@ invalid_opcode:
     pushq $6
 
 # Hands the frame to the reporter at CPL 3, on its own stack and with interrupts off. A second
-# exception on the same core (the reporter's own, or one at CPL 0) ends the machine here.
+# exception on the same core (the reporter's own) ends the machine here, as does one at CPL 0: but not
+# NMI and machine check, which come from outside, and to a core that sleeps.
 exception:
     pushq %rax
     pushq %rbx
@@ -55,8 +56,12 @@ exception:
     movq %cr2, %rax
     pushq %rax
     testb $3, {FRAME_CS}(%rsp)
-    jz fatal
-    movq %rsp, %rbx
+    jnz 2f
+    cmpl $2, {FRAME_VECTOR}(%rsp)
+    je 2f
+    cmpl $18, {FRAME_VECTOR}(%rsp)
+    jne fatal
+2:  movq %rsp, %rbx
     andq $-{AREA_BYTES}, %rbx
     cmpl $0, {AREA_IS_REPORTING}(%rbx)
     jne fatal
