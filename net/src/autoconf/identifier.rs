@@ -47,7 +47,7 @@ impl Identifiers {
 /// Whether nobody may be called so (RFC 5453 §3): routers' anycast, and what IANA keeps.
 fn is_reserved(identifier: u64) -> bool {
     identifier == 0
-        || identifier >> 24 == 0x02_005e_ff_fe
+        || identifier >> 24 == 0x02_00_5e_ff_fe
         || (0xfdff_ffff_ffff_ff80..=0xfdff_ffff_ffff_ffff).contains(&identifier)
 }
 
