@@ -2,13 +2,9 @@
 //! owner's answers reach the client.
 
 use kernel::{CoreId, CoreMask, Instant};
-use net::AddressConfig;
 use net::counters::Counters;
-use net::fabric::fabric;
 use net::stack::{ConnectionId, Event, ListenError, ListenerId, Stack};
-use net::testing::{
-    Client, Conditions, Link, MemoryNic, Random, STACK_ADDRESS, SocketHandle, World,
-};
+use net::testing::{Client, Conditions, Link, MemoryNic, Random, SocketHandle, World, stacks};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -26,20 +22,7 @@ impl Appliance {
     /// Makes one core per entry of `queues`: the queue it has, if any. `masks` says what each
     /// core's listener answers, if it has one.
     fn new(link: &Link, queues: &[Option<usize>], masks: &[Option<u64>]) -> Self {
-        let with_pair: Vec<bool> = queues.iter().map(Option::is_some).collect();
-        let ports = fabric(&with_pair, [0x77; 16]);
-        let mut stacks: Vec<Stack<MemoryNic>> = Vec::new();
-        for (port, queue) in ports.into_iter().zip(queues) {
-            let nic = queue.map(|queue| link.nic(queue).with_offloads(0));
-            stacks.push(Stack::new(
-                World::config(128, 4096),
-                nic,
-                port,
-                Instant::ZERO,
-            ));
-        }
-        let address = AddressConfig::fixed(STACK_ADDRESS, 16);
-        stacks[0].configure_address(&address, Instant::ZERO);
+        let mut stacks = stacks(&World::config(128, 4096), link, queues);
         let listeners = stacks.iter_mut().zip(masks).map(|(stack, mask)| {
             let mask = CoreMask::from_bits((*mask)?);
             Some(stack.listen(80, mask, 64).expect("disjoint masks"))

@@ -2,13 +2,9 @@
 //! received on them, and none that an application has.
 
 use kernel::{CoreId, CoreMask, Instant};
-use net::AddressConfig;
 use net::counters::Counters;
-use net::fabric::fabric;
 use net::stack::{ConnectionId, Event, ListenerId, Stack};
-use net::testing::{
-    Client, Conditions, Link, MemoryNic, Random, STACK_ADDRESS, SocketHandle, World,
-};
+use net::testing::{Client, Conditions, Link, MemoryNic, Random, SocketHandle, World, stacks};
 use std::time::Duration;
 
 /// A core that echoes what it receives on connections that it has accepted.
@@ -93,12 +89,9 @@ impl Appliance {
     /// Makes one core per entry of `queues`: the queue it has, if any. All steal.
     fn new(conditions: Conditions, seed: u64, queues: &[Option<usize>]) -> Self {
         let link = Link::with(conditions, seed, queues.iter().flatten().count());
-        let with_pair: Vec<bool> = queues.iter().map(Option::is_some).collect();
-        let ports = fabric(&with_pair, [0x77; 16]).into_iter();
-        let cores = ports.zip(queues).map(|(port, queue)| {
-            let nic = queue.map(|queue| link.nic(queue).with_offloads(0));
-            let own = CoreMask::only(port.core());
-            let mut stack = Stack::new(World::config(128, 4096), nic, port, Instant::ZERO);
+        let stacks = stacks(&World::config(128, 4096), &link, queues);
+        let cores = (0..).zip(stacks).map(|(number, mut stack)| {
+            let own = CoreMask::only(CoreId::new(number).unwrap());
             let listener = stack.listen(80, own, 64).expect("disjoint masks");
             stack.set_stealing(listener, true).unwrap();
             Core {
@@ -116,9 +109,6 @@ impl Appliance {
             link,
         };
         appliance.client.buffer_bytes = 4096;
-        let address = AddressConfig::fixed(STACK_ADDRESS, 16);
-        let first = &mut appliance.cores[0].stack;
-        first.configure_address(&address, Instant::ZERO);
         appliance
     }
 

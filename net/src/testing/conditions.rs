@@ -32,6 +32,37 @@ impl Conditions {
     };
 }
 
+/// Which way bytes go, seen from the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// To the server.
+    Up,
+    /// From the server.
+    Down,
+    /// Both ways at once.
+    Both,
+}
+
+impl Direction {
+    /// Returns its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Direction::Up => "up",
+            Direction::Down => "down",
+            Direction::Both => "both",
+        }
+    }
+
+    /// Returns how many bytes go up and down if `count` go each of its ways.
+    pub fn bytes(self, count: usize) -> (usize, usize) {
+        match self {
+            Direction::Up => (count, 0),
+            Direction::Down => (0, count),
+            Direction::Both => (count, count),
+        }
+    }
+}
+
 /// What a bottleneck lets through, each way for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {

@@ -35,7 +35,7 @@ mod story;
 mod world;
 
 pub use client::{Client, State};
-pub use conditions::{Conditions, Rate};
+pub use conditions::{Conditions, Direction, Rate};
 pub use fragments::Datagram;
 pub use link::{ClientPort, Link, MemoryNic};
 pub use mutation::{Mutator, seal};
@@ -44,7 +44,7 @@ pub use pair::Pair;
 pub use random::Random;
 pub use smoltcp::iface::SocketHandle;
 pub use story::play;
-pub use world::{World, next_event, stack};
+pub use world::{World, next_event, stack, stacks};
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 

@@ -46,6 +46,28 @@ fn stack_at<P: Lent>(config: StackConfig, nic: MemoryNic, port: FabricPort) -> S
     stack
 }
 
+/// Makes the stacks of an appliance of several cores, with the usual IPv4 address: one for each entry
+/// of `queues`, which says which queue of the link it has, if any.
+pub fn stacks(
+    config: &StackConfig,
+    link: &Link,
+    queues: &[Option<usize>],
+) -> Vec<Stack<MemoryNic>> {
+    let with_pair: Vec<bool> = queues.iter().map(Option::is_some).collect();
+    let ports = fabric(&with_pair, [0x77; 16]).into_iter().zip(queues);
+    let mut stacks: Vec<Stack<MemoryNic>> = ports
+        .map(|(port, queue)| {
+            let nic = queue.map(|queue| link.nic(queue).with_offloads(0));
+            Stack::new(config.clone(), nic, port, Instant::ZERO)
+        })
+        .collect();
+    if let Some(first) = stacks.first_mut() {
+        let address = AddressConfig::fixed(STACK_ADDRESS, 16);
+        first.configure_address(&address, Instant::ZERO);
+    }
+    stacks
+}
+
 /// A stack at the end of a link.
 pub struct World {
     /// The stack.

@@ -6,10 +6,10 @@
 
 mod transfer;
 
-use net::testing::{Conditions, Rate};
+use net::testing::{Conditions, Direction, Rate};
 use std::fmt::Write as _;
 use std::time::Duration;
-use transfer::{Direction, Outcome, transfer};
+use transfer::{Outcome, transfer};
 
 /// What a line of the table is about.
 #[derive(Debug, Clone, Copy)]

@@ -6,24 +6,6 @@ use net::stack::{CloseReason, ConnectionId};
 use net::testing::{Link, Pair, World};
 use std::time::Duration;
 
-/// Which side sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Up,
-    Down,
-    Both,
-}
-
-impl Direction {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Direction::Up => "up",
-            Direction::Down => "down",
-            Direction::Both => "both",
-        }
-    }
-}
-
 /// What came of a transfer.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -145,11 +127,7 @@ pub(crate) fn transfer(case: &Case, seed: u64) -> Outcome {
     let mut pair = Pair::new(link, &config);
     let (client, server) = open(&mut pair, label);
     let begun = pair.now;
-    let (up, down) = match case.direction {
-        Direction::Up => (case.bytes, 0),
-        Direction::Down => (0, case.bytes),
-        Direction::Both => (case.bytes, case.bytes),
-    };
+    let (up, down) = case.direction.bytes(case.bytes);
     let mut sides = (
         Side::new(client, 0, up, down),
         Side::new(server, 1, down, up),

@@ -2,7 +2,7 @@
 
 use kernel::Instant;
 use net::stack::{ConnectionId, Event};
-use net::testing::{CLIENT_ADDRESS, CLIENT_MAC, Conditions, Link, STACK_ADDRESS, World};
+use net::testing::{CLIENT_ADDRESS, CLIENT_MAC, Conditions, Direction, Link, STACK_ADDRESS, World};
 use rustix::net::sockopt::set_tcp_congestion;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use smoltcp::phy::{self, Device, Medium, RxToken, TunTapInterface, TxToken};
@@ -13,24 +13,6 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant as Clock};
-
-/// Which way the bytes go, seen from Linux; `Both` is on a connection that the stack opens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Up,
-    Down,
-    Both,
-}
-
-impl Direction {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Direction::Up => "up",
-            Direction::Down => "down",
-            Direction::Both => "both",
-        }
-    }
-}
 
 /// What came of a transfer.
 pub(crate) struct Outcome {
@@ -196,7 +178,8 @@ impl Peer {
     }
 }
 
-/// Runs one transfer of so many bytes.
+/// Runs one transfer of so many bytes, seen from Linux; both ways is on a connection that the stack
+/// opens.
 pub(crate) fn transfer(
     tap: &mut TunTapInterface,
     conditions: Conditions,
@@ -209,11 +192,7 @@ pub(crate) fn transfer(
     let nic = link.nic(0).with_transmit_frames(1024);
     let mut world = World::with(&link, World::config(4, WINDOW_BYTES), nic);
     world.listen(80, 4);
-    let (up, down) = match direction {
-        Direction::Up => (count, 0),
-        Direction::Down => (0, count),
-        Direction::Both => (count, count),
-    };
+    let (up, down) = direction.bytes(count);
     let listener = (direction == Direction::Both).then(|| {
         let address = SocketAddrV4::new(CLIENT_ADDRESS, 0);
         TcpListener::bind(address).expect("a free port")

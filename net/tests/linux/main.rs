@@ -9,8 +9,8 @@
 
 mod host;
 
-use host::{Direction, transfer};
-use net::testing::Conditions;
+use host::transfer;
+use net::testing::{Conditions, Direction};
 use std::time::Duration;
 
 fn network(loss: u64, delay_ms: u64) -> Conditions {
