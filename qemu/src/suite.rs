@@ -5,6 +5,7 @@ use crate::console::{complain, say};
 use crate::prerequisites::{self, CHROMIUM, CURL, H2LOAD, IP, Program, WGET, WRK};
 use crate::{Failure, workspace};
 use std::env;
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
@@ -17,12 +18,18 @@ pub const DEBUG_IMAGE_VARIABLE: &str = "SLUICE_DEBUG_ELF";
 /// what makes taps.
 const CLIENTS: [Program; 6] = [IP, CURL, CHROMIUM, WGET, H2LOAD, WRK];
 
+/// What a test writes, past the runner, when it can do nothing on this machine, and why. The runner
+/// takes it for one that passed.
+const SKIPPED: &str = "skipped: ";
+
 /// Counts of one or several test runners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Tally {
+    /// Those that said that they did nothing are counted here, too.
     passed: u64,
     failed: u64,
     ignored: u64,
+    skipped: u64,
 }
 
 impl Tally {
@@ -37,13 +44,47 @@ impl Tally {
             passed: count(" passed")?,
             failed: count(" failed")?,
             ignored: count(" ignored")?,
+            skipped: 0,
         })
+    }
+
+    /// Counts what a line of a test runner's output tells.
+    fn read(&mut self, line: &str) {
+        // Behind `test NAME ... ` where tests run one at a time, on a line of its own elsewhere.
+        let is_skip = line.starts_with(SKIPPED)
+            || line.starts_with("test ") && line.contains(&format!(" ... {SKIPPED}"));
+        if let Some(counts) = Tally::parse(line) {
+            self.add(counts);
+        } else if is_skip {
+            self.skipped += 1;
+        }
     }
 
     fn add(&mut self, other: Tally) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.ignored += other.ignored;
+        self.skipped += other.skipped;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally {
+            passed,
+            failed,
+            ignored,
+            skipped,
+        } = self;
+        let passed = passed.saturating_sub(*skipped);
+        write!(
+            f,
+            "{passed} tests passed, {failed} failed, {ignored} ignored"
+        )?;
+        match skipped {
+            0 => Ok(()),
+            _ => write!(f, ", {skipped} skipped (see above for what they need)"),
+        }
     }
 }
 
@@ -80,15 +121,8 @@ pub fn test(filter: Option<&str>) -> Result<(), Failure> {
         is_good &= run_under_loom(&mut tally)?;
         is_good &= run_under_miri(&mut tally)?;
     }
-    let Tally {
-        passed,
-        failed,
-        ignored,
-    } = tally;
-    say(&format!(
-        "sluice: {passed} tests passed, {failed} failed, {ignored} ignored"
-    ));
-    match (is_good, passed, filter) {
+    say(&format!("sluice: {tally}"));
+    match (is_good, tally.passed, filter) {
         (false, _, _) => Err(Failure::Failed("tests failed; see above".to_owned())),
         (true, 0, Some(filter)) => Err(Failure::Usage(format!(
             "no test's name contains {filter}; see: cargo test --workspace -- --list"
@@ -201,10 +235,7 @@ fn pass_on(mut output: impl BufRead, mut screen: impl Write, tally: &mut Tally) 
         }
         // A terminal that is gone must not stop the tests.
         let _ = screen.write_all(&line);
-        let text = String::from_utf8_lossy(&line);
-        if let Some(counts) = Tally::parse(text.trim_end()) {
-            tally.add(counts);
-        }
+        tally.read(String::from_utf8_lossy(&line).trim_end());
     }
 }
 
@@ -212,21 +243,38 @@ fn pass_on(mut output: impl BufRead, mut screen: impl Write, tally: &mut Tally) 
 mod tests {
     use super::*;
 
-    #[test]
-    fn closing_lines_are_added_up() {
-        let output = "running 3 tests\n\
-            test a ... ok\n\
-            test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out\n\
-            test result: FAILED. 5 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out\n";
-        let mut tally = Tally::default();
-        let mut screen = Vec::new();
+    /// Returns what a runner's output is counted as, and sees that all of it is shown.
+    fn tally(output: &str) -> Tally {
+        let (mut tally, mut screen) = (Tally::default(), Vec::new());
         pass_on(output.as_bytes(), &mut screen, &mut tally);
         assert_eq!(screen, output.as_bytes());
-        let expected = Tally {
-            passed: 7,
-            failed: 1,
-            ignored: 1,
-        };
-        assert_eq!(tally, expected);
+        tally
+    }
+
+    #[test]
+    fn closing_lines_are_added_up() {
+        let tally = tally(
+            "running 3 tests\n\
+             test a ... ok\n\
+             test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out\n\
+             test result: FAILED. 5 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out\n",
+        );
+        assert_eq!(tally.to_string(), "7 tests passed, 1 failed, 1 ignored");
+    }
+
+    #[test]
+    fn tests_that_say_that_they_do_nothing_are_no_passed_ones() {
+        let tally = tally(
+            "test one_at_a_time ... skipped: needs a browser\n\
+             ok\n\
+             skipped: needs root\n\
+             test among_others ... ok\n\
+             test other::what_was_skipped_is_named ... ok\n\
+             test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n",
+        );
+        assert_eq!(
+            tally.to_string(),
+            "1 tests passed, 0 failed, 0 ignored, 2 skipped (see above for what they need)"
+        );
     }
 }

@@ -2,14 +2,17 @@
 //!
 //! One test at a time has the machine (see [`guest::turn`]), because each starts a guest of one or
 //! two processors. Those that need a tap run in a network namespace of their own; where that is
-//! not allowed they say so and pass, except under `CI=true`.
+//! not allowed they are skipped, which is said and counted, except under `CI=true`.
 #![forbid(unsafe_code)]
 
+mod access_log;
 mod boot;
 mod browser;
 mod browser_page;
 mod bulk;
+mod by_hand;
 mod client;
+mod command;
 mod crowd;
 mod examples;
 mod failures;
@@ -26,5 +29,8 @@ mod operations;
 mod ping;
 mod proxy;
 mod run;
+mod runner;
 mod siege;
 mod signals;
+mod sizes;
+mod skip;
