@@ -8,7 +8,8 @@
 //! KIND is `idle` (turns with nothing to do), or what comes in, one frame a turn: `syn` (answered with
 //! a cookie), `closed` (a SYN to a closed port), `ack` (of no connection), `guess` (an ACK of an open
 //! connection with a wrong number), `echo`, `fragment`, `land`, `runt`; or `upload`, a full segment of
-//! an open connection, which is read. Then how many connections are
+//! an open connection, which is read, or `large`, 64,000 bytes of it in one frame of several buffers, as
+//! a device brings them. Then how many connections are
 //! open and idle beside it, and how many turns. The instructions counted, divided by the turns, are
 //! the cost: frames in, timers, frames out, over a queue pair that does nothing.
 
@@ -37,7 +38,7 @@ fn main() {
     let turns: usize = turns.parse().expect("a number");
     let wire = OneFrame::default();
     let mut now = Instant::ZERO;
-    let mut stack = flooded(&wire, connections, now);
+    let mut stack = flooded(&wire, kind, connections, now);
     let listener = stack.listen(80, CoreMask::first(1), 64).expect("free");
     let mut last = (Tcp::new(1, ACK, 0, 0), None);
     for number in 0..connections {
@@ -56,8 +57,10 @@ fn main() {
         .map(|number| frame(kind, number as u32 + FIRST, &last.0))
         .collect();
     for frame in &frames {
-        if kind != "idle" {
-            wire.put_frame(frame);
+        match kind.as_str() {
+            "idle" => {}
+            "large" => wire.put_large_frame(frame, 1448),
+            _ => wire.put_frame(frame),
         }
         count_these(&mut stack, last.1, now);
         now = now + Duration::from_micros(20);
@@ -68,11 +71,12 @@ fn main() {
     }
 }
 
-fn flooded(wire: &OneFrame, connections: usize, now: Instant) -> Flooded {
+fn flooded(wire: &OneFrame, kind: &str, connections: usize, now: Instant) -> Flooded {
+    let window_bytes = if kind == "large" { 131_072 } else { 4096 };
     let port = fabric(&[true], [7; 16]).remove(0);
     let config = net::stack::StackConfig {
         chunks: 1024,
-        ..World::config(connections + 256, 4096)
+        ..World::config(connections + 256, window_bytes)
     };
     let mut stack = Flooded::new(config, Some(wire.clone()), port, now);
     let address = AddressConfig::fixed(STACK_ADDRESS, 16);
@@ -144,6 +148,12 @@ fn frame(kind: &str, number: u32, open: &Tcp) -> Vec<u8> {
         }
         .with_payload(&[7; 1448])
         .frame(),
+        "large" => Tcp {
+            sequence: open.sequence.wrapping_add((number - FIRST) * 64_000),
+            ..open.clone()
+        }
+        .with_payload(&[7; 64_000])
+        .frame(),
         "runt" => vec![0; 10],
         _ => panic!("{kind}: none of the kinds"),
     }
@@ -153,7 +163,7 @@ fn frame(kind: &str, number: u32, open: &Tcp) -> Vec<u8> {
 #[inline(never)]
 fn count_these(stack: &mut Flooded, reads: Option<ConnectionId>, now: Instant) {
     turn(stack, now);
-    if let Some(connection) = reads
+    while let Some(connection) = reads
         && let Ok(Some(chunk)) = stack.take(connection)
     {
         stack.give_back(chunk);

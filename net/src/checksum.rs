@@ -36,6 +36,16 @@ impl Sum {
         self
     }
 
+    /// Adds bytes that come behind `before` others, which may be an odd number: then what is summed is
+    /// in the other byte of each word (RFC 1071 §2 (B)).
+    pub(crate) fn add_behind(self, before: usize, bytes: &[u8]) -> Self {
+        if before.is_multiple_of(2) {
+            return self.add(bytes);
+        }
+        let [even, odd] = Sum::default().add(bytes).fold();
+        self.add_word(u64::from(u16::from_ne_bytes([odd, even])))
+    }
+
     /// Adds the pseudo-header of RFC 9293 §3.1: addresses, protocol and length in bytes.
     #[inline]
     pub(crate) fn add_pseudo_header(
@@ -110,6 +120,23 @@ mod tests {
         let ones = [0xff; 4096];
         let expected = checksum::data(&ones).to_be_bytes();
         assert_eq!(Sum::default().add(&ones).fold(), expected);
+    }
+
+    #[test]
+    fn bytes_in_pieces_of_any_length_sum_to_the_same() {
+        let mut random = Random::new(4);
+        for _ in 0..200 {
+            let bytes: Vec<u8> = (0..1 + random.below(400))
+                .map(|_| random.below(256) as u8)
+                .collect();
+            let (mut sum, mut at) = (Sum::default(), 0);
+            while at < bytes.len() {
+                let end = (at + 1 + random.below(99) as usize).min(bytes.len());
+                sum = sum.add_behind(at, &bytes[at..end]);
+                at = end;
+            }
+            assert_eq!(sum.fold(), Sum::default().add(&bytes).fold());
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use crate::chunk::ChunkPool;
 use crate::event::Pending;
 use crate::flow::FlowKey;
-use crate::tcp::{Lent, Seq, Tcb};
+use crate::tcp::{Lent, News, Seq, Tcb};
 use alloc::vec::Vec;
 use kernel::{CoreId, Instant};
 
@@ -107,6 +107,19 @@ impl<P: Lent> Connection<P> {
             linger_mark: Seq(0),
             generation: 0,
         }
+    }
+
+    /// Follows a segment that came from the station `sender`; returns whether the connection is to be
+    /// put on the list of those to dispatch.
+    #[inline(always)]
+    pub(crate) fn follow(&mut self, news: News, sender: [u8; 6]) -> bool {
+        // A segment that anybody may have made up says nothing about where the peer is.
+        if !news.has(News::OUT_OF_PLACE) {
+            self.peer = sender;
+        }
+        let is_new = self.tcb.wants_transmit() && !self.dirty;
+        self.dirty |= is_new;
+        is_new
     }
 }
 

@@ -50,6 +50,9 @@ pub enum DropReason {
     BadTcpHeader,
     /// A TCP checksum that does not fit.
     BadTcpChecksum,
+    /// A frame in several buffers that is no TCP segment, whose headers are not all in the first, that
+    /// is shorter than it says or needs no second, or that begins or breaks a connection.
+    LargeFrame,
     /// An ARP packet that is malformed or not about us.
     Arp,
     /// The ring to the owning core is full.
@@ -109,6 +112,7 @@ drop_names! {
     UdpPort => "drop_udp_port",
     BadTcpHeader => "drop_bad_tcp_header",
     BadTcpChecksum => "drop_bad_tcp_checksum",
+    LargeFrame => "drop_large_frame",
     Arp => "drop_arp",
     HandoverFull => "drop_handover_full",
     HandoverTooLarge => "drop_handover_too_large",
@@ -152,6 +156,8 @@ macro_rules! counters {
 counters! {
     /// Frames taken from the queue pair.
     rx_frames,
+    /// TCP segments that came in several buffers each.
+    large_segments,
     /// Frames written to the queue pair, those of other cores included.
     tx_frames,
     /// Frames given to the core that owns their flow.

@@ -84,6 +84,7 @@ pub(crate) struct Message<Address> {
 }
 
 /// Says where a frame goes. The transport checksum of TCP is verified unless `checksum_valid`.
+#[inline(always)]
 pub(crate) fn route(frame: &[u8], checksum_valid: bool, station: &Station) -> Route {
     let Some(header) = frame.first_chunk::<ETHERNET_HEADER_BYTES>() else {
         return Route::Drop(DropReason::Runt);

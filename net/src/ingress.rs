@@ -12,6 +12,7 @@ use crate::demux::{self, Route, Segment};
 use crate::event::Pending;
 use crate::fabric::{HandOverError, ParcelKind};
 use crate::flow::FlowKey;
+use crate::large_receive::Large;
 use crate::limits::{HANDOVER_BATCH_FRAMES, RX_BATCH_FRAMES};
 use crate::nic::{Nic, TxMeta};
 use crate::port_table::Asked;
@@ -23,6 +24,8 @@ use kernel::{CoreId, Instant};
 /// A received frame and what is known of it beside its bytes.
 pub(crate) struct Arrival<'a> {
     pub(crate) frame: &'a [u8],
+    /// What is not in `frame`, which then is a copy of the headers and what follows them.
+    pub(crate) large: Option<&'a Large<'a>>,
     /// It came from another core, which has verified it and found that it may be for this one:
     /// with the cores that were asked for its flow so far.
     pub(crate) crossed: Option<Asked>,
@@ -50,12 +53,17 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             let Some((frame, meta)) = self.output.nic.as_mut().and_then(Nic::receive) else {
                 break;
             };
-            let arrival = Arrival {
-                frame: frame.as_ref(),
-                crossed: None,
-                now,
-            };
-            self.process(&arrival, meta.checksum_valid);
+            if meta.is_one_segment() {
+                let arrival = Arrival {
+                    frame: frame.as_ref(),
+                    large: None,
+                    crossed: None,
+                    now,
+                };
+                self.process(&arrival, meta.checksum_valid);
+            } else {
+                self.receive_large(&frame, meta, now);
+            }
             if let Some(nic) = &mut self.output.nic {
                 nic.recycle(frame);
             }
@@ -88,6 +96,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
                     self.output.counters.handovers_in += 1;
                     let arrival = Arrival {
                         frame: parcel.frame(),
+                        large: None,
                         crossed: Some(asked),
                         now,
                     };
@@ -128,6 +137,19 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         }
     }
 
+    fn hand_over_segment(
+        &mut self,
+        to: CoreId,
+        arrival: &Arrival<'_>,
+        segment: &Segment,
+        asked: Asked,
+    ) {
+        match arrival.large {
+            None => self.hand_over(to, arrival.frame, asked),
+            Some(large) => self.hand_over_pieces(to, arrival, segment, large, asked),
+        }
+    }
+
     pub(crate) fn hand_over(&mut self, to: CoreId, frame: &[u8], asked: Asked) {
         if !self.has_told_ends(to) {
             return self.output.counters.count_drop(DropReason::HandoverFull);
@@ -161,7 +183,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     /// Handles a segment that this core has no connection for. Returns one that it has begun and that
     /// the segment is for.
     #[inline(never)]
-    fn process_stranger(
+    pub(crate) fn process_stranger(
         &mut self,
         hash: u64,
         arrival: &Arrival<'_>,
@@ -169,7 +191,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     ) -> Option<u32> {
         let mut asked = arrival.crossed.unwrap_or_default();
         if let Some(core) = self.stealing.whereabouts(hash, &segment.key) {
-            self.hand_over(core, arrival.frame, asked);
+            self.hand_over_segment(core, arrival, segment, asked);
             return None;
         }
         let mut last = None;
@@ -180,7 +202,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             last = Some(Seq(remains.next_to_send));
         }
         if let Some(core) = self.steer(&segment.key, hash, &mut asked) {
-            self.hand_over(core, arrival.frame, asked);
+            self.hand_over_segment(core, arrival, segment, asked);
             return None;
         }
         if let Some(listener) = self.listeners.at_port(segment.key.local_port) {
@@ -207,16 +229,12 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             segment,
             options,
             payload,
+            payload_bytes: payload.len() as u32,
             now: arrival.now,
         };
         let slot = self.connections.slot(index);
-        let news = slot.tcb.process(&arrived, &mut self.chunks);
-        // A segment that anybody may have made up says nothing about where the peer is.
-        if !news.has(News::OUT_OF_PLACE) {
-            slot.peer = arrival.sender();
-        }
-        if slot.tcb.wants_transmit() && !slot.dirty {
-            slot.dirty = true;
+        let news = slot.tcb.process::<false>(&arrived, &[], &mut self.chunks);
+        if slot.follow(news, arrival.sender()) {
             self.dirty.push(index);
         }
         if news != News::default() {
@@ -225,8 +243,14 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     }
 
     /// Moves a connection on after a segment, by who answers for it.
-    #[inline]
-    fn follow(&mut self, index: u32, news: News, arrival: &Arrival<'_>, segment: &Segment) {
+    #[inline(always)]
+    pub(crate) fn follow(
+        &mut self,
+        index: u32,
+        news: News,
+        arrival: &Arrival<'_>,
+        segment: &Segment,
+    ) {
         let slot = self.connections.slot(index);
         if let Role::Owned = slot.role {
             let mut told = Pending::default();

@@ -11,7 +11,7 @@
 //!
 //! Upstream: [`kernel`]. Downstream: `megapipe`.
 //!
-//! Reading order: [`nic`], [`stack`], `ingress`, `demux` with `ipv4`, `ipv6` and `segment`, `opening`,
+//! Reading order: [`nic`], [`stack`], `ingress`, `demux` with `ipv4`, `ipv6` and `segment`, `large_receive`, `opening`,
 //! `commands`, [`connect`] with `neighbours`, `egress`, `connection`, `listener`, `listening`,
 //! `time_wait`, `tcp` with [`chunk`], `output`, then [`fabric`] with `port_table`, [`rss`] and
 //! `host_words`; for
@@ -53,6 +53,7 @@ mod ingress;
 mod ipv4;
 mod ipv6;
 mod isn;
+mod large_receive;
 pub mod limits;
 mod listener;
 mod listening;

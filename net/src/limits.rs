@@ -7,6 +7,9 @@ use core::time::Duration;
 /// Frames taken from the queue pair in one turn, so that a flood cannot starve the application.
 pub const RX_BATCH_FRAMES: usize = 256;
 
+/// Buffers that one received frame may lie in.
+pub const FRAME_BUFFERS: usize = kernel::virtio::limits::RX_FRAME_BUFFERS;
+
 /// Frames taken from one other core's ring in one turn.
 pub const HANDOVER_BATCH_FRAMES: usize = 128;
 
@@ -145,6 +148,10 @@ pub const fn reassembly_blocks(connections: usize) -> usize {
 
 /// ICMP errors told in a second.
 pub const ICMP_ERRORS_PER_SECOND: u32 = 10;
+
+/// Bytes of all headers of a segment, at most: Ethernet's, IPv6's with extensions, TCP's with options.
+/// They must lie in the first buffer of a frame.
+pub const HEADERS_MAX_BYTES: usize = 14 + 40 + EXTENSION_HEADERS_BYTES + 60;
 
 /// IP packet size, in bytes, that a core without a queue pair works with.
 pub const MTU_WITHOUT_QUEUE_PAIR_BYTES: u16 = 1500;
@@ -318,6 +325,10 @@ const _: () =
 const _: () = assert!(HANDOVER_RING_FRAMES.is_power_of_two());
 const _: () = assert!(handover_frames(1) <= HANDOVER_RING_FRAMES);
 const _: () = assert!(HANDOVER_FRAME_BYTES >= MTU_WITHOUT_QUEUE_PAIR_BYTES as usize + 14);
+// A frame of several buffers is cut to cross to another core: each part has headers and some payload.
+const _: () = assert!(HEADERS_MAX_BYTES + 1024 <= HANDOVER_FRAME_BYTES);
+const _: () = assert!(HEADERS_MAX_BYTES + 12 <= kernel::virtio::limits::RX_BUFFER_BYTES);
+const _: () = assert!(FRAME_BUFFERS <= u8::MAX as usize);
 const _: () = assert!(GATHER_COPY_BYTES + 14 + 40 + 60 <= HEAD_MAX_BYTES);
 const _: () = assert!(HEAD_MAX_BYTES + 12 <= kernel::virtio::limits::TX_BUFFER_BYTES);
 const _: () = assert!(LISTENERS <= u8::MAX as usize && LISTENERS >= PORTS);

@@ -3,6 +3,8 @@
 //! Implemented by the virtio-net queue pair, by the in-memory link of the tests, and by nothing
 //! else. Frames are Ethernet frames without FCS.
 
+use alloc::vec::Vec;
+
 /// What a queue pair can do, fixed when the device was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NicInfo {
@@ -42,6 +44,19 @@ pub struct RxMeta {
     /// The transport checksum is known to be good, or the frame never left this host and carries
     /// only a partial one (VirtIO 1.2 §5.1.6.4.1): the stack need not check it.
     pub checksum_valid: bool,
+    /// Payload bytes of each of the segments that the device, or who sent to it, has put together into
+    /// this frame (VirtIO 1.2 §5.1.6.4, gso_size); 0 when it is one segment, or no segment.
+    pub segment_bytes: u16,
+    /// Buffers beside the first that the frame lies in: to be taken with [`Nic::receive_rest`].
+    pub more_buffers: u8,
+}
+
+impl RxMeta {
+    /// Whether the frame is one segment at most, and in one buffer: as nearly always.
+    #[inline]
+    pub(crate) fn is_one_segment(&self) -> bool {
+        self.segment_bytes == 0 && self.more_buffers == 0
+    }
 }
 
 /// What the device is to do with a frame that is sent.
@@ -80,8 +95,12 @@ pub struct NicCounters {
     pub tx_bytes: u64,
     /// Doorbells rung, both queues together.
     pub doorbells: u64,
+    /// Of the frames taken, those that lay in several buffers.
+    pub rx_large_frames: u64,
     /// Receive completions refused because the device lied (bad id, bad length).
     pub rx_bad_completions: u64,
+    /// Frames refused because the number of their buffers could not be true, or one of them was refused.
+    pub rx_bad_large_frames: u64,
     /// Transmit completions refused because the device lied.
     pub tx_bad_completions: u64,
 }
@@ -95,7 +114,9 @@ impl NicCounters {
             ("nic_tx_frames", self.tx_frames),
             ("nic_tx_bytes", self.tx_bytes),
             ("nic_doorbells", self.doorbells),
+            ("nic_rx_large_frames", self.rx_large_frames),
             ("nic_rx_bad_completions", self.rx_bad_completions),
+            ("nic_rx_bad_large_frames", self.rx_bad_large_frames),
             ("nic_tx_bad_completions", self.tx_bad_completions),
         ]
         .into_iter()
@@ -111,8 +132,14 @@ pub trait Nic {
     /// Returns what the queue pair can do.
     fn info(&self) -> NicInfo;
 
-    /// Takes the next received frame, if there is one. Never rings a doorbell.
+    /// Takes the next received frame, if there is one; of one that lies in several buffers the first,
+    /// when all of it has come. Never rings a doorbell.
     fn receive(&mut self) -> Option<(Self::Frame, RxMeta)>;
+
+    /// Appends the other [`RxMeta::more_buffers`] buffers of the frame received last to `rest`, in
+    /// order: at most [`FRAME_BUFFERS`](crate::limits::FRAME_BUFFERS) less one. Each is to be given
+    /// back as the first is.
+    fn receive_rest(&mut self, _rest: &mut Vec<Self::Frame>) {}
 
     /// Gives a received frame's memory back to the receive queue (published by
     /// [`flush`](Self::flush)).

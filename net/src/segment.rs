@@ -41,6 +41,16 @@ impl Segment {
         (options.unwrap_or_default(), payload.unwrap_or_default())
     }
 
+    /// Where the TCP header begins in the frame.
+    pub(crate) fn header_at(&self) -> usize {
+        usize::from(self.options_at) - TCP_HEADER_BYTES
+    }
+
+    /// Bytes of the frame before the payload.
+    pub(crate) fn headers_bytes(&self) -> usize {
+        usize::from(self.options_at) + usize::from(self.options_bytes)
+    }
+
     /// Returns the sequence number after the segment.
     pub(crate) fn end(&self) -> Seq {
         let controls = u32::from(self.flags.has_syn()) + u32::from(self.flags.has_fin());
@@ -53,6 +63,8 @@ impl Segment {
 pub(crate) struct Flags(pub(crate) u8);
 
 impl Flags {
+    pub(crate) const FIN: Flags = Flags(0x01);
+    pub(crate) const PSH: Flags = Flags(0x08);
     pub(crate) const SYN: Flags = Flags(0x02);
     pub(crate) const RST: Flags = Flags(0x04);
     pub(crate) const ACK: Flags = Flags(0x10);

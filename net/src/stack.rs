@@ -116,6 +116,8 @@ pub struct Loan {
 /// lends it to send from.
 pub struct Stack<N: Nic, P = Vec<u8>> {
     pub(crate) output: Output<N>,
+    /// The buffers beside the first of the frame that is being received; else empty.
+    pub(crate) rest: Vec<N::Frame>,
     pub(crate) sequences: SequenceSource,
     pub(crate) chunks: ChunkPool,
     pub(crate) window_bytes: u32,
@@ -182,6 +184,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
                 ..Station::default()
             },
             output,
+            rest: Vec::with_capacity(limits::FRAME_BUFFERS),
             sequences: SequenceSource::new(key),
             chunks: ChunkPool::new(config.chunks, config.chunk_bytes, window_bytes),
             window_bytes,

@@ -38,12 +38,19 @@ impl Story {
     fn new(seed: u64) -> Self {
         let (near, far) = (Link::new(), Link::new());
         far.capture(&format!("mutated-{seed}"));
+        // Every third story over a device that puts segments together, every third over one whose
+        // buffers are smaller than most frames; what is no segment must fit into one.
+        let nic = match seed % 3 {
+            0 => far.nic(0),
+            1 => far.nic(0).with_large_receive(),
+            _ => far.nic(0).with_buffers(96 + seed as usize),
+        };
         let mut client = Client::new(&near);
         client.buffer_bytes = 8192;
         Story {
             between: near.nic(0).with_transmit_frames(4096),
             client,
-            world: World::with(&far, World::config(64, 8192), far.nic(0)),
+            world: World::with(&far, World::config(64, 8192), nic),
             mutator: Mutator::new(seed),
             random: Random::new(!seed),
             connections: Vec::new(),

@@ -242,6 +242,14 @@ impl Device {
         self.registers.config_u16(offset)
     }
 
+    /// Returns the largest size of a queue, in descriptors, that `max_size` allows; 0 when there is no
+    /// such queue.
+    pub fn queue_size(&mut self, index: u16, max_size: u16) -> u16 {
+        let offered = self.registers.max_queue_size(index);
+        let most = offered.min(max_size.into()).min(MAX_QUEUE_SIZE.into()) as u16;
+        most.checked_ilog2().map_or(0, |bits| 1 << bits)
+    }
+
     /// Returns how many interrupts the device can tell apart: as many cores can be woken one by
     /// one.
     pub fn interrupt_lines(&self) -> usize {
@@ -326,14 +334,10 @@ impl Device {
 
     /// Agrees on a size, binds the interrupt, works out the doorbell.
     fn prepare(&mut self, request: QueueRequest) -> Result<(u16, Doorbell), QueueError> {
-        let offered = self.registers.max_queue_size(request.index);
-        let most = offered
-            .min(request.max_size.into())
-            .min(MAX_QUEUE_SIZE.into()) as u16;
-        if most < MIN_QUEUE_SIZE {
+        let size = self.queue_size(request.index, request.max_size);
+        if size < MIN_QUEUE_SIZE {
             return Err(QueueError::Missing);
         }
-        let size = 1 << most.ilog2();
         if let Some(line) = request.interrupt_line
             && !self.registers.bind(request.index, line)
         {

@@ -9,6 +9,14 @@ pub const MIN_QUEUE_SIZE: u16 = 4;
 /// Bytes of one receive buffer: a header of 12 bytes, an Ethernet header, and 2,022 bytes of packet.
 pub const RX_BUFFER_BYTES: usize = 2048;
 
+/// Receive buffers that one frame may lie in, where the device may use several (VirtIO 1.2
+/// §5.1.6.3.1): a packet of 65,535 bytes behind an IPv6 header, an Ethernet header and 12 bytes more.
+pub const RX_FRAME_BUFFERS: usize = (65_535 + 40 + 14 + 12_usize).div_ceil(RX_BUFFER_BYTES);
+
+/// Smallest receive queue, in descriptors, in which the device may use several for one frame: the
+/// largest frame must fit, or it would stop the queue for ever.
+pub const RX_FRAME_QUEUE_SIZE: u16 = 64;
+
 /// Bytes of one transmit buffer.
 pub const TX_BUFFER_BYTES: usize = 2048;
 
@@ -32,6 +40,7 @@ pub(super) const QUIET_DISTANCE: u16 = 0x8000;
 pub(super) const QUIET_MARGIN: u16 = 0x4000;
 
 const _: () = assert!(MAX_QUEUE_SIZE.is_power_of_two() && MIN_QUEUE_SIZE.is_power_of_two());
+const _: () = assert!(RX_FRAME_BUFFERS <= RX_FRAME_QUEUE_SIZE as usize);
 // One look at the device's index moves by a queue at most, so the margin is never jumped over.
 const _: () = assert!(MAX_QUEUE_SIZE < QUIET_MARGIN && QUIET_MARGIN < QUIET_DISTANCE);
 const _: () = assert!(QUIET_DISTANCE <= u16::MAX - MAX_QUEUE_SIZE);

@@ -24,7 +24,7 @@ pub struct RxBuffer {
 unsafe impl Send for RxBuffer {}
 
 impl AsRef<[u8]> for RxBuffer {
-    /// Returns what the device wrote: at least the queue's `min_bytes`.
+    /// Returns what the device wrote: at least the queue's `min_bytes`, or 1 byte of a further part.
     #[inline]
     fn as_ref(&self) -> &[u8] {
         // SAFETY: (1) the memory is zeroed at first, lives for ever and is `RX_BUFFER_BYTES` long,
@@ -33,6 +33,17 @@ impl AsRef<[u8]> for RxBuffer {
         // consumes it), so a device that keeps to the specification does not write.
         unsafe { core::slice::from_raw_parts(self.start.as_ptr(), usize::from(self.len_bytes)) }
     }
+}
+
+/// What a receive queue holds next, looked at as one more part of what came before.
+#[derive(Debug)]
+pub enum RxPart {
+    /// Nothing yet.
+    Nothing,
+    /// A filled buffer, of 1 byte at least.
+    Buffer(RxBuffer),
+    /// A completion that cannot be true; it was counted and skipped.
+    Lie,
 }
 
 /// The receiving side of a queue pair.
@@ -74,26 +85,42 @@ impl RxQueue {
         &self.ring
     }
 
-    /// Takes the next filled buffer.
+    /// Takes the next filled buffer; completions that cannot be true are counted and skipped.
     #[inline]
     pub fn receive(&mut self) -> Option<RxBuffer> {
         loop {
-            match self.ring.take() {
-                Completion::Nothing => return None,
-                Completion::Lie => {}
-                Completion::Buffer { id, len_bytes } => {
-                    if len_bytes >= self.min_bytes && len_bytes <= RX_BUFFER_BYTES as u32 {
-                        // SAFETY: `id` is below the ring's size, and the pool holds as many
-                        // buffers.
-                        let start = unsafe { self.pool.add(usize::from(id) * RX_BUFFER_BYTES) };
-                        return Some(RxBuffer {
-                            start,
-                            len_bytes: len_bytes as u16,
-                        });
-                    }
-                    self.ring.count_bad_completion();
-                    self.ring.give(id);
+            match self.take(self.min_bytes) {
+                RxPart::Nothing => return None,
+                RxPart::Lie => {}
+                RxPart::Buffer(buffer) => return Some(buffer),
+            }
+        }
+    }
+
+    /// Takes the next completion as a further buffer of a frame that began in another (VirtIO 1.2
+    /// §5.1.6.4): with no header, and so of any length. Each completion is told of, the bad ones too,
+    /// because the frame's are counted.
+    pub fn receive_part(&mut self) -> RxPart {
+        self.take(1)
+    }
+
+    #[inline(always)]
+    fn take(&mut self, min_bytes: u32) -> RxPart {
+        match self.ring.take() {
+            Completion::Nothing => RxPart::Nothing,
+            Completion::Lie => RxPart::Lie,
+            Completion::Buffer { id, len_bytes } => {
+                if len_bytes >= min_bytes && len_bytes <= RX_BUFFER_BYTES as u32 {
+                    // SAFETY: `id` is below the ring's size, and the pool holds as many buffers.
+                    let start = unsafe { self.pool.add(usize::from(id) * RX_BUFFER_BYTES) };
+                    return RxPart::Buffer(RxBuffer {
+                        start,
+                        len_bytes: len_bytes as u16,
+                    });
                 }
+                self.ring.count_bad_completion();
+                self.ring.give(id);
+                RxPart::Lie
             }
         }
     }

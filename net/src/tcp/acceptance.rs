@@ -104,7 +104,7 @@ impl<P: Lent> Tcb<P> {
     fn is_acceptable(&self, arrived: &Arrived<'_>) -> bool {
         let start = arrived.segment.sequence;
         let controls = u32::from(arrived.segment.flags.has_fin());
-        let bytes = arrived.payload.len() as u32 + controls;
+        let bytes = arrived.payload_bytes + controls;
         start == self.rcv_nxt
             || self.is_in_window(start)
             || start == self.rcv_edge
@@ -117,7 +117,7 @@ impl<P: Lent> Tcb<P> {
     /// most one at a time, so that two ends that disagree do not go on for ever.
     #[cold]
     pub(super) fn answer_out_of_place(&mut self, arrived: &Arrived<'_>) -> News {
-        if !arrived.payload.is_empty() {
+        if arrived.payload_bytes > 0 {
             self.ack = AckOwed::Now;
         } else {
             self.challenge(arrived.now);

@@ -9,6 +9,7 @@ use super::news::News;
 use super::options::Options;
 use super::recovery::Recovery;
 use super::send_queue::Lent;
+use super::seq::Seq;
 use crate::chunk::ChunkPool;
 use crate::demux::{Flags, Segment};
 use crate::event::CloseReason;
@@ -21,12 +22,20 @@ pub(crate) struct Arrived<'a> {
     pub(crate) segment: &'a Segment,
     pub(crate) options: &'a [u8],
     pub(crate) payload: &'a [u8],
+    /// Bytes of the whole payload, if some of it lies elsewhere.
+    pub(crate) payload_bytes: u32,
     pub(crate) now: Instant,
 }
 
 impl<P: Lent> Tcb<P> {
-    /// Takes a segment in.
-    pub(crate) fn process(&mut self, arrived: &Arrived<'_>, pool: &mut ChunkPool) -> News {
+    /// Takes a segment in. One of whose payload some lies in other buffers is `LARGE`, and that is the
+    /// `rest`: the usual segment is to cost nothing for it.
+    pub(crate) fn process<const LARGE: bool>(
+        &mut self,
+        arrived: &Arrived<'_>,
+        rest: &[&[u8]],
+        pool: &mut ChunkPool,
+    ) -> News {
         let segment = arrived.segment;
         match self.state {
             State::SynSent => return self.process_in_syn_sent(arrived),
@@ -45,8 +54,14 @@ impl<P: Lent> Tcb<P> {
         if !self.process_acknowledgement(arrived, &mut news) {
             return news;
         }
-        if !arrived.payload.is_empty() {
-            self.process_payload(arrived, pool, &mut news);
+        if arrived.payload_bytes > 0 {
+            let (mut start, now) = (segment.sequence, arrived.now);
+            self.process_payload(start, arrived.payload, pool, now, &mut news);
+            start = start + arrived.payload.len() as u32;
+            for piece in rest.iter().filter(|_| LARGE) {
+                self.process_payload(start, piece, pool, now, &mut news);
+                start = start + piece.len() as u32;
+            }
         }
         if segment.flags.has_fin() || self.finish_at.is_some() {
             self.process_finish(arrived, &mut news);
@@ -132,7 +147,7 @@ impl<P: Lent> Tcb<P> {
     }
 
     /// New data, or our FIN, is acknowledged.
-    #[inline]
+    #[inline(always)]
     fn acknowledge(&mut self, arrived: &Arrived<'_>, news: &mut News) {
         let (ack, now) = (arrived.segment.acknowledged, arrived.now);
         let acked = ack - self.una;
@@ -196,12 +211,12 @@ impl<P: Lent> Tcb<P> {
 
     /// An acknowledgement of nothing new: perhaps a duplicate (RFC 5681 §2). With selective
     /// acknowledgements only their news counts, which was seen before.
-    #[inline]
+    #[inline(always)]
     fn note_duplicate(&mut self, arrived: &Arrived<'_>) {
         let segment = arrived.segment;
         if !self.has_sack
             && self.una != self.max
-            && arrived.payload.is_empty()
+            && arrived.payload_bytes == 0
             && !segment.flags.has_fin()
             && u32::from(segment.window) << self.window_shift == self.window
         {
@@ -211,7 +226,7 @@ impl<P: Lent> Tcb<P> {
 
     /// Takes the peer's window over, unless the segment is older than the last that told it. One that
     /// acknowledges something new is not, though the peer may have sent it again.
-    #[inline]
+    #[inline(always)]
     fn take_window(&mut self, segment: &Segment, is_newer: bool) {
         // One that acknowledges less than is known counts from there: it was told before.
         let is_current = segment.acknowledged == self.una;
@@ -233,9 +248,17 @@ impl<P: Lent> Tcb<P> {
         }
     }
 
-    /// Takes payload in (RFC 9293 §3.10.7.4, seventh check), trimmed to the window.
-    #[inline]
-    fn process_payload(&mut self, arrived: &Arrived<'_>, pool: &mut ChunkPool, news: &mut News) {
+    /// Takes payload that begins at `start` in (RFC 9293 §3.10.7.4, seventh check), trimmed to the
+    /// window.
+    #[inline(always)]
+    fn process_payload(
+        &mut self,
+        mut start: Seq,
+        mut payload: &[u8],
+        pool: &mut ChunkPool,
+        now: Instant,
+        news: &mut News,
+    ) {
         if !matches!(
             self.state,
             State::Established | State::FinWait1 | State::FinWait2
@@ -243,7 +266,6 @@ impl<P: Lent> Tcb<P> {
             // Behind the peer's own FIN.
             return;
         }
-        let (mut start, mut payload) = (arrived.segment.sequence, arrived.payload);
         let known = self.rcv_nxt.beyond(start).min(payload.len() as u32);
         start = start + known;
         payload = &payload[known as usize..];
@@ -274,13 +296,13 @@ impl<P: Lent> Tcb<P> {
         } else if appended < payload.len() {
             self.ack = AckOwed::Now;
         } else {
-            self.owe_acknowledgement(appended as u32, arrived.now);
+            self.owe_acknowledgement(appended as u32, now);
         }
     }
 
     /// An acknowledgement is owed for bytes in order: at once for every second full segment, else
     /// in a while (RFC 9293 §3.8.6.3).
-    #[inline]
+    #[inline(always)]
     fn owe_acknowledgement(&mut self, bytes: u32, now: Instant) {
         self.unacked_bytes += bytes;
         self.ack = match self.ack {
@@ -291,12 +313,20 @@ impl<P: Lent> Tcb<P> {
         };
     }
 
+    /// What came was two full segments or more, of the size that the peer has: what is owed for them
+    /// goes out at once (RFC 9293 §3.8.6.3, RFC 5681 §4.2).
+    pub(crate) fn acknowledge_now(&mut self) {
+        if matches!(self.ack, AckOwed::By(_)) {
+            self.ack = AckOwed::Now;
+        }
+    }
+
     /// Handles the peer's FIN (RFC 9293 §3.10.7.4, eighth check) when all before it has come.
     #[cold]
     fn process_finish(&mut self, arrived: &Arrived<'_>, news: &mut News) {
         if arrived.segment.flags.has_fin() {
             self.ack = AckOwed::Now;
-            let at = arrived.segment.sequence + arrived.payload.len() as u32;
+            let at = arrived.segment.sequence + arrived.payload_bytes;
             if !at.is_before(self.rcv_nxt) && !at.is_after(self.rcv_edge) {
                 self.finish_at = Some(at);
             }

@@ -169,13 +169,24 @@ impl Trial {
         if flags.has_ack() && is_possible {
             self.edge = self.edge.max(told);
         }
+        // In one buffer, or in up to three.
+        let first_bytes = self.random.below(payload.len() as u64 + 1) as usize;
+        let (first, rest) = payload.split_at(first_bytes);
+        let (second, third) = rest.split_at(rest.len() / 3);
+        let is_large = self.random.chance(300);
         let arrived = Arrived {
             segment: &segment,
             options: options.bytes(),
-            payload: &payload,
+            payload: if is_large { first } else { &payload },
+            payload_bytes: payload.len() as u32,
             now: self.now,
         };
-        self.tcb.process(&arrived, &mut self.pool);
+        let pieces = [second, third].map(|piece| (!piece.is_empty()).then_some(piece));
+        let pieces: Vec<&[u8]> = pieces.into_iter().flatten().collect();
+        match is_large {
+            true => self.tcb.process::<true>(&arrived, &pieces, &mut self.pool),
+            false => self.tcb.process::<false>(&arrived, &[], &mut self.pool),
+        };
     }
 
     fn options(&mut self) -> OptionBytes {

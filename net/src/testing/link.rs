@@ -5,9 +5,8 @@
 //! Frames live in buffers that are used again, so that a warm link allocates nothing.
 
 use super::conditions::{Conditions, Rate, Shaper};
-use super::{CLIENT_MAC, STACK_MAC, offload, pcap::Capture, random::Random, steering};
-use crate::limits::{HEAD_MAX_BYTES, TAIL_PIECES};
-use crate::nic::{Nic, NicCounters, NicInfo, RxMeta, TxMeta};
+use super::memory_nic::MemoryNic;
+use super::{CLIENT_MAC, STACK_MAC, pcap::Capture, random::Random, steering};
 use crate::rss::Rss;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
@@ -18,12 +17,15 @@ use kernel::Instant;
 
 /// A link. Clones are the same link.
 #[derive(Clone)]
-pub struct Link(Rc<RefCell<Wire>>);
+pub struct Link(pub(super) Rc<RefCell<Wire>>);
 
-struct Wire {
+pub(super) struct Wire {
     conditions: Conditions,
     /// Frames that arrive on a queue chosen by chance instead of by their flow, per mille.
     wandering: u64,
+    /// Frames arrive at multiples of this time, as under a device that moderates its interrupts; zero
+    /// for when they come.
+    interval: Duration,
     /// How flows choose their queue; by their ports without it.
     rss: Option<Rss>,
     random: Random,
@@ -33,7 +35,7 @@ struct Wire {
     to_client: Lane,
     /// To the stack, and to the client.
     shapers: [Shaper; 2],
-    spare: Vec<Vec<u8>>,
+    pub(super) spare: Vec<Vec<u8>>,
     capture: Option<Capture>,
 }
 
@@ -42,7 +44,7 @@ struct Lane(VecDeque<(Instant, Vec<u8>)>);
 
 /// Which end of the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     Stack { queue: usize },
     Client,
 }
@@ -65,6 +67,7 @@ impl Link {
         Link(Rc::new(RefCell::new(Wire {
             conditions,
             wandering: 0,
+            interval: Duration::ZERO,
             rss: None,
             random: Random::new(seed),
             now: Instant::ZERO,
@@ -85,6 +88,11 @@ impl Link {
     /// Lets so many frames, per mille, arrive on a queue chosen by chance instead of by their flow.
     pub fn let_wander(&self, wandering: u64) {
         self.0.borrow_mut().wandering = wandering;
+    }
+
+    /// Lets frames arrive together, every so often: what comes meanwhile waits.
+    pub fn moderate(&self, interval: Duration) {
+        self.0.borrow_mut().interval = interval;
     }
 
     /// Lets flows arrive where receive-side scaling brings them.
@@ -127,16 +135,7 @@ impl Link {
     }
 
     fn nic_at(&self, end: End, mac: [u8; 6]) -> MemoryNic {
-        MemoryNic {
-            link: self.clone(),
-            end,
-            info: NicInfo::plain(mac, 1500),
-            transmit_frames: 256,
-            queued: VecDeque::new(),
-            counters: NicCounters::default(),
-            rx_checksum_valid: false,
-            is_armed: false,
-        }
+        MemoryNic::new(self.clone(), end, mac)
     }
 
     /// Returns the client's end.
@@ -146,7 +145,7 @@ impl Link {
 }
 
 impl Wire {
-    fn buffer(&mut self, frame: &[u8]) -> Vec<u8> {
+    pub(super) fn buffer(&mut self, frame: &[u8]) -> Vec<u8> {
         let mut buffer = self.spare.pop().unwrap_or_default();
         buffer.clear();
         buffer.extend_from_slice(frame);
@@ -154,7 +153,7 @@ impl Wire {
     }
 
     /// Puts a frame on the way, or does not.
-    fn carry(&mut self, frame: Vec<u8>, to_stack: bool) {
+    pub(super) fn carry(&mut self, frame: Vec<u8>, to_stack: bool) {
         let now = self.now;
         if let Some(capture) = &mut self.capture {
             capture.add(now, &frame);
@@ -190,7 +189,7 @@ impl Wire {
         let Some(passed) = self.shapers[usize::from(!to_stack)].pass(frame.len(), self.now) else {
             return self.spare.push(frame);
         };
-        let arrival = passed + delay;
+        let arrival = self.moderated(passed + delay);
         let lane = if to_stack {
             let queue = self.queue(&frame);
             &mut self.to_stack[queue]
@@ -200,6 +199,18 @@ impl Wire {
         let before = lane.0.iter().rposition(|(other, _)| *other <= arrival);
         let place = before.map_or(0, |before| before + 1);
         lane.0.insert(place, (arrival, frame));
+    }
+
+    /// Returns the moment at which the device tells of what arrives at `arrival`.
+    fn moderated(&self, arrival: Instant) -> Instant {
+        let interval_ns = self.interval.as_nanos() as u64;
+        match interval_ns {
+            0 => arrival,
+            _ => {
+                let ns = arrival.as_nanos().next_multiple_of(interval_ns);
+                Instant::ZERO + Duration::from_nanos(ns)
+            }
+        }
     }
 
     /// Chooses the queue that a frame arrives on.
@@ -218,141 +229,25 @@ impl Wire {
         }
     }
 
-    fn has_arrived(&mut self, end: End) -> bool {
+    pub(super) fn has_arrived(&mut self, end: End) -> bool {
         let now = self.now;
         let first = self.lane(end).0.front();
         first.is_some_and(|(arrival, _)| *arrival <= now)
     }
 
-    fn arrive(&mut self, end: End) -> Option<Vec<u8>> {
+    /// Returns the next frame that has arrived, where it waits.
+    pub(super) fn arrived(&mut self, end: End) -> Option<&Vec<u8>> {
+        match self.has_arrived(end) {
+            true => self.lane(end).0.front().map(|(_, frame)| frame),
+            false => None,
+        }
+    }
+
+    pub(super) fn arrive(&mut self, end: End) -> Option<Vec<u8>> {
         if !self.has_arrived(end) {
             return None;
         }
         self.lane(end).0.pop_front().map(|(_, frame)| frame)
-    }
-}
-
-/// A queue pair of the stack on a [`Link`].
-pub struct MemoryNic {
-    link: Link,
-    end: End,
-    info: NicInfo,
-    transmit_frames: usize,
-    /// Transmitted and not yet flushed.
-    queued: VecDeque<(Vec<u8>, TxMeta)>,
-    counters: NicCounters,
-    rx_checksum_valid: bool,
-    is_armed: bool,
-}
-
-impl MemoryNic {
-    /// Has the device complete checksums, and cut segments up to `tso_max_bytes` (0 for none).
-    pub fn with_offloads(mut self, tso_max_bytes: u32) -> Self {
-        self.info.tx_checksum = true;
-        self.info.tail_pieces = TAIL_PIECES;
-        self.info.tso4_max_bytes = tso_max_bytes;
-        self.info.tso6_max_bytes = tso_max_bytes;
-        self
-    }
-
-    /// Has the device say of every frame that its checksum is good.
-    pub fn with_valid_checksums(mut self) -> Self {
-        self.rx_checksum_valid = true;
-        self
-    }
-
-    /// Gives the transmit queue room for this many frames between two flushes.
-    pub fn with_transmit_frames(mut self, frames: usize) -> Self {
-        self.transmit_frames = frames;
-        self
-    }
-
-    /// Gives the device another packet size, in bytes.
-    pub fn with_mtu(mut self, mtu: u16) -> Self {
-        self.info.mtu = mtu;
-        self
-    }
-
-    /// Whether the stack has asked for an interrupt.
-    pub fn is_armed(&self) -> bool {
-        self.is_armed
-    }
-}
-
-impl Nic for MemoryNic {
-    type Frame = Vec<u8>;
-
-    fn info(&self) -> NicInfo {
-        self.info
-    }
-
-    fn receive(&mut self) -> Option<(Vec<u8>, RxMeta)> {
-        let frame = self.link.0.borrow_mut().arrive(self.end)?;
-        self.counters.rx_frames += 1;
-        self.counters.rx_bytes += frame.len() as u64;
-        let meta = RxMeta {
-            checksum_valid: self.rx_checksum_valid,
-        };
-        Some((frame, meta))
-    }
-
-    fn recycle(&mut self, frame: Vec<u8>) {
-        self.link.0.borrow_mut().spare.push(frame);
-    }
-
-    fn can_transmit(&mut self) -> bool {
-        self.queued.len() < self.transmit_frames
-    }
-
-    fn transmit<R, F>(&mut self, len: usize, tail: &[&'static [u8]], fill: F) -> Result<R, F>
-    where
-        F: FnOnce(&mut [u8]) -> (R, TxMeta),
-    {
-        let largest = (usize::from(self.info.mtu) + 14).max(self.info.tso4_max_bytes as usize);
-        let tail_bytes: usize = tail.iter().map(|piece| piece.len()).sum();
-        if !self.can_transmit()
-            || len + tail_bytes > largest
-            || tail.len() > self.info.tail_pieces
-            || (tail_bytes > 0 && len > HEAD_MAX_BYTES)
-        {
-            return Err(fill);
-        }
-        let mut frame = self.link.0.borrow_mut().spare.pop().unwrap_or_default();
-        // Stale bytes, as in a ring: what the stack does not write is seen.
-        frame.resize(len, 0xa5);
-        let (result, meta) = fill(&mut frame);
-        tail.iter().for_each(|piece| frame.extend_from_slice(piece));
-        self.queued.push_back((frame, meta));
-        Ok(result)
-    }
-
-    fn flush(&mut self) {
-        if self.queued.is_empty() {
-            return;
-        }
-        self.counters.doorbells += 1;
-        let to_stack = self.end == End::Client;
-        let wire = &mut *self.link.0.borrow_mut();
-        while let Some((frame, meta)) = self.queued.pop_front() {
-            self.counters.tx_frames += 1;
-            self.counters.tx_bytes += frame.len() as u64;
-            offload::finish(frame, meta, usize::from(self.info.mtu), |frame| {
-                wire.carry(frame, to_stack);
-            });
-        }
-    }
-
-    fn arm(&mut self) -> bool {
-        self.is_armed = true;
-        self.link.0.borrow_mut().has_arrived(self.end)
-    }
-
-    fn disarm(&mut self) {
-        self.is_armed = false;
-    }
-
-    fn counters(&self) -> NicCounters {
-        self.counters
     }
 }
 

@@ -91,6 +91,102 @@ fn renumber(frame: &mut [u8], at: usize, offset: u32, is_last: bool) {
     }
 }
 
+/// Segments that are being put together as a device with large receive does, or the host behind it:
+/// whole ones of one flow that follow each other and tell nothing else anew.
+pub(super) struct Joint {
+    /// Where TCP's header begins, and where the payload; `None` when the frame is not to be added to.
+    places: Option<(usize, usize)>,
+    segment_bytes: usize,
+    is_joint: bool,
+}
+
+impl Joint {
+    /// Begins with a frame.
+    pub(super) fn new(frame: &[u8]) -> Self {
+        let places = places(frame).filter(|(tcp, _)| frame[tcp + 13] == 0x10);
+        Joint {
+            places,
+            segment_bytes: places.map_or(0, |(_, payload)| frame.len() - payload),
+            is_joint: false,
+        }
+    }
+
+    /// Puts the payload of `next` behind `frame`, if it is what follows.
+    pub(super) fn add(&mut self, frame: &mut Vec<u8>, next: &[u8]) -> bool {
+        let Some((tcp, payload)) = self
+            .places
+            .filter(|places| Some(*places) == self::places(next))
+        else {
+            return false;
+        };
+        let number = |frame: &[u8], at| {
+            u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]])
+        };
+        let sent = (frame.len() - payload) as u32;
+        let follows = number(next, tcp + 4) == number(frame, tcp + 4).wrapping_add(sent);
+        let addresses = if next[14] >> 4 == 4 { 26..34 } else { 22..54 };
+        let is_alike = [
+            0..14,
+            addresses,
+            tcp..tcp + 4,
+            tcp + 8..tcp + 13,
+            tcp + 14..tcp + 16,
+        ]
+        .into_iter()
+        .chain(core::iter::once(tcp + 20..payload))
+        .all(|range| frame[range.clone()] == next[range]);
+        let (bytes, flags) = (next.len() - payload, next[tcp + 13]);
+        if !follows
+            || !is_alike
+            || flags & !0x19 != 0
+            || bytes > self.segment_bytes
+            || frame.len() + bytes > 65_535
+        {
+            return false;
+        }
+        frame.extend_from_slice(&next[payload..]);
+        frame[tcp + 13] |= flags;
+        self.is_joint = true;
+        if bytes < self.segment_bytes || flags != 0x10 {
+            // Only the last may be shorter, and what it says ends the joint.
+            self.places = None;
+        }
+        true
+    }
+
+    /// Makes the lengths of the frame right; returns the payload bytes of each segment, 0 when it is
+    /// still one.
+    pub(super) fn finish(self, frame: &mut [u8]) -> u16 {
+        if !self.is_joint {
+            return 0;
+        }
+        let tcp = if frame[14] >> 4 == 4 { 34 } else { 54 };
+        renumber(frame, tcp, 0, true);
+        self.segment_bytes as u16
+    }
+}
+
+/// Where TCP's header begins in a frame, and where the payload, if it is a whole segment with payload and
+/// good checksums, and no IP options.
+fn places(frame: &[u8]) -> Option<(usize, usize)> {
+    let (tcp, protocol, length) = match (frame.get(12..14)?, frame.get(14)?) {
+        ([8, 0], 0x45) => (34, 23, 16..18),
+        ([0x86, 0xdd], 0x60) => (54, 20, 18..20),
+        _ => return None,
+    };
+    let payload = tcp + usize::from(*frame.get(tcp + 12)? >> 4) * 4;
+    let length = u16::from_be_bytes(frame[length].try_into().ok()?);
+    let before = if tcp == 34 { 14 } else { 54 };
+    let addresses = if tcp == 34 { 26..34 } else { 22..54 };
+    let pseudo = u32::from(sum(&frame[addresses], 0)) + 6 + (frame.len() - tcp) as u32;
+    let is_whole = frame[protocol] == 6
+        && usize::from(length) + before == frame.len()
+        && (tcp + 20..frame.len()).contains(&payload)
+        && (tcp == 54 || (sum(&frame[14..34], 0) == 0xffff && frame[20] & 0x3f == 0))
+        && sum(&frame[tcp..], pseudo) == 0xffff;
+    is_whole.then_some((tcp, payload))
+}
+
 fn sum(bytes: &[u8], mut sum: u32) -> u16 {
     for pair in bytes.chunks(2) {
         sum += u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low));

@@ -8,6 +8,7 @@ use crate::nic::{Nic, NicCounters, NicInfo, RxMeta, TxMeta};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
+use kernel::virtio::limits::RX_BUFFER_BYTES;
 
 /// A queue pair of one frame each way.
 #[derive(Clone, Default)]
@@ -16,6 +17,9 @@ pub struct OneFrame(Rc<RefCell<Slots>>);
 #[derive(Default)]
 struct Slots {
     received: Option<Vec<u8>>,
+    /// The other buffers of that frame.
+    rest: Vec<Vec<u8>>,
+    segment_bytes: u16,
     sent: Vec<u8>,
 }
 
@@ -34,10 +38,17 @@ impl Nic for OneFrame {
     }
 
     fn receive(&mut self) -> Option<(Vec<u8>, RxMeta)> {
+        let mut slots = self.0.borrow_mut();
         let meta = RxMeta {
             checksum_valid: true,
+            segment_bytes: slots.segment_bytes,
+            more_buffers: slots.rest.len() as u8,
         };
-        Some((self.0.borrow_mut().received.take()?, meta))
+        Some((slots.received.take()?, meta))
+    }
+
+    fn receive_rest(&mut self, rest: &mut Vec<Vec<u8>>) {
+        rest.append(&mut self.0.borrow_mut().rest);
     }
 
     fn recycle(&mut self, _: Vec<u8>) {}
@@ -78,7 +89,30 @@ impl OneFrame {
 
     /// Puts a frame where it is received next.
     pub fn put_frame(&self, frame: &[u8]) {
-        self.0.borrow_mut().received = Some(frame.to_vec());
+        let mut slots = self.0.borrow_mut();
+        slots.received = Some(frame.to_vec());
+        slots.segment_bytes = 0;
+    }
+
+    /// Puts a frame there that was put together from segments of `segment_bytes` bytes of payload, in
+    /// buffers as a device fills them.
+    pub fn put_large_frame(&self, frame: &[u8], segment_bytes: u16) {
+        let mut slots = self.0.borrow_mut();
+        let first = frame.len().min(RX_BUFFER_BYTES - 12);
+        slots.received = Some(frame[..first].to_vec());
+        slots.rest = frame[first..]
+            .chunks(RX_BUFFER_BYTES)
+            .map(Vec::from)
+            .collect();
+        slots.segment_bytes = segment_bytes;
+    }
+
+    /// Returns the segment that was sent last.
+    ///
+    /// # Panics
+    /// When nothing was sent.
+    pub fn last_sent(&self) -> Tcp {
+        Tcp::parse_unchecked(&self.0.borrow().sent).expect("a segment")
     }
 
     /// Returns the sequence number after the segment that was sent last.
@@ -86,8 +120,7 @@ impl OneFrame {
     /// # Panics
     /// When nothing was sent.
     pub fn next_sequence(&self) -> u32 {
-        let slots = self.0.borrow();
-        let sent = Tcp::parse_unchecked(&slots.sent).expect("a segment");
+        let sent = self.last_sent();
         let controls = u32::from(sent.flags & (SYN | super::frames::FIN) != 0);
         sent.sequence
             .wrapping_add(sent.payload.len() as u32 + controls)

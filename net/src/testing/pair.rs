@@ -1,6 +1,7 @@
 //! Two stacks on one link in virtual time, one in each place: one listens, the other connects.
 
-use super::link::{Link, MemoryNic};
+use super::link::Link;
+use super::memory_nic::MemoryNic;
 use super::world::World;
 use super::{STACK_ADDRESS, STACK_ADDRESS_V6};
 use crate::stack::{CloseReason, ConnectionId, Event, ListenerId, StackConfig};

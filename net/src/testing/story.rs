@@ -124,6 +124,12 @@ impl Story {
                 frame.extend(bytes);
                 self.send(&frame);
             }
+            6 if kind > 191 => {
+                // From now on the device has buffers of this size: longer frames lie in several.
+                let nic = self.world.stack.output.nic.as_mut();
+                nic.expect("a queue pair")
+                    .set_buffers(usize::from(byte(0)) << (byte(1) % 4));
+            }
             6 => {
                 let ms = u64::from(byte(0)) << (byte(1) % 12);
                 self.world.now = self.world.now + Duration::from_millis(ms);

@@ -1,7 +1,8 @@
 //! A stack and virtual time, for tests that need no more: one core, one queue, a fixed address of each family.
 
 use super::client::Client;
-use super::link::{Link, MemoryNic};
+use super::link::Link;
+use super::memory_nic::MemoryNic;
 use super::{CLIENT_ADDRESS, CLIENT_ADDRESS_V6, CLIENT_MAC, STACK_ADDRESS, STACK_ADDRESS_V6};
 use crate::address::AddressConfig;
 use crate::fabric::{FabricPort, fabric};

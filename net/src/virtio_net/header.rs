@@ -30,13 +30,24 @@ pub(super) fn write(header: &mut [u8; HEADER_BYTES], meta: TxMeta) {
     }
 }
 
-/// Reads what a received frame's first header byte, its flags, says (VirtIO 1.2 §5.1.6.4.1). Of
-/// meaning only when GUEST_CSUM was agreed on.
+/// Reads the header of a received frame (VirtIO 1.2 §5.1.6.4.1). Its checksum flags are of meaning only
+/// when GUEST_CSUM was agreed on.
 #[inline]
-pub(super) fn read(flags: u8) -> RxMeta {
+pub(super) fn read(header: &[u8; HEADER_BYTES]) -> RxMeta {
     RxMeta {
-        checksum_valid: flags & (NEEDS_CHECKSUM | DATA_VALID) != 0,
+        checksum_valid: header[0] & (NEEDS_CHECKSUM | DATA_VALID) != 0,
+        segment_bytes: match header[1] {
+            0 => 0,
+            _ => u16::from_le_bytes([header[4], header[5]]),
+        },
+        more_buffers: 0,
     }
+}
+
+/// Returns how many buffers the frame lies in, as the device says where it may use several.
+#[inline]
+pub(super) fn buffers(header: &[u8; HEADER_BYTES]) -> u16 {
+    u16::from_le_bytes([header[10], header[11]])
 }
 
 #[cfg(test)]
@@ -92,7 +103,18 @@ mod tests {
 
     #[test]
     fn either_flag_makes_a_checksum_valid() {
-        let valid = |flags| read(flags).checksum_valid;
+        let valid = |flags| read(&[flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).checksum_valid;
         assert_eq!([0, 1, 2, 3, 4].map(valid), [false, true, true, true, false]);
+    }
+
+    #[test]
+    fn a_frame_put_together_says_of_what_and_where_it_lies() {
+        let mut header = [1, 0, 66, 0, 0xa8, 5, 34, 0, 16, 0, 33, 0];
+        assert_eq!(read(&header).segment_bytes, 0, "not put together");
+        for kind in [CUT_TCP4, CUT_TCP6, CUT_TCP4 | 0x80] {
+            header[1] = kind;
+            assert_eq!(read(&header).segment_bytes, 1448);
+        }
+        assert_eq!(buffers(&header), 33);
     }
 }

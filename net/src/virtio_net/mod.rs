@@ -6,8 +6,9 @@
 //!
 //! Upstream: [`kernel::virtio`]. Downstream: the stack, through [`Nic`](crate::Nic).
 //!
-//! Reading order: `open`, `header`, `queue_pair`.
+//! Reading order: `open`, `header`, `queue_pair` with `gathering`.
 
+mod gathering;
 mod header;
 mod open;
 mod queue_pair;

@@ -2,7 +2,7 @@
 //! (VirtIO 1.2 §5.1.3–§5.1.5, §5.1.6.5.5).
 
 use super::header::HEADER_BYTES;
-use super::queue_pair::QueuePair;
+use super::queue_pair::{QueuePair, Trust};
 use crate::nic::NicInfo;
 use crate::rss::{self, Rss};
 use alloc::vec::Vec;
@@ -11,7 +11,9 @@ use kernel::virtio::device::{
     Device, DeviceKind, InterruptTarget, NegotiateError, QueueError, QueueRequest, features,
 };
 use kernel::virtio::exchange::{ExchangeError, ExchangeQueue};
-use kernel::virtio::limits::{EXCHANGE_BYTES, RX_BUFFER_BYTES, TX_BUFFER_BYTES, TX_TAIL_PIECES};
+use kernel::virtio::limits::{
+    EXCHANGE_BYTES, RX_BUFFER_BYTES, RX_FRAME_QUEUE_SIZE, TX_BUFFER_BYTES, TX_TAIL_PIECES,
+};
 
 /// Features of a network device (VirtIO 1.2 §5.1.3).
 mod feature {
@@ -19,8 +21,11 @@ mod feature {
     pub(super) const GUEST_CSUM: u64 = 1 << 1;
     pub(super) const MTU: u64 = 1 << 3;
     pub(super) const MAC: u64 = 1 << 5;
+    pub(super) const GUEST_TSO4: u64 = 1 << 7;
+    pub(super) const GUEST_TSO6: u64 = 1 << 8;
     pub(super) const HOST_TSO4: u64 = 1 << 11;
     pub(super) const HOST_TSO6: u64 = 1 << 12;
+    pub(super) const MRG_RXBUF: u64 = 1 << 15;
     pub(super) const CTRL_VQ: u64 = 1 << 17;
     pub(super) const MQ: u64 = 1 << 22;
     pub(super) const RSS: u64 = 1 << 60;
@@ -158,7 +163,10 @@ fn open_or_fail(
     }
     let wants_several = targets.len() > 1 && device.interrupt_lines() > 1;
     let accepted = device
-        .negotiate(|device, offered| choose_features(device, offered, wants_several))
+        .negotiate(|device, offered| {
+            choose_features(device, offered, wants_several)
+                | large_receive_features(device, offered, targets.len(), queue_size)
+        })
         .map_err(OpenError::Negotiate)?;
     let config = read_config(device, accepted)?;
     let lines = device.interrupt_lines();
@@ -168,7 +176,10 @@ fn open_or_fail(
     let pairs = targets.len().min(config.max_pairs.into()).min(lines);
 
     let info = nic_info(&config, accepted);
-    let trusts_rx_checksum = accepted & feature::GUEST_CSUM != 0;
+    let trust = Trust {
+        checksums: accepted & feature::GUEST_CSUM != 0,
+        several_buffers: accepted & feature::MRG_RXBUF != 0,
+    };
     let mut opened = Vec::with_capacity(pairs);
     for (pair, &target) in targets.iter().enumerate().take(pairs) {
         let index = 2 * pair as u16;
@@ -187,13 +198,7 @@ fn open_or_fail(
             .tx_queue(request(index + 1))
             .map_err(|error| OpenError::Queue(index + 1, error))?;
         let acknowledge = device.interrupt_acknowledge();
-        opened.push(QueuePair::new(
-            info,
-            rx,
-            tx,
-            trusts_rx_checksum,
-            acknowledge,
-        ));
+        opened.push(QueuePair::new(info, rx, tx, trust, acknowledge));
     }
     let control = match pairs {
         1 => None,
@@ -272,6 +277,21 @@ fn choose_features(device: &mut Device, offered: u64, wants_several: bool) -> u6
         wanted |= feature::CTRL_VQ | feature::MQ | feature::RSS;
     }
     wanted
+}
+
+/// Picks what makes the device bring several segments in one frame, in as many buffers as that takes
+/// (VirtIO 1.2 §5.1.3.1): without those buffers each would have to be of 64 KiB. Nothing when one of
+/// the receive queues, of `pairs` pairs at most, has no room for the largest frame.
+fn large_receive_features(device: &mut Device, offered: u64, pairs: usize, queue_size: u16) -> u64 {
+    let needed = feature::GUEST_CSUM | feature::MRG_RXBUF;
+    let large = offered & (feature::GUEST_TSO4 | feature::GUEST_TSO6);
+    // A queue that the device does not have will not be used.
+    let is_enough = |size| size == 0 || size >= RX_FRAME_QUEUE_SIZE;
+    let fits = (0..pairs as u16).all(|pair| is_enough(device.queue_size(2 * pair, queue_size)));
+    match offered & needed == needed && large != 0 && fits {
+        true => large | feature::MRG_RXBUF,
+        false => 0,
+    }
 }
 
 fn read_config(device: &mut Device, accepted: u64) -> Result<Config, OpenError> {

@@ -4,22 +4,62 @@
 //! Invariants: no register but the two doorbells is touched (and on MMIO the interrupt
 //! acknowledgement, before a sleep), and none is read; nothing is allocated.
 
+use super::gathering::Gathering;
 use super::header::{self, HEADER_BYTES};
 use crate::nic::{Nic, NicCounters, NicInfo, RxMeta, TxMeta};
+use alloc::vec::Vec;
 use kernel::virtio::doorbell::Doorbell;
 use kernel::virtio::limits::TX_BUFFER_BYTES;
 use kernel::virtio::rx::{RxBuffer, RxQueue};
 use kernel::virtio::tx::TxQueue;
 
-/// A received frame, in the buffer that the device filled.
+/// A received frame, or a part of one, in the buffer that the device filled.
 #[derive(Debug)]
-pub struct Frame(RxBuffer);
+pub struct Frame {
+    buffer: RxBuffer,
+    /// Bytes of the device's header before it.
+    header_bytes: u8,
+}
+
+impl Frame {
+    /// A frame that begins in this buffer.
+    #[inline]
+    pub(super) fn new(buffer: RxBuffer) -> Self {
+        Frame {
+            buffer,
+            header_bytes: HEADER_BYTES as u8,
+        }
+    }
+
+    /// A frame goes on in this buffer, which is without a header (VirtIO 1.2 §5.1.6.4).
+    pub(super) fn part(buffer: RxBuffer) -> Self {
+        Frame {
+            buffer,
+            header_bytes: 0,
+        }
+    }
+
+    #[inline]
+    pub(super) fn into_buffer(self) -> RxBuffer {
+        self.buffer
+    }
+}
 
 impl AsRef<[u8]> for Frame {
     #[inline]
     fn as_ref(&self) -> &[u8] {
-        self.0.as_ref().get(HEADER_BYTES..).unwrap_or_default()
+        let bytes = self.buffer.as_ref();
+        bytes.get(self.header_bytes.into()..).unwrap_or_default()
     }
+}
+
+/// What a device may say of a frame that it has received.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trust {
+    /// That its checksum is good (GUEST_CSUM).
+    pub(super) checksums: bool,
+    /// That it lies in several buffers (MRG_RXBUF).
+    pub(super) several_buffers: bool,
 }
 
 /// One receive queue and one transmit queue, owned by one core.
@@ -27,8 +67,10 @@ pub struct QueuePair {
     info: NicInfo,
     rx: RxQueue,
     tx: TxQueue,
-    /// The device may say that a checksum is good (GUEST_CSUM).
-    trusts_rx_checksum: bool,
+    /// What the device may say of a frame.
+    trust: Trust,
+    /// A frame in several buffers.
+    gathering: Gathering,
     interrupt_acknowledge: Option<Doorbell>,
     /// The device may hold frames back that came for another queue: see [`set_scaled`](Self::set_scaled).
     holds_back: bool,
@@ -41,14 +83,15 @@ impl QueuePair {
         info: NicInfo,
         rx: RxQueue,
         tx: TxQueue,
-        trusts_rx_checksum: bool,
+        trust: Trust,
         interrupt_acknowledge: Option<Doorbell>,
     ) -> Self {
         QueuePair {
             info,
             rx,
             tx,
-            trusts_rx_checksum,
+            trust,
+            gathering: Gathering::new(),
             interrupt_acknowledge,
             holds_back: false,
             counters: NicCounters::default(),
@@ -63,6 +106,18 @@ impl QueuePair {
     }
 }
 
+impl QueuePair {
+    /// Receives the frame in several buffers that has begun, when all of it has come.
+    #[cold]
+    fn receive_large(&mut self) -> Option<(Frame, RxMeta)> {
+        let (frame, meta) = self.gathering.go_on(&mut self.rx)?;
+        self.counters.rx_frames += 1;
+        self.counters.rx_large_frames += 1;
+        self.counters.rx_bytes += frame.as_ref().len() as u64;
+        Some((frame, meta))
+    }
+}
+
 impl Nic for QueuePair {
     type Frame = Frame;
 
@@ -72,20 +127,40 @@ impl Nic for QueuePair {
 
     #[inline]
     fn receive(&mut self) -> Option<(Frame, RxMeta)> {
-        let buffer = self.rx.receive()?;
-        let bytes: &[u8] = buffer.as_ref();
-        let meta = match bytes.first() {
-            Some(&flags) if self.trusts_rx_checksum => header::read(flags),
-            _ => RxMeta::default(),
-        };
-        self.counters.rx_frames += 1;
-        self.counters.rx_bytes += (bytes.len() - HEADER_BYTES) as u64;
-        Some((Frame(buffer), meta))
+        loop {
+            if self.gathering.is_under_way() {
+                let large = self.receive_large();
+                if large.is_some() || self.gathering.is_under_way() {
+                    return large;
+                }
+            }
+            let buffer = self.rx.receive()?;
+            let bytes: &[u8] = buffer.as_ref();
+            // The queue refuses what is shorter.
+            let header = bytes.first_chunk()?;
+            let mut meta = header::read(header);
+            meta.checksum_valid &= self.trust.checksums;
+            if self.trust.several_buffers && header::buffers(header) != 1 {
+                self.gathering.begin(&mut self.rx, buffer, meta);
+                continue;
+            }
+            self.counters.rx_frames += 1;
+            self.counters.rx_bytes += (bytes.len() - HEADER_BYTES) as u64;
+            return Some((Frame::new(buffer), meta));
+        }
+    }
+
+    fn receive_rest(&mut self, rest: &mut Vec<Frame>) {
+        let known = rest.len();
+        self.gathering.take_rest(rest);
+        for part in &rest[known..] {
+            self.counters.rx_bytes += part.as_ref().len() as u64;
+        }
     }
 
     #[inline]
     fn recycle(&mut self, frame: Frame) {
-        self.rx.recycle(frame.0);
+        self.rx.recycle(frame.into_buffer());
     }
 
     #[inline]
@@ -150,6 +225,7 @@ impl Nic for QueuePair {
         NicCounters {
             doorbells: self.rx.doorbells() + self.tx.doorbells(),
             rx_bad_completions: self.rx.bad_completions(),
+            rx_bad_large_frames: self.gathering.refused(),
             tx_bad_completions: self.tx.bad_completions(),
             ..self.counters
         }

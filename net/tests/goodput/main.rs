@@ -20,6 +20,8 @@ struct Case {
     direction: Direction,
     window_bytes: usize,
     bytes: usize,
+    /// The server's device puts together what has come in two milliseconds.
+    is_large: bool,
 }
 
 impl Case {
@@ -69,6 +71,7 @@ fn cases() -> Vec<Case> {
                     direction,
                     window_bytes: 256 * 1024,
                     bytes: 1_000_000,
+                    is_large: false,
                 });
             }
         }
@@ -80,6 +83,7 @@ fn cases() -> Vec<Case> {
         direction: Direction::Both,
         window_bytes: 256 * 1024,
         bytes: 1_000_000,
+        is_large: false,
     };
     let reordering = Conditions {
         reordering: 50,
@@ -125,6 +129,7 @@ fn cases() -> Vec<Case> {
             window_bytes: 1 << 20,
             bytes: 8_000_000,
             direction: Direction::Down,
+            is_large: false,
         },
         Case {
             name: "small windows",
@@ -164,6 +169,40 @@ fn cases() -> Vec<Case> {
             conditions: network(200, 10),
             bytes: 100_000,
             ..base
+        },
+    ]);
+    cases.extend(large_cases(&base, everything));
+    cases
+}
+
+/// Uploads in frames of up to 64 KiB.
+fn large_cases(base: &Case, everything: Conditions) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for loss in [0, 1, 10, 50] {
+        for delay_ms in [1, 20, 100] {
+            cases.push(Case {
+                name: "large receive",
+                conditions: network(loss, delay_ms),
+                rate: rate(100, 256),
+                direction: Direction::Up,
+                is_large: true,
+                ..*base
+            });
+        }
+    }
+    cases.extend([
+        Case {
+            name: "large, no bottleneck",
+            rate: None,
+            is_large: true,
+            ..*base
+        },
+        Case {
+            name: "large, everything",
+            conditions: everything,
+            rate: rate(100, 256),
+            is_large: true,
+            ..*base
         },
     ]);
     cases

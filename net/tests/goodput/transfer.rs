@@ -124,7 +124,13 @@ pub(crate) fn transfer(case: &Case, seed: u64) -> Outcome {
     }
     let config = World::config(4, case.window_bytes);
     let chunks = config.chunks as u64;
-    let mut pair = Pair::new(link, &config);
+    if case.is_large {
+        link.moderate(Duration::from_millis(2));
+    }
+    let mut pair = Pair::with_server_nic(link, &config, |nic| match case.is_large {
+        true => nic.with_large_receive(),
+        false => nic,
+    });
     let (client, server) = open(&mut pair, label);
     let begun = pair.now;
     let (up, down) = case.direction.bytes(case.bytes);
@@ -150,6 +156,8 @@ pub(crate) fn transfer(case: &Case, seed: u64) -> Outcome {
     );
     let took = progress_at.saturating_since(begun);
     let counters = [pair.client.stack.counters(), pair.server.stack.counters()];
+    let large_segments = counters[1].large_segments;
+    assert_eq!(large_segments > 0, case.is_large, "{label}");
     finish(&mut pair, label, chunks);
     let total_ms = (took.as_millis() as u64).max(1);
     Outcome {
