@@ -11,7 +11,9 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// What `run.sh` needs of every machine.
-const TOOLS: [&str; 7] = ["bash", "sh", "dirname", "id", "sed", "env", "mkdir"];
+const TOOLS: [&str; 8] = [
+    "bash", "sh", "dirname", "readlink", "id", "sed", "env", "mkdir",
+];
 
 /// A machine's programs.
 struct Machine {
@@ -91,11 +93,53 @@ fn cargo(version: &str) -> String {
 
 #[test]
 fn a_missing_cargo_is_exit_three_with_the_command_that_installs_it() {
-    let output = Machine::bare().with("cc", "").run(&["site/"]);
-    assert_eq!(
-        missing(&output),
-        "sluice: missing: cargo (stable Rust 1.95 or newer); install with: \
-         curl -sSf https://sh.rustup.rs | sh -s -- -y"
+    let first = "sudo apt-get update && sudo apt-get install -y curl && ";
+    for (client, install) in [
+        ("curl", "curl -sSf https://sh.rustup.rs".to_owned()),
+        ("wget", "wget -qO- https://sh.rustup.rs".to_owned()),
+        // What is not there cannot be used.
+        ("cc", format!("{first}curl -sSf https://sh.rustup.rs")),
+    ] {
+        let machine = Machine::bare().with("cc", "").with(client, "");
+        assert_eq!(
+            missing(&machine.run(&["site/"])),
+            format!(
+                "sluice: missing: cargo (stable Rust 1.95 or newer); install with: \
+                 {install} | sh -s -- -y"
+            )
+        );
+    }
+}
+
+#[test]
+fn rustups_cargo_comes_before_a_distributions() {
+    let machine = Machine::bare()
+        .with("cc", "")
+        .with("cargo", &cargo("1.75.0"));
+    let own = machine.place.path().join(".cargo/bin");
+    fs::create_dir_all(&own).unwrap();
+    fs::copy(machine.place.path().join("bin/cargo"), own.join("cargo")).unwrap();
+    fs::write(
+        own.join("cargo"),
+        format!("#!/bin/sh\n{}\n", cargo("1.95.0")),
+    )
+    .unwrap();
+    assert_eq!(machine.run(&[]).status.code(), Some(42));
+}
+
+#[test]
+fn it_finds_its_checkout_through_a_link_and_past_cdpath() {
+    let machine = Machine::bare()
+        .with("cc", "")
+        .with("cargo", &cargo("1.95.0"));
+    let link = machine.place.path().join("serve");
+    symlink(root().join("run.sh"), &link).unwrap();
+    let output = machine.command(&link).env("CDPATH", "/").output().unwrap();
+    assert_eq!(output.status.code(), Some(42), "{output:?}");
+    let built = machine.note("built");
+    assert!(
+        built.starts_with(&format!("{}: ", root().display())),
+        "{built}"
     );
 }
 

@@ -6,8 +6,8 @@
 //! `app-http`, which sends a response's head and body as they are.
 //!
 //! Invariants: an image that [`Site::parse`] accepts is never read outside its bounds, whatever
-//! is asked of it; the cost of a look-up does not depend on the number of pages; equal folders
-//! give equal images.
+//! is asked of it; the cost of a look-up does not depend on the number of pages; folders with equal
+//! paths, contents and times give equal images.
 //!
 //! Reading order: [`format`](mod@format), [`records`], [`index`], [`reader`], [`host`], [`page`],
 //! `rules`, then `pack`. [`date`] writes HTTP dates.
