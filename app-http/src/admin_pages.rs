@@ -3,6 +3,7 @@
 //! Upstream: [`admin`](crate::admin), with the bytes of a request.
 
 use crate::control::Control;
+use crate::fields::Fields;
 use crate::head::{self, Method, Unparsed};
 use crate::limits::HeadLimits;
 use crate::{metrics_text, trace};
@@ -37,6 +38,10 @@ static STOPPING: Page = page!("503 Service Unavailable", "stopping", "Retry-Afte
 static NOT_FOUND: Page = page!(
     "404 Not Found",
     "there are GET /healthz, /readyz, /metrics, /trace, and POST /drain, /trace/start, /trace/stop"
+);
+static FROM_A_PAGE: Page = page!(
+    "403 Forbidden",
+    "asked by a web page: this port is for its operator's tools"
 );
 static WANTS_GET: Page = page!(
     "405 Method Not Allowed",
@@ -90,6 +95,14 @@ impl Text {
     }
 }
 
+/// Returns whether a browser sends the request for a page, whoever's that is: one that is open on an
+/// operator's screen could ask for anything here. Browsers say so in every POST (Fetch §3.1), and
+/// other tools say nothing.
+fn is_from_a_page(fields: &Fields<'_>) -> bool {
+    let site = fields.other(b"sec-fetch-site");
+    fields.other(b"origin").is_some() || site.is_some_and(|site| site != b"none")
+}
+
 /// Returns the answer to a request, `None` while it is not complete.
 pub(crate) fn answer(input: &[u8], control: &Control) -> Option<Answer> {
     let head = match head::parse(input, &HeadLimits::default()) {
@@ -102,6 +115,9 @@ pub(crate) fn answer(input: &[u8], control: &Control) -> Option<Answer> {
     let path = head.target.split(|byte| *byte == b'?').next();
     let page = match path.unwrap_or_default() {
         b"/drain" | b"/trace/start" | b"/trace/stop" if !is_post => &WANTS_POST,
+        b"/drain" | b"/trace/start" | b"/trace/stop" if is_from_a_page(&head.fields) => {
+            &FROM_A_PAGE
+        }
         b"/drain" => return Some(Answer::Stop),
         b"/trace/start" => return Some(Answer::Trace(true)),
         b"/trace/stop" => return Some(Answer::Trace(false)),

@@ -167,6 +167,27 @@ fn admin_connections_that_say_nothing_go_and_more_than_fit_wait() {
 }
 
 #[test]
+fn what_a_web_page_asks_for_is_refused_and_nothing_stops() {
+    let mut watched = Watched::new();
+    for field in [
+        "Origin: https://example.org",
+        "Origin: null",
+        "origin: http://10.0.2.15:9100",
+        "Sec-Fetch-Site: cross-site",
+        "Sec-Fetch-Site: same-origin",
+    ] {
+        for path in ["/drain", "/trace/start", "/trace/stop"] {
+            let request = format!("POST {path} HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
+            has_status(&watched.ask(&request), 403);
+        }
+    }
+    assert!(!watched.control.is_stopping());
+    let request = "POST /trace/stop HTTP/1.1\r\nHost: a\r\nSec-Fetch-Site: none\r\n\r\n";
+    has_status(&watched.ask(request), 200);
+    has_status(&watched.get("/readyz"), 200);
+}
+
+#[test]
 fn drain_stops_the_servers_and_then_the_machine() {
     let mut watched = Watched::new();
     let idle = watched.appliance.connect();
