@@ -129,6 +129,10 @@ fn replace(file: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(
         .map_err(|error| {
             // Nothing to add when this fails too: the first error is the one to show.
             let _ = fs::remove_file(&partial);
-            Failure::Failed(format!("cannot write {}: {error}", file.display()))
+            // `strip` has the signals of the terminal, too.
+            match stop::is_asked() {
+                true => stop::failure(),
+                false => Failure::Failed(format!("cannot write {}: {error}", file.display())),
+            }
         })
 }

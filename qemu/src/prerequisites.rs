@@ -1,8 +1,8 @@
 //! Programs that are needed, and how they get here: Debian packages, installed when that is
 //! allowed without a question (as root, or by `sudo -n`).
 
-use crate::Failure;
 use crate::console::complain;
+use crate::{Failure, stop};
 use std::env;
 use std::ffi::OsStr;
 use std::io;
@@ -166,6 +166,8 @@ pub fn ensure(programs: &[Program]) -> Result<(), Failure> {
     if is_done && missing.iter().all(|program| is_here(program)) {
         return Ok(());
     }
+    // apt-get has the signals of the terminal, too.
+    stop::check()?;
     Err(by_hand(&missing, &packages))
 }
 
