@@ -3,7 +3,8 @@
 //!
 //! Upstream: the accept queues, after the application has taken what it wants. Downstream: the
 //! [fabric](crate::moves). A connection is given as a whole, while it is one on which nothing was sent
-//! and of whose bytes none is missing; its flow is remembered until its end is told.
+//! and of whose bytes none is missing; its flow is remembered until its end is told. It moves once: the core
+//! that took it had asked for it, and its flow is never looked for through two cores.
 
 use crate::limits::{LISTENERS, MOVE_TRIES, MOVED_CONNECTIONS};
 use crate::moves::{Move, Waiting};
@@ -25,11 +26,12 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         }
     }
 
-    /// Says whether connections wait, if that has changed.
+    /// Says whether connections wait that can move, if that has changed. For others, idle cores would
+    /// wake this one in vain.
     fn tell_backlog(&mut self, index: u8) {
+        let has_backlog = self.movable(index).is_some();
         let fabric = &self.output.port;
         let entry = self.listeners.at(index);
-        let has_backlog = entry.waiting() > 0;
         if has_backlog != entry.has_told_backlog
             && let Some(bids) = fabric.ports().bids(entry.port)
         {
@@ -45,7 +47,8 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             let entry = self.listeners.at(index);
             let (port, has_backlog) = (entry.port, entry.steals && entry.waiting() > 0);
             has_backlog
-                && self.movable(index).is_some_and(|(_, able)| {
+                && self.movable(index).is_some_and(|_| {
+                    let able = self.reachable();
                     let bids = self.output.port.ports().bids(port);
                     bids.is_some_and(|bids| bids.has_any(able.iter()))
                 })
@@ -54,9 +57,10 @@ impl<N: Nic, P: Lent> Stack<N, P> {
 
     /// Gives a waiting connection to a core that bids for one, if there are both.
     fn give_one(&mut self, index: u8) -> bool {
-        let Some((place, able)) = self.movable(index) else {
+        let Some(place) = self.movable(index) else {
             return false;
         };
+        let able = self.reachable();
         let port = self.listeners.at(index).port;
         let bids = self.output.port.ports().bids(port);
         let Some(to) = bids.and_then(|bids| bids.take(able.iter())) else {
@@ -67,8 +71,8 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         true
     }
 
-    /// Returns the place of a waiting connection that can move, and the cores that it can move to.
-    fn movable(&mut self, index: u8) -> Option<(usize, CoreMask)> {
+    /// Returns the place of a waiting connection that can move.
+    fn movable(&mut self, index: u8) -> Option<usize> {
         if self.stealing.moved.len() >= MOVED_CONNECTIONS {
             return None;
         }
@@ -77,14 +81,18 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             let slot = connections.slot(connection);
             slot.origin.is_none() && !slot.has_ended && slot.tcb.can_be_carried(unread_max)
         };
-        let place = self.listeners.find(index, MOVE_TRIES, can_move)?;
+        self.listeners.find(index, MOVE_TRIES, can_move)
+    }
+
+    /// Returns the cores that something can move to now.
+    fn reachable(&mut self) -> CoreMask {
         let (own, mut able) = (self.output.port.core(), CoreMask::EMPTY);
         for core in self.output.port.cores().iter().filter(|core| *core != own) {
             if self.output.port.can_move(core) {
                 able.insert(core);
             }
         }
-        Some((place, able))
+        able
     }
 
     fn give(&mut self, connection: u32, to: CoreId) {

@@ -301,6 +301,33 @@ fn a_busy_core_is_given_nothing() {
 }
 
 #[test]
+fn a_connection_that_has_moved_stays_where_it_is() {
+    let mut appliance = Appliance::new(Conditions::PERFECT, 8, &[Some(0), None, None]);
+    appliance.cores[1].set_stealing(false);
+    appliance.credits(&[0, 1000, 0]);
+    let sockets = appliance.open(60);
+    let own = appliance.accepted()[1];
+    // It bids, and then its application asks for nothing any more.
+    appliance.cores[1].set_stealing(true);
+    let mut woken = CoreMask::EMPTY;
+    assert!(appliance.cores[1].sleep(&mut woken));
+    assert_eq!(woken.bits(), 0b101, "both have a backlog");
+    appliance.credits(&[0; 3]);
+    appliance.run(5);
+    let moved = appliance.counters()[1].connections_taken as usize;
+    assert!((1..=8).contains(&moved), "{moved}");
+    appliance.credits(&[0, 0, 1000]);
+    appliance.run(5);
+    assert_eq!(appliance.accepted(), [0, own, 60 - own - moved]);
+    appliance.cores[1].set_stealing(false);
+    appliance.credits(&[0, 1000, 0]);
+    appliance.run(5);
+    assert_eq!(appliance.accepted(), [0, own + moved, 60 - own - moved]);
+    appliance.assert_echoed(&sockets);
+    appliance.assert_ends_clean(&sockets);
+}
+
+#[test]
 fn the_time_wait_of_a_moved_connection_stays_with_its_first_core() {
     let mut appliance = Appliance::new(Conditions::PERFECT, 6, &[Some(0), Some(1)]);
     appliance.credits(&[0, 1000]);
