@@ -140,6 +140,35 @@ fn metrics_add_up_to_what_was_asked_for() {
 }
 
 #[test]
+fn every_counter_of_every_layer_is_in_the_metrics() {
+    let text = Watched::new().get("/metrics");
+    let names: std::collections::HashSet<&str> = text
+        .lines()
+        .filter_map(|line| line.split([' ', '{']).next())
+        .collect();
+    let net = net::counters::Counters::default();
+    let nic = net::nic::NicCounters::default();
+    let core = megapipe::CoreCounters::default();
+    let channel = megapipe::ChannelCounters::default();
+    let counters = (net.iter().map(|(name, _)| ("net", name)))
+        .chain(nic.iter().map(|(name, _)| ("net", name)))
+        .chain(core.iter().map(|(name, _)| ("core", name)))
+        .chain(channel.iter().map(|(name, _)| ("channel", name)));
+    let mut drops = 0;
+    for (layer, name) in counters {
+        drops += u32::from(layer == "net" && name.contains("drop"));
+        let of_all = match name.strip_suffix("_now") {
+            Some(gauge) => format!("sluice_{layer}_{gauge}"),
+            None => format!("sluice_{layer}_{name}_total"),
+        };
+        let of_core = of_all.replacen("sluice_", "sluice_core_", 1);
+        assert!(names.contains(&*of_all), "{of_all}\n{text}");
+        assert!(names.contains(&*of_core), "{of_core}\n{text}");
+    }
+    assert!(drops > 10, "{drops} drops");
+}
+
+#[test]
 fn the_admin_port_answers_when_the_site_has_no_room() {
     let mut watched = Watched::new();
     let crowd: Vec<_> = (0..16).map(|_| watched.appliance.connect()).collect();

@@ -1,41 +1,14 @@
 //! The raw requests that h1spec and Http11Probe try servers with, rebuilt: what each is answered with,
-//! and whether the connection may live on. Names are ours, in the order of what they are about.
+//! and whether the connection may live on. Names are ours, in the order of what they are about; what has to
+//! do with content, conditions and smuggling is in `probes_of_content.rs`.
 
+#[path = "support/fate.rs"]
+mod fate;
 mod support;
 
 use app_http::limits::HeadLimits;
-use app_http::request::Next;
-use support::{answer_all, engine, reply};
-
-/// What is to become of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// Answered with this status, and the connection stays.
-    Stays(u16),
-    /// Answered with this status, and the connection is closed.
-    Closes(u16),
-    /// Nothing yet: more must come.
-    Waits,
-}
-
-use Fate::{Closes, Stays, Waits};
-
-fn fate(request: &[u8]) -> Fate {
-    let (batch, bytes) = answer_all(&mut engine(), request);
-    if batch.requests == 0 {
-        assert!(bytes.is_empty());
-        return Waits;
-    }
-    let status = match batch.requests {
-        1 => reply(&batch, &bytes).status,
-        // Smuggled: told apart from all that is wanted.
-        more => 1000 + more as u16,
-    };
-    match batch.next {
-        Next::Request { .. } => Stays(status),
-        Next::Close | Next::Linger => Closes(status),
-    }
-}
+use fate::Fate::{Closes, Stays, Waits};
+use fate::{Fate, fate};
 
 #[track_caller]
 fn try_all(cases: &[(&str, &str, Fate)]) {

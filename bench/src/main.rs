@@ -16,6 +16,7 @@ mod linux_guest;
 mod load;
 mod namespace;
 mod netem;
+mod pack;
 mod profile;
 mod quick;
 mod symbols;
@@ -34,6 +35,8 @@ fn main() -> ExitCode {
         ["connections", elf, _] => connections::run(Path::new(elf)),
         ["cores", elf, _] => cores::run(Path::new(elf)),
         ["channel", ..] => channel::run(),
+        // Of the packer alone: no guest.
+        ["pack", ..] => pack::run(),
         ["bulk", elf, _] => bulk::run(Path::new(elf)),
         ["netem", elf, _] => netem::run(Path::new(elf)),
         ["profile", options @ .., elf, debug_elf] => {
@@ -47,7 +50,7 @@ fn main() -> ExitCode {
         ["client", rest @ ..] => client::run(rest),
         _ => {
             eprintln!(
-                "usage: sluice-bench quick|connections|cores|channel|bulk|netem|profile ELF DEBUG_ELF"
+                "usage: sluice-bench quick|connections|cores|channel|bulk|netem|pack|profile ELF DEBUG_ELF"
             );
             return ExitCode::from(2);
         }

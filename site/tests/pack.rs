@@ -1,6 +1,6 @@
 //! Folders in, pages out: what the packer takes in, and under which paths it comes back.
 
-use site::pack::{PackError, PackOptions, Summary, pack_to_file, pack_to_vec};
+use site::pack::{Compression, PackError, PackOptions, Summary, pack_to_file, pack_to_vec};
 use site::{Page, Site};
 use std::collections::BTreeMap;
 use std::fs;
@@ -475,6 +475,25 @@ fn what_may_not_be_meant_is_warned_of() {
         );
     }
     assert_eq!(said.len(), 4, "{said:?}");
+}
+
+#[test]
+fn a_very_large_file_is_warned_of() {
+    let dir = folder(&[("index.html", b"x")]);
+    let bytes = 100 << 20;
+    let file = std::fs::File::create(dir.path().join("large.bin")).unwrap();
+    file.set_len(bytes).unwrap();
+    let options = PackOptions {
+        compression: Compression::Off,
+        ..fixed()
+    };
+    let (_, summary) = pack_to_vec(dir.path(), &options).unwrap();
+    let said: Vec<String> = summary.warnings.iter().map(ToString::to_string).collect();
+    assert!(
+        said.iter().any(|text| text.contains("large.bin: 100 MiB")),
+        "{said:?}"
+    );
+    assert_eq!(said.len(), 1, "{said:?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The `run` command as others script against it: its line, its end, and what it leaves behind.
 
 use crate::client::Client;
-use crate::folder::Folder;
+use crate::folder::{Folder, Random};
 use crate::guest;
 use qemu::backend::free_port;
 use rustix::process::{Pid, Signal, kill_process};
@@ -34,6 +34,17 @@ pub(crate) fn start(words: &[&str], site: &Path) -> Running {
         .spawn()
         .unwrap();
     Running(child)
+}
+
+/// Starts a command and waits until it serves; returns where.
+fn serving(words: &[&str], site: &Path) -> (Running, SocketAddr) {
+    let mut command = start(words, site);
+    let stdout = command.0.stdout.as_mut().unwrap();
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).unwrap();
+    let (_, rest) = line.split_once("http://").expect("an address");
+    let address = rest.split_once(' ').unwrap().0.parse().unwrap();
+    (command, address)
 }
 
 /// Returns the processes that are children of `parent`.
@@ -198,6 +209,107 @@ fn a_change_is_packed_and_served_on_the_same_port_and_a_mistake_keeps_what_was_t
     kill_process(pid, Signal::INT).unwrap();
     assert_eq!(command.0.wait().unwrap().code(), Some(0));
     wait_gone(&below);
+}
+
+#[test]
+fn a_second_interrupt_ends_a_guest_that_still_finishes_its_answers() {
+    let _turn = guest::turn();
+    guest::image();
+    let mut folder = Folder::small();
+    // More than all buffers between guest and client hold.
+    folder.add("/large.bin", Random::new(4).bytes(48 << 20));
+    let words = ["--port", "0", "--accel", "tcg"];
+    let (mut command, address) = serving(&words, folder.path());
+    let pid = Pid::from_raw(command.0.id() as i32).unwrap();
+    let below = children(command.0.id());
+    let mut slow = Client::connect(address).unwrap();
+    slow.send(b"GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    assert_eq!(slow.head().unwrap().status, 200);
+
+    kill_process(pid, Signal::INT).unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(is_running(below[0]), "an answer is under way");
+    assert!(command.0.try_wait().unwrap().is_none());
+    kill_process(pid, Signal::INT).unwrap();
+    let asked = Instant::now();
+    assert_eq!(command.0.wait().unwrap().code(), Some(0));
+    // Far less than an answer may take to finish (30 s).
+    assert!(asked.elapsed() < Duration::from_secs(15));
+    wait_gone(&below);
+}
+
+#[test]
+fn each_host_has_its_own_pages_fields_and_rules() {
+    let _turn = guest::turn();
+    guest::image();
+    let first = Folder::small();
+    let second = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(second.path().join(name), text).unwrap();
+    write("index.html", "<p>the second</p>");
+    write("404.html", "<p>no such page of the second</p>");
+    write(
+        "_headers",
+        "/open/*\n  Access-Control-Allow-Origin: https://other.example\n  Cache-Control: no-store\n",
+    );
+    write(
+        "_redirects",
+        "/old/* /new/:splat 302\n/app/* /index.html 200\n",
+    );
+    fs::create_dir(second.path().join("open")).unwrap();
+    write("open/data.json", "{}");
+    let host = format!("*.example.org={}", second.path().display());
+    let words = [
+        "--port", "0", "--accel", "tcg", "--host", &host, "--cors", "*",
+    ];
+    let (_command, address) = serving(&words, first.path());
+    let mut client = Client::connect(address).unwrap();
+    let mut ask = |method: &str, host: &str, path: &str, fields: &str| {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n");
+        client.send(request.as_bytes()).unwrap();
+        client.answer().unwrap()
+    };
+
+    assert_eq!(
+        ask("GET", "else.where", "/", "").body,
+        first.files[0].content
+    );
+    assert_eq!(
+        ask("GET", "example.org", "/", "").body,
+        first.files[0].content
+    );
+    for host in ["a.example.org", "A.B.Example.Org:8080"] {
+        assert_eq!(ask("GET", host, "/", "").body, b"<p>the second</p>");
+        assert_eq!(ask("GET", host, "/app/x", "").body, b"<p>the second</p>");
+        let moved = ask("GET", host, "/old/a/b?c=d", "");
+        assert_eq!(moved.status, 302);
+        assert_eq!(moved.header("location"), Some("/new/a/b?c=d"));
+    }
+    // Neither has what is the other's.
+    let gone = ask("GET", "a.example.org", "/style.css", "");
+    assert_eq!(
+        (gone.status, &gone.body[..]),
+        (404, &b"<p>no such page of the second</p>"[..])
+    );
+    assert_eq!(ask("GET", "else.where", "/old/a/b", "").status, 404);
+
+    // The switch opens both sites; a rule of `_headers` comes before it.
+    let origin = "Origin: https://other.example\r\n";
+    let css = ask("GET", "else.where", "/style.css", origin);
+    assert_eq!(css.header("access-control-allow-origin"), Some("*"));
+    let data = ask("GET", "a.example.org", "/open/data.json", origin);
+    let allowed = data.header("access-control-allow-origin");
+    assert_eq!(allowed, Some("https://other.example"));
+    assert_eq!(data.header("cache-control"), Some("no-store"));
+    let wish = "Origin: https://other.example\r\nAccess-Control-Request-Method: GET\r\n\
+                Access-Control-Request-Headers: range\r\n";
+    let preflight = ask("OPTIONS", "a.example.org", "/open/data.json", wish);
+    assert!(
+        matches!(preflight.status, 200 | 204),
+        "{}",
+        preflight.status
+    );
+    assert!(preflight.header("access-control-allow-methods").is_some());
 }
 
 #[test]
