@@ -6,6 +6,7 @@ use site::Site;
 use site::pack::{Compression, PackOptions, pack_with_progress};
 use std::fs;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
@@ -40,6 +41,7 @@ pub(crate) fn run() -> Result<(), Error> {
             shown = percent;
             eprintln!("{percent} %, {} files", progress.files);
         }
+        ControlFlow::Continue(())
     })?;
     let seconds = started.elapsed().as_secs_f64();
     let resident_mib = resident_kib("VmHWM:")? >> 10;

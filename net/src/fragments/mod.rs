@@ -66,6 +66,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
                 let whole = reassembly.lend_whole();
                 let arrival = Arrival {
                     frame: &whole[..bytes],
+                    large: None,
                     crossed: None,
                     now: arrival.now,
                 };
