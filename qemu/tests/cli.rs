@@ -51,7 +51,7 @@ fn help_is_not_an_error_whatever_it_is_asked_of() {
 #[test]
 fn a_measurement_that_is_not_there() {
     let line = refused(&run(&["bench", "everything"]));
-    assert!(line.starts_with("bench needs one word: quick, "), "{line}");
+    assert!(line.starts_with("bench needs a name: quick, "), "{line}");
 }
 
 #[test]

@@ -245,6 +245,24 @@ fn the_command_speaks_where_a_reader_that_is_gone_is_no_crash() {
 }
 
 #[test]
+fn the_figures_of_the_readme_are_those_that_were_measured_last() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let measured = fs::read_to_string(root().join("docs/decisions/instructions.md")).unwrap();
+    let (_, last) = measured.split_once("**What it came to.**").unwrap();
+    let ours = |row: &str| {
+        let line = readme.lines().find(|line| line.starts_with(row));
+        let cell = line.and_then(|line| line.split('|').nth(2));
+        cell.unwrap_or_else(|| panic!("no {row}")).trim().to_owned()
+    };
+    for row in [
+        "| request on a kept connection",
+        "| connection for each request",
+    ] {
+        assert!(last.contains(&ours(row)), "{row}: {}", ours(row));
+    }
+}
+
+#[test]
 fn smoltcp_sockets_are_named_in_one_folder() {
     let mut broken = Vec::new();
     for source in sources(&all_crates(), "rs") {
