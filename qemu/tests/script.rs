@@ -50,6 +50,7 @@ impl Machine {
             .env("HOME", self.place.path())
             .env("CARGO_TARGET_DIR", self.place.path().join("target"))
             .env_remove("CARGO")
+            .env_remove("CARGO_HOME")
             .current_dir(self.place.path());
         command
     }
