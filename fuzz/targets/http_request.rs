@@ -1,5 +1,5 @@
 //! Any bytes as what a connection sends: they are answered or waited for, never panicked at, and
-//! split in two they lead to the same bytes.
+//! split in two they lead to the same bytes, whether the engine knows their field lines already or not.
 
 #![no_main]
 
@@ -22,6 +22,7 @@ fn site() -> Site<'static> {
             ("index.html", "front"),
             ("a.txt", "abcdefghij"),
             ("404.html", "none"),
+            ("text.txt", &"much of a muchness, ".repeat(99)),
         ] {
             std::fs::write(folder.path().join(name), text).expect("a file");
         }
@@ -36,10 +37,13 @@ fn site() -> Site<'static> {
     })
 }
 
-/// Answers pieces as the server does, and returns the bytes sent.
-fn converse(pieces: &[&[u8]]) -> Vec<u8> {
+fn engine() -> Engine {
     let log = AccessLog::new(None);
-    let mut engine = Engine::new(site(), HeadLimits::default(), 784_111_777, log);
+    Engine::new(site(), HeadLimits::default(), 784_111_777, log)
+}
+
+/// Answers pieces as the server does, and returns the bytes sent.
+fn converse(engine: &mut Engine, pieces: &[&[u8]]) -> Vec<u8> {
     let client = Client {
         peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
         requests_left: 1_000,
@@ -81,5 +85,8 @@ fuzz_target!(|input: &[u8]| {
         [] => (0, input),
     };
     let (first, second) = input.split_at(cut.min(input.len()));
-    assert_eq!(converse(&[input]), converse(&[first, second]));
+    let mut knowing = engine();
+    let whole = converse(&mut knowing, &[input]);
+    assert_eq!(whole, converse(&mut engine(), &[first, second]));
+    assert_eq!(whole, converse(&mut knowing, &[input]));
 });
