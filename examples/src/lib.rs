@@ -33,6 +33,37 @@ mod tests {
     #[test]
     fn the_guide_shows_its_example_as_it_is() {
         let guide = include_str!("../../docs/megapipe.md");
-        assert!(guide.contains(include_str!("bin/counter.rs")));
+        let manifest = include_str!("../Cargo.toml");
+        let mut blocks = 0;
+        for block in guide.split("```").skip(1).step_by(2) {
+            blocks += 1;
+            match block.split_once('\n') {
+                Some(("rust", code)) => assert_eq!(code, include_str!("bin/counter.rs")),
+                Some(("toml", lines)) => assert!(manifest.contains(lines), "{lines}"),
+                other => panic!("of no kind that is checked: {other:?}"),
+            }
+        }
+        assert_eq!(blocks, 2);
+    }
+
+    #[test]
+    fn the_papers_listing_stays_below_sixty_lines() {
+        assert!(include_str!("bin/ping-pong.rs").lines().count() < 60);
+    }
+
+    #[test]
+    fn the_guide_names_files_that_are_there() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let guide = include_str!("../../docs/megapipe.md");
+        let prose = guide.split("```").step_by(2);
+        let names = prose.flat_map(|text| text.split('`').skip(1).step_by(2));
+        let is_file = |name: &&str| !name.contains(' ') && name.ends_with(".rs");
+        let mut count = 0;
+        for name in names.filter(is_file) {
+            count += 1;
+            let places = [root.join(name), root.join("megapipe/src").join(name)];
+            assert!(places.iter().any(|place| place.exists()), "{name}");
+        }
+        assert!(count > 20, "{count}");
     }
 }
