@@ -15,8 +15,9 @@ pub struct Cookie(pub u64);
 
 /// Something that a command led to.
 ///
-/// The completions of one handle come in the order in which they happened, except that its
-/// `Disconnect` is always the last. Nothing is told of a handle after it was unregistered.
+/// Reads and writes of one handle are told in the order in which they were done, receipts behind
+/// those that are to be told at the same time, and its `Disconnect` is always the last. Nothing is
+/// told of a handle after it was unregistered.
 #[derive(Debug)]
 pub enum Completion {
     /// A connection was accepted; `pending` more wait in the accept queue.

@@ -89,7 +89,7 @@
 //! | paper (table 1) | here | what is different, and why |
 //! |---|---|---|
 //! | `mp_create` | [`Channel::create`] | takes all the memory it will ever use; the appliance makes one per core |
-//! | `mp_destroy` | drop | a channel is a value |
+//! | `mp_destroy` | drop | a channel is a value that its core owns, with the stack: all three go together |
 //! | `mp_register`, of a listening socket | [`Channel::listen`] | socket, bind and listen in one: there is no other kind of socket |
 //! | `mp_register`, of a connection | [`Channel::register`] | takes the [`Lwsocket`] by value, so that it is registered once; cannot fail |
 //! | `cpu_mask` | [`CoreMask`] | disjoint masks of a port are enforced by the stack: [`Completion::ListenFailed`] says `CoreTaken` |
