@@ -7,7 +7,7 @@
 
 use crate::access_log::LogSink;
 use core::fmt::{self, Write};
-use core::net::SocketAddrV4;
+use core::net::{IpAddr, SocketAddr};
 use kernel::CoreId;
 use megapipe::Channel;
 use megapipe::channel::SubmitError;
@@ -17,31 +17,51 @@ use site::date::http_date;
 /// The port that messages come from; and go to, unless another one is given.
 pub const SYSLOG_PORT: u16 = 514;
 
+/// Bytes that fit into a packet of 1,280 bytes behind the headers of IPv6 and UDP.
+const DATAGRAM_IPV6_BYTES: usize = 1232;
+const _: () = assert!(DATAGRAM_IPV6_BYTES <= DATAGRAM_BYTES);
+
 /// Facility local7, severity informational (RFC 5424 §6.2.1).
 const PRIORITY: u32 = 23 * 8 + 6;
 
 /// One core's way to a log server.
 #[derive(Debug, Clone, Copy)]
 pub struct Syslog {
-    to: SocketAddrV4,
+    to: SocketAddr,
     core: CoreId,
 }
 
 impl Syslog {
     /// Makes the sink of a core.
-    pub fn new(to: SocketAddrV4, core: CoreId) -> Self {
+    pub fn new(to: SocketAddr, core: CoreId) -> Self {
         Syslog { to, core }
     }
 
-    /// Returns the address of `syslog:ADDR` or `syslog:ADDR:PORT`.
-    pub fn parse_address(text: &str) -> Option<SocketAddrV4> {
+    /// Returns the address of `syslog:ADDR` or `syslog:ADDR:PORT`; an IPv6 address with a port stands in
+    /// brackets.
+    pub fn parse_address(text: &str) -> Option<SocketAddr> {
         let text = text.strip_prefix("syslog:")?;
-        let with_port = || Some(SocketAddrV4::new(text.parse().ok()?, SYSLOG_PORT));
-        let address = text.parse().ok().or_else(with_port)?;
-        let is_host = !address.ip().is_unspecified()
-            && !address.ip().is_multicast()
-            && !address.ip().is_broadcast();
+        let with_port = || Some(SocketAddr::new(text.parse().ok()?, SYSLOG_PORT));
+        let address: SocketAddr = text.parse().ok().or_else(with_port)?;
+        let is_host = match address.ip() {
+            IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast(),
+            // An IPv4 address in disguise is on no wire.
+            IpAddr::V6(ip) => {
+                let is_one = !ip.is_unspecified() && !ip.is_loopback() && !ip.is_multicast();
+                is_one && ip.to_ipv4_mapped().is_none()
+            }
+        };
         (is_host && address.port() != 0).then_some(address)
+    }
+}
+
+impl Syslog {
+    /// Returns the bytes of the longest message: over IPv6, what every way takes.
+    fn most_bytes(&self) -> usize {
+        match self.to {
+            SocketAddr::V4(_) => DATAGRAM_BYTES,
+            SocketAddr::V6(_) => DATAGRAM_IPV6_BYTES,
+        }
     }
 }
 
@@ -55,7 +75,7 @@ impl LogSink for Syslog {
             self.core.index()
         );
         debug_assert!(head.is_ok());
-        let room = message.capacity() - message.len();
+        let room = self.most_bytes().saturating_sub(message.len());
         let fits = message.extend_from_slice(&line[..line.len().min(room)]);
         debug_assert!(fits.is_ok());
         // A full outbox: later. Whatever else is wrong will not be better then.
@@ -111,6 +131,11 @@ mod tests {
             parse("syslog:10.0.2.2:5140").as_deref(),
             Some("10.0.2.2:5140")
         );
+        assert_eq!(parse("syslog:fd00::9").as_deref(), Some("[fd00::9]:514"));
+        assert_eq!(
+            parse("syslog:[fd00::9]:5140").as_deref(),
+            Some("[fd00::9]:5140")
+        );
         for bad in [
             "10.0.2.2",
             "syslog:",
@@ -121,6 +146,11 @@ mod tests {
             "syslog:255.255.255.255",
             "syslog:224.0.0.1",
             "syslog:::1",
+            "syslog:::",
+            "syslog:ff02::1",
+            "syslog:::ffff:10.0.2.2",
+            "syslog:[fd00::9]:0",
+            "syslog:[fd00::9]:",
         ] {
             assert_eq!(parse(bad), None, "{bad}");
         }

@@ -5,7 +5,7 @@
 
 use crate::writes::IoSlice;
 use alloc::boxed::Box;
-use core::net::{SocketAddr, SocketAddrV4};
+use core::net::SocketAddr;
 use kernel::{CoreMask, Instant};
 use net::chunk::Chunk;
 use net::datagram::DatagramError;
@@ -51,7 +51,7 @@ pub(crate) trait Connections {
     fn send_datagram(
         &mut self,
         from_port: u16,
-        to: SocketAddrV4,
+        to: SocketAddr,
         bytes: &[u8],
     ) -> Result<(), DatagramError>;
 }
@@ -149,7 +149,7 @@ impl<N: Nic> Connections for Stack<N, IoSlice> {
     fn send_datagram(
         &mut self,
         from_port: u16,
-        to: SocketAddrV4,
+        to: SocketAddr,
         bytes: &[u8],
     ) -> Result<(), DatagramError> {
         Stack::send_datagram(self, from_port, to, bytes)

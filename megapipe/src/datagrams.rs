@@ -11,13 +11,13 @@ use crate::connections::Connections;
 use crate::limits::{DATAGRAM_BYTES, DATAGRAMS};
 use crate::submissions::Command;
 use alloc::collections::VecDeque;
-use core::net::SocketAddrV4;
+use core::net::SocketAddr;
 use net::datagram::DatagramError;
 
 /// A datagram that waits.
 struct Datagram {
     from_port: u16,
-    to: SocketAddrV4,
+    to: SocketAddr,
     bytes: heapless::Vec<u8, DATAGRAM_BYTES>,
 }
 
@@ -45,7 +45,7 @@ impl Outbox {
 
 impl Channel {
     /// Sends `bytes` as one UDP datagram, of [`DATAGRAM_BYTES`] at most. Nothing completes, and nobody
-    /// knows whether it arrives. It is sent at the next flush, or once ARP has been answered.
+    /// knows whether it arrives. It is sent at the next flush, or once its station is known.
     ///
     /// # Errors
     /// [`SubmitError::RingFull`] when [`DATAGRAMS`] wait already: the application runs again when they
@@ -53,7 +53,7 @@ impl Channel {
     pub fn send_datagram(
         &mut self,
         from_port: u16,
-        to: SocketAddrV4,
+        to: impl Into<SocketAddr>,
         bytes: &[u8],
     ) -> Result<(), SubmitError> {
         let bytes = heapless::Vec::from_slice(bytes).map_err(|_| SubmitError::TooLarge)?;
@@ -66,7 +66,7 @@ impl Channel {
         }
         self.outbox.waiting.push_back(Datagram {
             from_port,
-            to,
+            to: to.into(),
             bytes,
         });
         Ok(())

@@ -11,7 +11,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use core::net::{Ipv4Addr, SocketAddr};
 use kernel::{CoreMask, Instant};
 use net::chunk::Chunk;
 use net::datagram::DatagramError;
@@ -231,7 +231,7 @@ impl Connections for IdleStack {
 
     fn notify(&mut self, _: CoreMask) {}
 
-    fn send_datagram(&mut self, _: u16, _: SocketAddrV4, _: &[u8]) -> Result<(), DatagramError> {
+    fn send_datagram(&mut self, _: u16, _: SocketAddr, _: &[u8]) -> Result<(), DatagramError> {
         Ok(())
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! KIND is `idle` (turns with nothing to do), or what comes in, one frame a turn: `syn` (answered with
 //! a cookie), `closed` (a SYN to a closed port), `ack` (of no connection), `guess` (an ACK of an open
-//! connection with a wrong number), `echo`, `fragment`, `land`, `runt`; or `upload`, a full segment of
+//! connection with a wrong number), `echo`, `fragment` (a first one, each of another source), `router`
+//! (an IPv6 router that comes and goes by turns), `land`, `runt`; or `upload`, a full segment of
 //! an open connection, which is read, or `large`, 64,000 bytes of it in one frame of several buffers, as
 //! a device brings them. Then how many connections are
 //! open and idle beside it, and how many turns. The instructions counted, divided by the turns, are
@@ -16,10 +17,10 @@
 use kernel::{CoreMask, Instant};
 use net::fabric::fabric;
 use net::stack::ConnectionId;
-use net::testing::frames::{ACK, SYN, Tcp, ipv4, seal_ipv4};
+use net::testing::frames::{ACK, SYN, Tcp, ipv4, ipv6, seal_icmpv6, seal_ipv4};
 use net::testing::{OneFrame, STACK_ADDRESS, World};
 use net::{AddressConfig, Stack};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 type Flooded = Stack<OneFrame, &'static [u8]>;
@@ -79,7 +80,10 @@ fn flooded(wire: &OneFrame, kind: &str, connections: usize, now: Instant) -> Flo
         ..World::config(connections + 256, window_bytes)
     };
     let mut stack = Flooded::new(config, Some(wire.clone()), port, now);
-    let address = AddressConfig::fixed(STACK_ADDRESS, 16);
+    let address = AddressConfig {
+        slaac: true,
+        ..AddressConfig::fixed(STACK_ADDRESS, 16)
+    };
     stack.configure_address(&address, now);
     turn(&mut stack, now);
     stack
@@ -139,6 +143,16 @@ fn frame(kind: &str, number: u32, open: &Tcp) -> Vec<u8> {
             let mut frame = ipv4(6, stranger.into(), STACK_ADDRESS, &[0; 1400]);
             frame[20] = 0x20;
             seal_ipv4(&mut frame);
+            frame
+        }
+        "router" => {
+            let from = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 7);
+            let all = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+            let lifetime = if number.is_multiple_of(2) { 0 } else { 9 };
+            let mut message = [134, 0, 0, 0, 64, 0, 0, lifetime, 0, 0, 0, 0, 0, 0, 0, 0];
+            seal_icmpv6(&mut message, from, all);
+            let mut frame = ipv6(58, from, all, &message);
+            frame[21] = 255;
             frame
         }
         "land" => ipv4(6, STACK_ADDRESS, STACK_ADDRESS, &[0; 20]),

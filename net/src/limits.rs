@@ -59,6 +59,9 @@ pub const LEASE_ROUTES: usize = 8;
 /// After a lease was declined, none is asked for in this time (RFC 2131 §3.1.5).
 pub const DECLINE_WAIT: Duration = Duration::from_secs(10);
 
+/// Frames of the DHCP client in that time; then it waits as long.
+pub const DHCP_FRAMES: u64 = 8;
+
 /// Networks that routers have on the link at once.
 pub const ON_LINK_PREFIXES: usize = 6;
 

@@ -84,6 +84,11 @@ impl<N: Nic> Output<N> {
         usize::from(self.link(is_ipv6).mss_bytes + headers_bytes(is_ipv6))
     }
 
+    /// Returns how many frames were sent.
+    pub(crate) fn sent_frames(&self) -> u64 {
+        self.counters.tx_frames + self.counters.forwards_out
+    }
+
     /// Returns whether there is room for one more frame of any size.
     pub(crate) fn can_transmit(&mut self) -> bool {
         match &mut self.nic {

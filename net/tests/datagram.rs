@@ -2,11 +2,13 @@
 //! another implementation takes, and not at all when they cannot go.
 
 use net::datagram::DatagramError;
-use net::testing::frames::arp_reply;
-use net::testing::{CLIENT_ADDRESS, CLIENT_MAC, Link, STACK_ADDRESS, World};
+use net::testing::frames::{arp_reply, neighbour_reply};
+use net::testing::{CLIENT_ADDRESS, CLIENT_ADDRESS_V6, CLIENT_MAC, Link};
+use net::testing::{STACK_ADDRESS, STACK_ADDRESS_V6, World};
 use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::wire::{EthernetFrame, IpProtocol, Ipv4Packet, Ipv4Repr, UdpPacket, UdpRepr};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use smoltcp::wire::{EthernetFrame, IpProtocol, Ipv4Packet, Ipv4Repr, Ipv6Packet};
+use smoltcp::wire::{UdpPacket, UdpRepr};
+use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
 use std::time::Duration;
 
 const TO: SocketAddrV4 = SocketAddrV4::new(CLIENT_ADDRESS, 514);
@@ -108,4 +110,41 @@ fn what_the_transmit_queue_has_no_room_for_is_not_lost_but_refused() {
     world.turn();
     assert_eq!(received(&link, true).1.len(), 2);
     assert_eq!(sent(&mut world), Ok(()));
+}
+
+#[test]
+fn a_datagram_over_ipv6_waits_for_its_neighbour_and_then_goes_whole() {
+    let link = Link::new();
+    let mut world = World::new(&link);
+    world.settle_addresses();
+    let port = link.client_port();
+    let to = SocketAddrV6::new(CLIENT_ADDRESS_V6, 514, 0, 0);
+    let mut send = |bytes: &[u8]| {
+        let sent = world.stack.send_datagram(515, to, bytes);
+        world.turn();
+        let frames: Vec<_> = std::iter::from_fn(|| port.receive()).collect();
+        let answers = frames.iter().filter_map(|frame| neighbour_reply(frame));
+        answers.for_each(|answer| port.send(&answer));
+        world.turn();
+        (sent, frames)
+    };
+    assert_eq!(send(b"a").0, Err(DatagramError::NotNow));
+    for bytes in [&b""[..], b"a", b"abc", &[0xff; 1452]] {
+        let (sent, frames) = send(bytes);
+        assert_eq!(sent, Ok(()));
+        let ip = Ipv6Packet::new_checked(&frames[0][14..]).expect("whole");
+        let all = ChecksumCapabilities::default();
+        let (from, to) = (ip.src_addr().into(), ip.dst_addr().into());
+        let udp = UdpPacket::new_checked(ip.payload()).expect("whole");
+        let ports = UdpRepr::parse(&udp, &from, &to, &all).expect("a good checksum");
+        assert_ne!(udp.checksum(), 0, "there is one");
+        assert_eq!((ports.src_port, ports.dst_port), (515, 514));
+        assert_eq!((ip.src_addr(), udp.payload()), (STACK_ADDRESS_V6, bytes));
+    }
+    // Checksums that would be zero are among these.
+    for word in 0..=u16::MAX {
+        let (_, frames) = send(&word.to_be_bytes());
+        assert_ne!(frames[0][60..62], [0, 0]);
+    }
+    assert_eq!(send(&[0; 1453]).0, Err(DatagramError::TooLarge));
 }

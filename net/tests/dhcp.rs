@@ -31,6 +31,8 @@ struct Server {
     declined: Vec<Ipv4Addr>,
     /// Somebody else has the address that is leased.
     is_squatted: bool,
+    /// What is asked of it is refused.
+    refuses: bool,
     /// Where its packets come from, and the router that it tells.
     source: Ipv4Addr,
     router: Ipv4Addr,
@@ -109,6 +111,7 @@ impl Server {
         let reply = DhcpRepr {
             message_type: match request.message_type {
                 DhcpMessageType::Discover => DhcpMessageType::Offer,
+                _ if self.refuses => DhcpMessageType::Nak,
                 _ => DhcpMessageType::Ack,
             },
             your_ip: self.leases,
@@ -167,6 +170,7 @@ fn network() -> Network {
             is_deaf_to_unicast: false,
             declined: Vec::new(),
             is_squatted: false,
+            refuses: false,
             source: SERVER,
             router: SERVER,
         },
@@ -341,4 +345,69 @@ fn a_lease_whose_address_another_has_is_declined_and_another_one_taken() {
         assert_eq!(stack.host().primary(), Some(taken));
     }
     assert_eq!(network.server.declined, [LEASED], "once");
+}
+
+#[test]
+fn a_server_that_appears_late_is_found_and_asked_seldom_meanwhile() {
+    let mut network = network();
+    network.server.answers = false;
+    network.run(3600);
+    let asked = network.server.requests;
+    assert!((10..720).contains(&asked), "{asked} in an hour");
+    assert_eq!(network.stacks[0].host().primary(), None);
+    network.server.answers = true;
+    network.run(60);
+    assert_eq!(network.stacks[0].host().primary(), Some(LEASED.into()));
+    assert_eq!(network.stacks[1].counters().dhcp_lost, 0, "there was none");
+}
+
+#[test]
+fn a_refusal_takes_the_lease_and_its_connections_at_once_and_another_is_asked_for() {
+    let mut network = network();
+    network.run(5);
+    network.stacks[0]
+        .listen(80, CoreMask::first(1), 4)
+        .expect("a free port");
+    let syn = net::testing::frames::Tcp::new(4000, 2, 1, 0);
+    let mut tcp = syn.frame()[34..].to_vec();
+    net::testing::frames::seal_tcp(&mut tcp, SERVER, LEASED);
+    let frame = net::testing::frames::ipv4(6, SERVER, LEASED, &tcp);
+    network.server.port.send(&frame);
+    network.run(1);
+    assert_eq!(network.stacks[0].counters().half_open_now, 1);
+    network.server.refuses = true;
+    // Renewal, at half of the lease.
+    network.run(u64::from(LEASE_SECONDS) / 2 + 10);
+    for stack in &network.stacks {
+        assert_eq!(stack.host().primary(), None);
+        assert_eq!(stack.counters().slots_now, 0);
+    }
+    assert_eq!(network.stacks[1].counters().dhcp_lost, 1);
+    // A server that offers and refuses is not asked without an end.
+    let before = network.server.requests;
+    network.run(100);
+    let asked = network.server.requests - before;
+    assert!((8..=90).contains(&asked), "{asked} in 100 s");
+    network.server.refuses = false;
+    network.server.leases = Ipv4Addr::new(10, 7, 3, 9);
+    network.run(120);
+    let another = IpAddr::from([10, 7, 3, 9]);
+    assert_eq!(network.stacks[2].host().primary(), Some(another));
+}
+
+#[test]
+fn a_lease_that_changes_at_renewal_is_followed_by_every_core() {
+    let mut network = network();
+    network.run(5);
+    network.server.options = vec![(26, vec![0x05, 0x00])];
+    network.server.router = Ipv4Addr::new(10, 7, 0, 77);
+    network.run(u64::from(LEASE_SECONDS));
+    for stack in &network.stacks {
+        let host = stack.host();
+        assert_eq!(host.mtu_v4, Some(1280));
+        let mut routes = host.routes.iter();
+        let router = Some(IpAddr::from([10, 7, 0, 77]));
+        assert!(routes.any(|route| route.gateway == router), "{host:?}");
+    }
+    assert_eq!(network.stacks[1].counters().dhcp_lost, 0);
 }

@@ -51,7 +51,8 @@ fn parts_of_one_story_in_another_neither_panic_nor_leak() {
 }
 
 /// Steps of stories over IPv6 (kind 132, length, protocol, addresses): a question, an answer, a router
-/// with a prefix and a packet size, a ping, a packet that was too large, a SYN, and options before it.
+/// with a prefix and a packet size, a ping, a packet that was too large, a SYN, options before it, and
+/// a question about groups. And steps of fragments (kind 68): a ping's two halves in each family.
 fn steps_over_ipv6() -> Vec<Vec<u8>> {
     let ours = [0xfd, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
     let prefix = [3, 4, 64, 0xc0, 0, 0, 0, 9, 0, 0, 0, 5, 0, 0, 0, 0];
@@ -60,7 +61,7 @@ fn steps_over_ipv6() -> Vec<Vec<u8>> {
     let syn = [
         3, 0xe8, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 1, 1, 0, 0, 0, 0,
     ];
-    let packets: [(u8, u8, Vec<u8>); 7] = [
+    let packets: [(u8, u8, Vec<u8>); 8] = [
         (
             0,
             4,
@@ -107,12 +108,28 @@ fn steps_over_ipv6() -> Vec<Vec<u8>> {
         ),
         (3, 0, syn.to_vec()),
         (5, 0, [&[6, 0, 1, 4, 0, 0, 0, 0][..], &syn].concat()),
+        (
+            4,
+            0xf9,
+            [
+                &[58, 0, 5, 2, 0, 0, 1, 0, 130, 0, 0, 0, 3, 0, 0, 0][..],
+                &[0; 16],
+                &[2, 125, 0, 0],
+            ]
+            .concat(),
+        ),
     ];
     let steps = packets.into_iter().map(|(protocol, addresses, payload)| {
         let head = [132, payload.len() as u8 + 2, protocol, addresses];
         [&head[..], &payload].concat()
     });
-    steps.collect()
+    let ping = [8, 0, 0, 0, 0, 1, 0, 1, 5, 5, 5, 5, 5, 5, 5, 5];
+    let halves = [0, 1].into_iter().flat_map(|family| {
+        let first = [&[68, 18, family | 2, 0][..], &ping].concat();
+        let last = [&[68, 10, family, 2][..], &ping[..8]].concat();
+        [first, last]
+    });
+    steps.chain(halves).collect()
 }
 
 #[test]

@@ -12,7 +12,8 @@ use net::limits::GATEWAYS;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings<'a> {
     /// `ip=dhcp,auto` (default: a DHCP lease, and addresses of what IPv6 routers advertise), or fixed
-    /// addresses of either family, `ip=ADDR/PREFIX,...` with `gateway=ADDR,...`.
+    /// addresses of either family, `ip=ADDR/PREFIX,...` with `gateway=ADDR,...`; and
+    /// `stable-secret=HEX`, of which IPv6 addresses are made so that they say nothing of the device.
     pub address: AddressConfig,
     /// `log=info`: off, error, warn, info, debug or trace.
     pub log: LevelFilter,
@@ -81,10 +82,19 @@ fn take_address<'a>(line: &mut CommandLine<'a>) -> Result<AddressConfig, BadWord
     const GATEWAY: &str =
         "a router's address, or one of each family, each beside an ip= of its family";
     let gateways = line.take("gateway", GATEWAY, |value| parse_gateways(value, &config))?;
+    let stable_secret = line.take("stable-secret", "32 hexadecimal digits", parse_secret)?;
     Ok(AddressConfig {
         gateways: gateways.unwrap_or_default(),
+        stable_secret,
         ..config
     })
+}
+
+/// Reads 16 bytes.
+fn parse_secret(value: &str) -> Option<[u8; 16]> {
+    let is_hex = value.len() == 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = u128::from_str_radix(value, 16).ok();
+    number.filter(|_| is_hex).map(u128::to_be_bytes)
 }
 
 fn parse_addresses(value: &str) -> Option<AddressConfig> {
@@ -177,6 +187,8 @@ mod tests {
         let only = |line| parse(line).unwrap().0.address;
         assert_eq!(only("ip=dhcp"), AddressConfig::dhcp());
         assert_eq!(only("ip=auto"), AddressConfig::slaac());
+        let secret = only("ip=auto stable-secret=000102030405060708090a0b0c0d0E0F").stable_secret;
+        assert_eq!(secret, Some(core::array::from_fn(|place| place as u8)));
     }
 
     #[test]
@@ -193,6 +205,9 @@ mod tests {
             "stats=x",
             "keep-alive=soon",
             "gateway=here",
+            "stable-secret=",
+            "stable-secret=+00102030405060708090a0b0c0d0e0f",
+            "stable-secret=000102030405060708090a0b0c0d0e0f00",
             "gateway=10.0.0.1",
             "ip=dhcp,",
             "ip=10.0.0.2/24,fd00::/129",

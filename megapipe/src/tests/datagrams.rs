@@ -3,11 +3,11 @@
 use super::world::Bench;
 use crate::channel::SubmitError;
 use crate::limits::{DATAGRAM_BYTES, DATAGRAMS};
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use kernel::{CoreId, CoreMask, Instant};
 use std::vec::Vec;
 
-const TO: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 9), 514);
+const TO: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 9), 514));
 
 #[test]
 fn datagrams_leave_in_order_when_the_stack_has_room_and_the_application_hears_of_it() {

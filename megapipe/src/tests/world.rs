@@ -5,7 +5,7 @@ use crate::channel::{Channel, ChannelConfig, Completion, Cookie, Handle};
 use crate::connections::Connections;
 use crate::writes::IoSlice;
 use alloc::boxed::Box;
-use core::net::{SocketAddr, SocketAddrV4};
+use core::net::SocketAddr;
 use kernel::{CoreMask, Instant};
 use net::chunk::Chunk;
 use net::datagram::DatagramError;
@@ -54,7 +54,7 @@ pub(super) struct World {
     /// Connections that this side has begun.
     pub(super) asked: Vec<(ConnectionId, SocketAddr)>,
     /// Datagrams that were sent, and how many more may be.
-    pub(super) datagrams: Vec<(SocketAddrV4, Vec<u8>)>,
+    pub(super) datagrams: Vec<(SocketAddr, Vec<u8>)>,
     pub(super) datagrams_left: usize,
     /// Cores that were notified.
     pub(super) notified: CoreMask,
@@ -349,12 +349,7 @@ impl Connections for World {
         Ok(())
     }
 
-    fn send_datagram(
-        &mut self,
-        _: u16,
-        to: SocketAddrV4,
-        bytes: &[u8],
-    ) -> Result<(), DatagramError> {
+    fn send_datagram(&mut self, _: u16, to: SocketAddr, bytes: &[u8]) -> Result<(), DatagramError> {
         match self.datagrams_left.checked_sub(1) {
             Some(left) => self.datagrams_left = left,
             None => return Err(DatagramError::NotNow),

@@ -7,7 +7,7 @@ use super::phy::Phy;
 use crate::address::{Cidr, Route};
 use crate::autoconf::everything;
 use crate::ipv4::{IPV4_HEADER_BYTES, is_host};
-use crate::limits::{DECLINE_WAIT, LEASE_ROUTES};
+use crate::limits::{DECLINE_WAIT, DHCP_FRAMES, LEASE_ROUTES};
 use crate::nic::Nic;
 use crate::output::Output;
 use alloc::boxed::Box;
@@ -43,8 +43,11 @@ pub(crate) struct DhcpClient {
     handle: SocketHandle,
     /// Who gave the lease, and the address.
     giver: Option<(Ipv4Addr, Ipv4Addr)>,
-    /// After a lease was declined: nothing is asked before.
+    /// After a lease was declined, or too much was asked: nothing is asked before.
     waits_until: Option<Instant>,
+    /// So much was asked since then.
+    asked: u64,
+    asked_since: Instant,
     /// Source of the transaction ids of what is declined.
     seed: u64,
 }
@@ -90,6 +93,8 @@ impl DhcpClient {
             handle,
             giver: None,
             waits_until: None,
+            asked: 0,
+            asked_since: now,
             seed,
         }
     }
@@ -107,8 +112,18 @@ impl DhcpClient {
             return;
         }
         self.waits_until = None;
+        let before = output.sent_frames();
         let mut phy = Phy::new(output, None);
         self.interface.poll_egress(at(now), &mut phy, &mut self.set);
+        if now.saturating_since(self.asked_since) >= DECLINE_WAIT {
+            (self.asked, self.asked_since) = (0, now);
+        }
+        self.asked += output.sent_frames() - before;
+        if self.asked >= DHCP_FRAMES {
+            // A server that offers and refuses would have us ask without an end.
+            self.asked = 0;
+            self.waits_until = Some(now + DECLINE_WAIT);
+        }
     }
 
     /// Returns when [`dispatch`](Self::dispatch) is to be called next.

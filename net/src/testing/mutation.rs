@@ -1,10 +1,10 @@
 //! Frames made from real ones by changes that reach deep: fields that matter, lengths that lie,
 //! options, parts of other frames; and mostly with checksums that are right all the same.
 
-use super::frames::{seal_ipv4, seal_tcp};
+use super::frames::{seal_icmpv6, seal_ipv4, seal_tcp};
 use super::random::Random;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// Frames that are kept to take parts of.
 const KEPT_FRAMES: usize = 64;
@@ -50,7 +50,10 @@ impl Mutator {
     fn change(&mut self, frame: &mut Vec<u8>) {
         let random = &mut self.random;
         let mut place = |span: usize| random.below(span.max(1) as u64) as usize;
-        match place(9) {
+        let is_ipv6 = frame.get(12..14) == Some(&[0x86, 0xdd]);
+        // By how much the transport's header comes later.
+        let later = if is_ipv6 { 20 } else { 0 };
+        match place(if is_ipv6 { 10 } else { 9 }) {
             0 => {
                 let (at, bit) = (place(frame.len()), place(8));
                 set(frame, at, |byte| byte ^ 1 << bit);
@@ -59,14 +62,17 @@ impl Mutator {
             1 => {
                 let edges = [0_u32, 1, 0x7fff, 0x8000, 0xffff, 0x7fff_ffff, u32::MAX];
                 let bytes = edges[place(edges.len())].to_be_bytes();
-                let (at, width) = (place(frame.len().min(78)), 2 + 2 * place(2));
+                let (at, width) = (place(frame.len().min(78 + later)), 2 + 2 * place(2));
                 for (offset, value) in bytes[4 - width..].iter().enumerate() {
                     set(frame, at + offset, |_| *value);
                 }
             }
             // A field that counts: lengths, fragments, sequence, acknowledgement, window, urgent.
             2 => {
-                let fields = [16, 20, 38, 42, 46, 48, 52];
+                let fields = match is_ipv6 {
+                    false => [16, 20, 38, 42, 46, 48, 52],
+                    true => [18, 20, 58, 62, 66, 68, 72],
+                };
                 let (at, by) = (fields[place(fields.len())], place(64) as u8);
                 let is_low = place(2);
                 set(frame, at + is_low, |byte| {
@@ -76,14 +82,14 @@ impl Mutator {
             // Flags, and the header's length.
             3 => {
                 let value = place(256) as u8;
-                set(frame, 46 + place(2), |_| value);
+                set(frame, 46 + later + place(2), |_| value);
             }
             // Options: longer headers, other kinds and lengths.
             4 => {
-                let (words, at) = (6 + place(10) as u8, 54 + place(40));
+                let (words, at) = (6 + place(10) as u8, 54 + later + place(40));
                 let kind = [0, 1, 2, 3, 4, 5, 8, place(256) as u8][place(8)];
                 let length = [0, 1, 2, 3, 4, 10, 34, place(256) as u8][place(8)];
-                set(frame, 46, |byte| byte & 0x0f | words << 4);
+                set(frame, 46 + later, |byte| byte & 0x0f | words << 4);
                 set(frame, at, |_| kind);
                 set(frame, at + 1, |_| length);
             }
@@ -108,11 +114,27 @@ impl Mutator {
                 }
             }
             // What the packet says of its own length is true again.
-            _ => {
-                let length = (frame.len().saturating_sub(14) as u16).to_be_bytes();
-                set(frame, 16, |_| length[0]);
-                set(frame, 17, |_| length[1]);
+            8 => {
+                let headers = if is_ipv6 { 54 } else { 14 };
+                let length = (frame.len().saturating_sub(headers) as u16).to_be_bytes();
+                let at = if is_ipv6 { 18 } else { 16 };
+                set(frame, at, |_| length[0]);
+                set(frame, at + 1, |_| length[1]);
             }
+            // One more header before the transport's: options, or that of a fragment.
+            _ if frame.len() >= 54 => {
+                let kind = [0, 60, 44, 43][place(4)];
+                let next = core::mem::replace(&mut frame[20], kind);
+                let word = place(1 << 16).to_be_bytes();
+                let header = match place(2) {
+                    0 => [next, 0, 1, 4, 0, 0, 0, 0],
+                    _ => [next, 0, word[6], word[7], 0, 0, 0, place(4) as u8],
+                };
+                frame.splice(54..54, header);
+                let length = (frame.len() as u16 - 54).to_be_bytes();
+                frame[18..20].copy_from_slice(&length);
+            }
+            _ => {}
         }
     }
 }
@@ -123,8 +145,11 @@ fn set(frame: &mut [u8], at: usize, change: impl FnOnce(u8) -> u8) {
     }
 }
 
-/// Makes the checksums right, of what looks like IPv4 and TCP.
+/// Makes the checksums right, of what looks like IPv4 and TCP, or IPv6 and TCP or ICMP.
 pub fn seal(frame: &mut [u8]) {
+    if frame.len() >= 54 && frame[12..14] == [0x86, 0xdd] {
+        return seal_ipv6(frame);
+    }
     if frame.len() < 34 || frame[12..14] != [8, 0] {
         return;
     }
@@ -142,5 +167,32 @@ pub fn seal(frame: &mut [u8]) {
         && payload.len() >= 20
     {
         seal_tcp(payload, from, to);
+    }
+}
+
+/// Makes the transport's checksum right, behind whatever headers may be ignored.
+fn seal_ipv6(frame: &mut [u8]) {
+    let address = |at: usize| {
+        frame[at..]
+            .first_chunk::<16>()
+            .map(|bytes| Ipv6Addr::from(*bytes))
+    };
+    let (Some(from), Some(to)) = (address(22), address(38)) else {
+        return;
+    };
+    let length = usize::from(u16::from_be_bytes([frame[18], frame[19]]));
+    let (mut next, mut at, end) = (frame[20], 54, frame.len().min(54 + length));
+    while matches!(next, 0 | 43 | 44 | 60) && at + 8 <= end {
+        let words = if next == 44 {
+            0
+        } else {
+            usize::from(frame[at + 1])
+        };
+        (next, at) = (frame[at], at + 8 + 8 * words);
+    }
+    match (next, frame.get_mut(at..end)) {
+        (6, Some(tcp)) if tcp.len() >= 20 => seal_tcp(tcp, from, to),
+        (58, Some(message)) if message.len() >= 4 => seal_icmpv6(message, from, to),
+        _ => {}
     }
 }

@@ -6,7 +6,7 @@
 //! out.
 
 use super::frames::{ACK, SYN, Tcp, ipv4, packet, seal_icmpv6, seal_tcp};
-use super::{CLIENT_ADDRESS, CLIENT_ADDRESS_V6, CLIENT_MAC, Link, World, seal};
+use super::{CLIENT_ADDRESS, CLIENT_ADDRESS_V6, CLIENT_MAC, Datagram, Link, World, seal};
 use super::{STACK_ADDRESS, STACK_ADDRESS_V6, STACK_MAC};
 use crate::address::AddressConfig;
 use crate::ipv6;
@@ -111,6 +111,7 @@ impl Story {
             }
             2 | 3 => self.segment(kind % 8 == 3, bytes),
             4 if kind > 127 => self.packet_v6(bytes),
+            4 if kind > 63 => self.fragment(bytes),
             4 => {
                 let protocol = [1, 6, 17, byte(0)][usize::from(byte(0) % 4)];
                 let payload = bytes.get(1..).unwrap_or_default();
@@ -157,9 +158,42 @@ impl Story {
             _ => {}
         }
         let mut frame = packet(protocol, from, to, &payload);
-        // Mostly as neighbour discovery has it.
-        frame[21] = if byte(1) > 0xf0 { 64 } else { 255 };
+        // Mostly as neighbour discovery has it, or listener discovery.
+        frame[21] = match byte(1) {
+            0xf0..0xf8 => 64,
+            0xf8.. => 1,
+            _ => 255,
+        };
         self.send(&frame);
+    }
+
+    /// A fragment of one of few datagrams: family, more to come, which datagram, what it carries; where
+    /// it belongs, near or far; and its bytes.
+    fn fragment(&mut self, bytes: &[u8]) {
+        let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
+        let head = byte(0);
+        let is_ipv4 = head & 1 == 0;
+        let (from, to) = match is_ipv4 {
+            true => (CLIENT_ADDRESS.into(), STACK_ADDRESS.into()),
+            false => (CLIENT_ADDRESS_V6.into(), STACK_ADDRESS_V6.into()),
+        };
+        let protocol = match (head >> 4 & 3, is_ipv4) {
+            (0 | 1, true) => 1,
+            (0 | 1, false) => 58,
+            (2, _) => 6,
+            _ => [17, 60, 44, 0][usize::from(head >> 6)],
+        };
+        let datagram = Datagram {
+            from,
+            to,
+            protocol,
+            identification: (head >> 2 & 3).into(),
+            payload: Vec::new(),
+        };
+        let unit = if byte(1) > 0xf0 { 4096 } else { 8 };
+        let offset = (usize::from(byte(1)) * unit) & 0xfff8;
+        let bytes = bytes.get(2..).unwrap_or_default();
+        self.send(&datagram.fragment(offset, head & 2 != 0, bytes));
     }
 
     /// A segment of the connection: flags, how far its numbers are off, window, options, payload.
@@ -228,6 +262,7 @@ impl Story {
         let counters = self.world.stack.counters();
         let slots = (counters.slots_now, counters.half_open_now);
         assert_eq!(slots, (0, 0), "{counters:?}");
+        assert_eq!(counters.reassemblies_now, 0);
         assert_eq!(counters.free_chunks_now, CHUNKS as u64);
     }
 }

@@ -6,6 +6,7 @@
 
 mod floods;
 mod fragments;
+mod ipv6;
 mod lies;
 mod siege;
 mod slow;

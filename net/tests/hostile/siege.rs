@@ -1,10 +1,12 @@
 //! Honest clients that ask and are answered in virtual time, while somebody else does something to
 //! the stack: how many answers they get is compared with what they get in peace.
 
+use net::AddressConfig;
 use net::counters::{Counters, DropReason};
 use net::stack::{ConnectionId, ListenerId};
 use net::testing::frames::{ACK, SYN, Tcp, ipv4};
 use net::testing::{Client, Conditions, Link, Random, SocketHandle, World};
+use net::testing::{STACK_ADDRESS, STACK_ADDRESS_V6};
 use std::time::Duration;
 
 /// Honest connections.
@@ -34,6 +36,15 @@ pub(crate) struct Siege {
 
 impl Siege {
     pub(crate) fn new(name: &str) -> Self {
+        Siege::with(name, Client::new)
+    }
+
+    /// The honest speak IPv6, and the stack follows routers.
+    pub(crate) fn over_ipv6(name: &str) -> Self {
+        Siege::with(name, Client::over_ipv6)
+    }
+
+    fn with(name: &str, client: impl FnOnce(&Link) -> Client) -> Self {
         let delay = Duration::from_micros(500);
         let conditions = Conditions {
             delay,
@@ -42,8 +53,12 @@ impl Siege {
         let link = Link::with(conditions, 1, 1);
         link.capture(name);
         let mut world = World::with(&link, World::config(SLOTS, 16_384), link.nic(0));
+        let fixed = AddressConfig::fixed(STACK_ADDRESS, 16).and(STACK_ADDRESS_V6, 64);
+        let slaac = true;
+        let config = AddressConfig { slaac, ..fixed };
+        world.stack.configure_address(&config, world.now);
         let listener = world.listen(80, SLOTS);
-        let mut client = Client::new(&link);
+        let mut client = client(&link);
         let sockets: Vec<_> = (0..HONEST).map(|_| client.connect(80)).collect();
         world.run(&mut client, 20);
         let mut connections: Vec<_> = std::iter::from_fn(|| world.stack.accept(listener)).collect();

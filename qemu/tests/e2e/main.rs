@@ -14,6 +14,7 @@ mod by_hand;
 mod client;
 mod command;
 mod crowd;
+mod dhcp;
 mod examples;
 mod failures;
 mod files;

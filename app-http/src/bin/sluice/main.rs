@@ -19,7 +19,7 @@ use app_http::settings::{SETTINGS, Settings};
 use app_http::syslog::Syslog;
 use app_http::trace::Traces;
 use app_http::{Server, ServerConfig};
-use core::net::SocketAddrV4;
+use core::net::SocketAddr;
 use kernel::machine::console;
 use kernel::{CoreId, CoreMask, Processor};
 use megapipe::appliance::{Appliance, Machine, Place, Seated, Service, fatal, or_fatal, power_off};
@@ -99,7 +99,7 @@ struct Serving {
     settings: Settings,
     log: Option<LogConfig>,
     /// A log server; the console without.
-    log_to: Option<SocketAddrV4>,
+    log_to: Option<SocketAddr>,
     control: Arc<Control>,
     metrics: Arc<Metrics>,
     traces: Arc<Traces>,
@@ -183,7 +183,7 @@ fn is_tracing(appliance: &mut Appliance) -> bool {
 }
 
 /// Takes the words of the access log.
-fn access_log(appliance: &mut Appliance) -> (Option<LogConfig>, Option<SocketAddrV4>) {
+fn access_log(appliance: &mut Appliance) -> (Option<LogConfig>, Option<SocketAddr>) {
     let form = appliance.word("access-log", "off, combined or json", |value| match value {
         "off" => Some(None),
         "combined" => Some(Some(LogForm::Combined)),
