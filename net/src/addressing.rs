@@ -13,6 +13,7 @@ use crate::limits::{HOST_CHANGE_INTERVAL, HOST_CHANGES, WITHDRAWN_BATCH, reassem
 use crate::mld;
 use crate::ndp;
 use crate::nic::{Nic, TxMeta};
+use crate::questions;
 use crate::stack::Stack;
 use crate::tcp::{DhcpChange, DhcpClient, Lent};
 use alloc::boxed::Box;
@@ -99,6 +100,9 @@ impl<N: Nic, P: Lent> Stack<N, P> {
 
     /// Asks who is at an address of the link.
     pub(crate) fn ask_for(&mut self, target: IpAddr) {
+        let port = &self.output.port;
+        let place = questions::place(port, target);
+        port.notices().questions.ask(place, port.core());
         match (target, self.host.source_for(target)) {
             (IpAddr::V4(target), Some(IpAddr::V4(own))) => {
                 self.output.counters.arp_requests += 1;

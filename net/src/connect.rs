@@ -166,10 +166,11 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         self.ask_for(target);
     }
 
-    /// Takes in who is at an address, and lets the connections go on that waited for it.
-    pub(crate) fn learn(&mut self, address: IpAddr, mac: [u8; 6], now: Instant) {
+    /// Takes in who is at an address, and lets the connections go on that waited for it. Returns
+    /// whether this core has ever asked.
+    pub(crate) fn learn(&mut self, address: IpAddr, mac: [u8; 6], now: Instant) -> bool {
         if !self.neighbours.learn(address, mac, now) {
-            return;
+            return false;
         }
         let mut kept = 0;
         for place in 0..self.unresolved.len() {
@@ -187,6 +188,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             self.connections.slot(index).unresolved = false;
         }
         self.unresolved.truncate(kept);
+        true
     }
 }
 

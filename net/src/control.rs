@@ -19,6 +19,7 @@ use crate::ndp::{self, Discovery};
 use crate::nic::{Nic, TxMeta};
 use crate::output::{headers_bytes, ip_header_bytes};
 use crate::port_table::Asked;
+use crate::questions;
 use crate::stack::Stack;
 use crate::tcp::Lent;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -199,14 +200,29 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         }
     }
 
-    /// Takes in who is at an address. Any core may have asked; the answer is for all of them.
+    /// Takes in who is at an address. Any core may have asked: the answer is for those that wait for
+    /// it; what nobody has asked may be news for all, and is told to them now and then.
     fn process_neighbour(&mut self, arrival: &Arrival<'_>, address: IpAddr, mac: [u8; 6]) {
-        self.learn(address, mac, arrival.now);
-        if arrival.crossed.is_none() {
-            let own = self.output.port.core();
-            for core in self.output.port.cores().iter().filter(|core| *core != own) {
-                self.hand_over(core, arrival.frame, Asked::default());
+        let has_asked = self.learn(address, mac, arrival.now);
+        let port = &self.output.port;
+        let (own, cores) = (port.core(), port.cores());
+        let (place, questions) = (questions::place(port, address), &port.notices().questions);
+        if has_asked {
+            questions.hear(place, own);
+        }
+        if arrival.crossed.is_some() || cores.len() == 1 {
+            return;
+        }
+        let mut told = questions.waiting(place);
+        if told.is_empty() {
+            if !self.neighbours.may_tell(arrival.now) {
+                self.output.counters.neighbour_news_kept += 1;
+                return;
             }
+            told = cores;
+        }
+        for core in told.iter().filter(|core| *core != own) {
+            self.hand_over(core, arrival.frame, Asked::default());
         }
     }
 

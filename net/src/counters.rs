@@ -178,6 +178,9 @@ counters! {
     ndp_replies,
     /// Neighbour solicitations sent, for connections of ours.
     ndp_requests,
+    /// Answers that no core had asked for and that were not told to the others, because others were
+    /// a moment ago.
+    neighbour_news_kept,
     /// Reports of groups that are listened to, sent.
     mld_reports,
     /// Questions about groups taken in.

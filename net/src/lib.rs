@@ -70,6 +70,7 @@ mod opening;
 mod output;
 mod path_mtus;
 mod port_table;
+mod questions;
 pub mod rss;
 mod segment;
 pub mod stack;

@@ -197,6 +197,12 @@ pub const PORT_TRIES: usize = 64 * kernel::limits::MAX_CORES;
 /// Stations that one core remembers of those it has asked for.
 pub const NEIGHBOURS: usize = 16;
 
+/// Places in which cores wait for answers, by address.
+pub const QUESTION_PLACES: usize = if cfg!(loom) { 1 } else { 64 };
+
+/// An answer that no core waits for is told to the others once in this time: a station may have moved.
+pub const NEIGHBOUR_NEWS: Duration = Duration::from_secs(1);
+
 /// How long an answer holds.
 pub const NEIGHBOUR_LIFE: Duration = Duration::from_secs(60);
 

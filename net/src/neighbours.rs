@@ -5,7 +5,7 @@
 //! Upstream: [`connect`](crate::connect), and who answers. Downstream: the station of a connection.
 //! Only what was asked for is learnt, so that nobody can fill the table.
 
-use crate::limits::{NEIGHBOUR_LIFE, NEIGHBOURS};
+use crate::limits::{NEIGHBOUR_LIFE, NEIGHBOUR_NEWS, NEIGHBOURS};
 use core::net::IpAddr;
 use heapless::Vec;
 use kernel::Instant;
@@ -14,6 +14,8 @@ use kernel::Instant;
 #[derive(Default)]
 pub(crate) struct Neighbours {
     entries: Vec<Neighbour, NEIGHBOURS>,
+    /// When the other cores were last told what nobody had asked.
+    told_at: Option<Instant>,
 }
 
 struct Neighbour {
@@ -68,6 +70,17 @@ impl Neighbours {
             entry.at = now;
             true
         })
+    }
+
+    /// Whether the other cores are to be told what none of them has asked: now and then, so that
+    /// whoever sends such answers keeps only this core busy.
+    pub(crate) fn may_tell(&mut self, now: Instant) -> bool {
+        let is_recent = |at: Instant| now.saturating_since(at) < NEIGHBOUR_NEWS;
+        let may_tell = !self.told_at.is_some_and(is_recent);
+        if may_tell {
+            self.told_at = Some(now);
+        }
+        may_tell
     }
 
     /// Forgets everything: the address has changed, and so perhaps the link.

@@ -5,33 +5,40 @@
 //! elsewhere, and was put there before. Invariants: a notice is taken once; several that were not
 //! taken yet are one; no core sleeps over its own.
 
+use crate::questions::Questions;
 use kernel::sync::atomic::{AtomicU64, Ordering};
 use kernel::{CoreId, CoreMask};
 
-/// The notices of all cores that were not taken yet.
-pub(crate) struct Notices(AtomicU64);
+/// The notices of all cores that were not taken yet, and what they have asked on the link.
+pub(crate) struct Notices {
+    left: AtomicU64,
+    pub(crate) questions: Questions,
+}
 
 impl Notices {
     pub(crate) fn new() -> Self {
-        Notices(AtomicU64::new(0))
+        Notices {
+            left: AtomicU64::new(0),
+            questions: Questions::new(),
+        }
     }
 
     /// Leaves a notice for each of `cores`.
     pub(crate) fn leave(&self, cores: CoreMask) {
         // Release: what a core is to find is there when it sees the notice.
-        self.0.fetch_or(cores.bits(), Ordering::AcqRel);
+        self.left.fetch_or(cores.bits(), Ordering::AcqRel);
     }
 
     /// Returns whether there is one for `core`.
     pub(crate) fn has(&self, core: CoreId) -> bool {
-        self.0.load(Ordering::Relaxed) & CoreMask::only(core).bits() != 0
+        self.left.load(Ordering::Relaxed) & CoreMask::only(core).bits() != 0
     }
 
     /// Takes the notice of `core`, if there is one.
     pub(crate) fn take(&self, core: CoreId) -> bool {
         let own = CoreMask::only(core).bits();
         // A look first: the line stays shared as long as nobody leaves anything.
-        self.has(core) && self.0.fetch_and(!own, Ordering::AcqRel) & own != 0
+        self.has(core) && self.left.fetch_and(!own, Ordering::AcqRel) & own != 0
     }
 }
 
