@@ -74,7 +74,8 @@ impl Guests {
             site: work.pack(&pages)?,
             theirs: linux_guest::build(&work.0, &pages)?,
             appends: [
-                format!("ip={GUEST}/24 gateway={HOST} log=warn port={PORT}"),
+                // A window as Linux's grows to.
+                format!("ip={GUEST}/24 gateway={HOST} log=warn port={PORT} window=6144"),
                 format!(
                     "console=ttyS0 quiet sluice.ip={GUEST}/24 sluice.gateway={HOST} \
                      sluice.bulk={PORT}"

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         // Of the packer alone: no guest.
         ["pack", ..] => pack::run(),
         ["bulk", elf, _] => bulk::run(Path::new(elf)),
-        ["netem", elf, _] => netem::run(Path::new(elf)),
+        ["netem", words @ .., elf, _] => netem::run(words, Path::new(elf)),
         ["profile", options @ .., elf, debug_elf] => {
             profile::run(options, Path::new(elf), Path::new(debug_elf))
         }
