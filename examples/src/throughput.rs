@@ -24,7 +24,7 @@ pub const LISTENER: Cookie = Cookie(u64::MAX);
 pub const USAGE: &str = "error: wanted a line: BYTES or BYTES cksum\n";
 
 /// A connection on which nothing moved for this long is broken off, twice as long at most.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Bytes of the first line: a number of 20 digits and a word.
 const LINE_BYTES: usize = 32;
