@@ -22,6 +22,9 @@ const MEMORIES_MIB: [u32; 2] = [1024, 512];
 /// Requests of the short run and of the long one.
 const SHORT: u64 = 1_024;
 const LONG: u64 = 9_216;
+/// How long a crowd is left alone before it counts as idle: longer than the server's deadline for the
+/// first head of a connection (20 s), which is looked at once when it has passed.
+const SETTLING: Duration = Duration::from_secs(25);
 /// What one more request may cost with [`MANY`], of what it costs with [`FEW`].
 const MOST_RATIO: f64 = 1.5;
 
@@ -118,7 +121,7 @@ fn measure(vm: &Vm, namespace: &Namespace, connections: usize) -> Result<Figures
         member.expect("open")?;
     }
     ask(&mut crowd, SHORT)?;
-    std::thread::sleep(Duration::from_secs(5));
+    std::thread::sleep(SETTLING);
     let idle_rate = vm.idle_rate()?;
     let mut cost = |requests: u64| -> Result<(f64, u64), Error> {
         let (before, start) = (vm.instructions()?, Instant::now());
