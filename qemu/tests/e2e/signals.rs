@@ -101,21 +101,6 @@ fn a_guest_that_ends_badly_while_it_drains_is_exit_code_one() {
 }
 
 #[test]
-fn a_second_interrupt_ends_the_guest_at_once() {
-    let _turn = guest::turn();
-    guest::image();
-    let folder = folder_with_large_file();
-    let (mut command, mut errors) = start_with_errors(&folder);
-    let mut lines = lines_of(&mut command.0);
-    let _under_way = download(address(&next_with(&mut lines, "serving ")));
-    send(command.0.id(), Signal::INT);
-    next_with(&mut errors, "answers under way may finish");
-    assert_eq!(command.0.try_wait().unwrap(), None);
-    send(command.0.id(), Signal::INT);
-    assert_eq!(command.0.wait().unwrap().code(), Some(0));
-}
-
-#[test]
 fn a_qemu_that_somebody_ended_is_told_as_that() {
     let _turn = guest::turn();
     guest::image();
