@@ -1,7 +1,7 @@
 //! How much memory a guest gets: enough for its site, and not more than this machine has.
 
 use crate::Failure;
-use crate::limits::{APPLIANCE_MEMORY_MIB, MICROVM_SITE_MIB, Q35_SITE_MIB, SPARE_MEMORY_MIB};
+use crate::limits::{MICROVM_SITE_MIB, Q35_SITE_MIB, SPARE_MEMORY_MIB, appliance_memory_mib};
 use crate::options::{MachineKind, RunOptions};
 use crate::pack::PackedSite;
 use std::fs;
@@ -14,7 +14,8 @@ pub(crate) fn fit_memory(
     machine_mib: Option<u64>,
 ) -> Result<u64, Failure> {
     let site_mib = site.size_mib();
-    let needed_mib = site_mib + APPLIANCE_MEMORY_MIB;
+    let appliance_mib = appliance_memory_mib(options.cores);
+    let needed_mib = site_mib + appliance_mib;
     let limit_mib = match options.machine {
         MachineKind::Microvm => MICROVM_SITE_MIB,
         MachineKind::Q35 => Q35_SITE_MIB,
@@ -31,8 +32,8 @@ pub(crate) fn fit_memory(
         Some(given_mib) if given_mib >= needed_mib => given_mib,
         Some(given_mib) => {
             return Err(Failure::Usage(format!(
-                "the packed site takes {site_mib} MiB and the appliance {APPLIANCE_MEMORY_MIB} \
-                 MiB, more than --memory {given_mib}: give --memory {needed_mib} or more"
+                "the packed site takes {site_mib} MiB and the appliance {appliance_mib} MiB, more \
+                 than --memory {given_mib}: give --memory {needed_mib} or more"
             )));
         }
     };
@@ -90,7 +91,23 @@ mod tests {
             text.contains("100 MiB") && text.contains("--memory 64"),
             "{text}"
         );
-        assert!(text.contains(&format!("--memory {}", 100 + APPLIANCE_MEMORY_MIB)));
+        assert!(text.contains("give --memory 112 or more"), "{text}");
+    }
+
+    #[test]
+    fn many_cores_need_more() {
+        let options = RunOptions {
+            memory_mib: Some(64),
+            cores: 32,
+            ..RunOptions::default()
+        };
+        let refused = fit_memory(&site(1), &options, None).unwrap_err();
+        let text = refused.to_string();
+        assert!(
+            text.contains("the appliance 103 MiB, more than --memory 64"),
+            "{text}"
+        );
+        assert!(text.contains("give --memory 104 or more"), "{text}");
     }
 
     #[test]

@@ -161,42 +161,58 @@ fn wrong_use_is_one_line_that_says_what_to_do() {
     );
 }
 
+/// Returns the words that the parser itself tells apart: what stands at the start of its arms between
+/// `before` and `behind`.
+fn arms(sources: &[&'static str], before: &str, behind: &str) -> Vec<&'static str> {
+    let lines = sources.iter().flat_map(|source| source.lines());
+    lines
+        .filter_map(|line| Some(line.trim().strip_prefix(before)?.split_once(behind)?.0))
+        .collect()
+}
+
 #[test]
-fn help_names_every_flag_and_command() {
+fn help_and_readme_name_every_flag_and_command_that_is_understood() {
     assert_eq!(parse(["--help"]), Ok(Command::Help));
     assert_eq!(parse(["-h"]), Ok(Command::Help));
-    for word in [
-        "--port",
-        "--bind",
-        "--cores",
-        "--memory",
-        "--accel",
-        "--machine",
-        "--net",
-        "--queues",
-        "--append",
-        "--dry-run",
-        "--timeout",
-        "--verbose",
-        "--watch",
-        "--host",
-        "--compress",
-        "--no-clean-urls",
-        "--listing",
-        "--hidden",
-        "--security-headers",
-        "--cors",
-        "--last-modified",
-        "inspect",
-        "run",
-        "build",
-        "pack",
-        "test",
-        "check",
-        "gdb",
-        "bench",
-    ] {
-        assert!(USAGE.contains(word), "{word}");
+    let sources = [
+        include_str!("options.rs"),
+        include_str!("run_flags.rs"),
+        include_str!("pack_flags.rs"),
+    ];
+    let readme = include_str!("../../README.md");
+    let flags = arms(&sources, "\"--", "\" =>");
+    let commands = arms(&sources, "Some(\"", "\") =>");
+    assert!(
+        flags.contains(&"port") && flags.contains(&"cors"),
+        "{flags:?}"
+    );
+    assert!(flags.len() > 20, "{flags:?}");
+    assert!(
+        commands.contains(&"run") && commands.contains(&"gdb"),
+        "{commands:?}"
+    );
+    for flag in flags {
+        assert!(USAGE.contains(&format!("  --{flag} ")), "help: --{flag}");
+        assert!(readme.contains(&format!("| `--{flag}")), "README: --{flag}");
+    }
+    for command in commands.iter().filter(|command| **command != "help") {
+        let named = [
+            format!("./run.sh {command} "),
+            format!("./run.sh [{command}] "),
+        ];
+        assert!(
+            named.iter().any(|line| USAGE.contains(line)),
+            "help: {command}"
+        );
+        let told = [
+            format!("`{command}"),
+            format!("./run.sh {command}"),
+            format!("[{command}]"),
+        ];
+        assert!(
+            told.iter().any(|words| readme.contains(words)),
+            "README: {command}"
+        );
     }
 }
 

@@ -392,7 +392,7 @@ fn neither_threads_nor_parts_of_a_second_nor_a_cache_change_the_image() {
 }
 
 #[test]
-fn a_large_file_is_packed_from_where_it_is_and_coded() {
+fn a_large_file_is_coded_and_every_coding_decodes_to_it() {
     let text: Vec<u8> = (0..1_400_000u32)
         .flat_map(|number| format!("{number:07}\n").into_bytes())
         .collect();
@@ -515,12 +515,23 @@ fn hidden_names_are_packed_when_asked_for_and_the_image_never() {
 #[test]
 fn a_failed_pack_leaves_no_file() {
     let dir = folder(&[("index.html", b"x")]);
-    symlink("/etc/passwd", dir.path().join("out")).unwrap();
     let out = tempfile::tempdir().unwrap();
-    assert!(pack_to_file(dir.path(), &out.path().join("site.img"), &fixed()).is_err());
-    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
+    let image = out.path().join("site.img");
+    let names = || fs::read_dir(out.path()).unwrap().count();
+    // Seen when the image has been begun.
+    put(dir.path(), "_redirects", b"/a /b 999");
+    let error = pack_to_file(dir.path(), &image, &fixed()).unwrap_err();
+    assert!(matches!(error, PackError::Control { .. }), "{error}");
+    assert_eq!(names(), 0);
+    // One that is there stays as it is.
+    put(dir.path(), "_redirects", b"/a /b");
+    pack_to_file(dir.path(), &image, &fixed()).unwrap();
+    let before = fs::read(&image).unwrap();
+    put(dir.path(), "_redirects", b"/a /b 999");
+    assert!(pack_to_file(dir.path(), &image, &fixed()).is_err());
+    assert_eq!((names(), fs::read(&image).unwrap() == before), (1, true));
     let nowhere = out.path().join("no/site.img");
-    fs::remove_file(dir.path().join("out")).unwrap();
+    fs::remove_file(dir.path().join("_redirects")).unwrap();
     let error = pack_to_file(dir.path(), &nowhere, &fixed()).unwrap_err();
     assert!(matches!(error, PackError::Output { .. }), "{error}");
 }

@@ -15,8 +15,9 @@ pub const MAX_OPEN_PORTS: usize = 4;
 /// Lines of a backtrace.
 pub const MAX_BACKTRACE_FRAMES: usize = 32;
 
-/// How long the other cores are waited for, in microseconds: they may share one host core.
-pub const CORE_START_US: u64 = 500_000;
+/// How long the other cores are waited for, in microseconds: they may share one busy host core. Nobody
+/// waits longer than until the last has come.
+pub const CORE_START_US: u64 = 3_000_000;
 
 /// How long they are waited for where nobody says how many there are, in microseconds.
 pub const UNKNOWN_CORES_US: u64 = 20_000;

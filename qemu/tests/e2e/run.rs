@@ -1,8 +1,9 @@
 //! The `run` command as others script against it: its line, its end, and what it leaves behind.
 
 use crate::client::Client;
-use crate::folder::{Folder, Random};
+use crate::folder::Folder;
 use crate::guest;
+use crate::runner::{COMMAND, Runner, children, get, wait_gone};
 use qemu::backend::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -10,9 +11,6 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-const COMMAND: &str = env!("CARGO_BIN_EXE_sluice");
 
 /// A started command, ended when dropped.
 pub(crate) struct Running(pub(crate) Child);
@@ -47,15 +45,6 @@ fn serving(words: &[&str], site: &Path) -> (Running, SocketAddr) {
     (command, address)
 }
 
-/// Returns the processes that are children of `parent`.
-pub(crate) fn children(parent: u32) -> Vec<u32> {
-    let file = format!("/proc/{parent}/task/{parent}/children");
-    let text = fs::read_to_string(file).unwrap_or_default();
-    text.split_whitespace()
-        .map(|pid| pid.parse().unwrap())
-        .collect()
-}
-
 /// Reads lines until one has `part`, and returns it.
 pub(crate) fn next_with(
     lines: &mut impl Iterator<Item = std::io::Result<String>>,
@@ -66,22 +55,6 @@ pub(crate) fn next_with(
         if line.contains(part) {
             return line;
         }
-    }
-}
-
-fn is_running(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|text| {
-        !text
-            .rsplit_once(") ")
-            .is_some_and(|(_, rest)| rest.starts_with('Z'))
-    })
-}
-
-fn wait_gone(pids: &[u32]) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while pids.iter().any(|pid| is_running(*pid)) {
-        assert!(Instant::now() < deadline, "left running: {pids:?}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -162,6 +135,11 @@ fn a_termination_powers_the_guest_down() {
 }
 
 #[test]
+fn a_terminal_that_is_closed_powers_the_guest_down() {
+    serves_until(Signal::HUP);
+}
+
+#[test]
 fn a_killed_command_leaves_no_guest() {
     serves_until(Signal::KILL);
 }
@@ -169,20 +147,11 @@ fn a_killed_command_leaves_no_guest() {
 #[test]
 fn a_change_is_packed_and_served_on_the_same_port_and_a_mistake_keeps_what_was_there() {
     let _turn = guest::turn();
-    guest::image();
     let folder = Folder::small();
     let words = ["--watch", "--port", "0", "--accel", "tcg"];
-    let mut command = start(&words, folder.path());
-    let pid = Pid::from_raw(command.0.id() as i32).unwrap();
-    let mut lines = BufReader::new(command.0.stdout.take().unwrap()).lines();
-    let mut next_with = |part: &str| next_with(&mut lines, part);
-    let address = |line: &str| -> SocketAddr {
-        let rest = line.split_once("http://").expect("an address").1;
-        rest.split_once(' ').unwrap().0.parse().unwrap()
-    };
-    let first = address(&next_with("serving "));
-    let page = |path: &str| Client::connect(first).unwrap().get(path).unwrap();
-    assert_eq!(page("/new.txt").status, 404);
+    let mut runner = Runner::sluice(&words, folder.path());
+    let (first, _) = runner.serves();
+    assert_eq!(get(first, "/new.txt").status, 404);
 
     // Whole at once, so that no half of it is packed.
     let write = |name: &str, text: &str| {
@@ -191,52 +160,20 @@ fn a_change_is_packed_and_served_on_the_same_port_and_a_mistake_keeps_what_was_t
         aside.persist(folder.path().join(name)).unwrap();
     };
     write("new.txt", "new");
-    assert!(next_with("packed again in ").ends_with(" ms"));
-    assert_eq!(address(&next_with("serving ")), first);
-    assert_eq!(page("/new.txt").body, b"new");
+    assert!(runner.says("packed again in ").ends_with(" ms"));
+    assert_eq!(runner.serves().0, first);
+    assert_eq!(get(first, "/new.txt").body, b"new");
 
-    // A mistake is told on stderr, and the guest goes on.
     write("_redirects", "/a /b 999");
-    std::thread::sleep(Duration::from_secs(1));
-    assert_eq!(page("/new.txt").body, b"new");
+    let told = runner.complains("status 999");
+    assert!(told.contains("_redirects:1: "), "{told}");
+    assert!(told.ends_with("(serving what was there before)"), "{told}");
+    assert_eq!(get(first, "/new.txt").body, b"new");
     write("_redirects", "/a /new.txt 302");
-    next_with("packed again in ");
-    next_with("serving ");
-    assert_eq!(page("/a").status, 302);
-
-    let below = children(command.0.id());
-    assert_eq!(below.len(), 1, "one QEMU");
-    kill_process(pid, Signal::INT).unwrap();
-    assert_eq!(command.0.wait().unwrap().code(), Some(0));
-    wait_gone(&below);
-}
-
-#[test]
-fn a_second_interrupt_ends_a_guest_that_still_finishes_its_answers() {
-    let _turn = guest::turn();
-    guest::image();
-    let mut folder = Folder::small();
-    // More than all buffers between guest and client hold.
-    folder.add("/large.bin", Random::new(4).bytes(48 << 20));
-    let words = ["--port", "0", "--accel", "tcg"];
-    let (mut command, address) = serving(&words, folder.path());
-    let pid = Pid::from_raw(command.0.id() as i32).unwrap();
-    let below = children(command.0.id());
-    let mut slow = Client::connect(address).unwrap();
-    slow.send(b"GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n")
-        .unwrap();
-    assert_eq!(slow.head().unwrap().status, 200);
-
-    kill_process(pid, Signal::INT).unwrap();
-    std::thread::sleep(Duration::from_secs(2));
-    assert!(is_running(below[0]), "an answer is under way");
-    assert!(command.0.try_wait().unwrap().is_none());
-    kill_process(pid, Signal::INT).unwrap();
-    let asked = Instant::now();
-    assert_eq!(command.0.wait().unwrap().code(), Some(0));
-    // Far less than an answer may take to finish (30 s).
-    assert!(asked.elapsed() < Duration::from_secs(15));
-    wait_gone(&below);
+    runner.says("packed again in ");
+    assert_eq!(runner.serves().0, first);
+    assert_eq!(get(first, "/a").status, 302);
+    runner.is_interrupted();
 }
 
 #[test]

@@ -63,6 +63,12 @@ impl Runner {
         found.unwrap_or_else(|| panic!("{part} is not said:\n{}", self.words()))
     }
 
+    /// Waits for the next line on stderr that contains this.
+    pub(crate) fn complains(&mut self, part: &str) -> String {
+        let found = self.stderr.wait_for(part);
+        found.unwrap_or_else(|| panic!("{part} is not said:\n{}", self.words()))
+    }
+
     /// Waits for the line that says what is served, and returns where, and what stands in
     /// parentheses behind it.
     pub(crate) fn serves(&mut self) -> (SocketAddr, String) {

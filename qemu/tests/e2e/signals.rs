@@ -4,7 +4,8 @@
 use crate::client::Client;
 use crate::folder::{Folder, Random};
 use crate::guest;
-use crate::run::{Running, children, next_with, start};
+use crate::run::{Running, next_with, start};
+use crate::runner::children;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader, Lines};

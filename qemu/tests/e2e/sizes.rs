@@ -4,9 +4,10 @@ use crate::files;
 use crate::folder::{Folder, Random};
 use crate::guest;
 use crate::runner::{Runner, get};
-use qemu::limits::{APPLIANCE_MEMORY_MIB, MAX_CORES};
+use qemu::limits::{MAX_CORES, SPARE_MEMORY_MIB, appliance_memory_mib};
 use qemu::machine::Machine;
 use qemu::options::MachineKind;
+use std::fs;
 
 #[test]
 fn as_many_cores_as_there_may_be_serve_with_the_memory_of_the_default() {
@@ -63,13 +64,33 @@ fn a_sites_size_and_what_the_appliance_takes_are_enough_memory() {
     let mut folder = Folder::small();
     folder.add("/large.bin", Random::new(9).bytes(40 << 20));
     let packed = guest::packed(folder.path());
-    for kind in [MachineKind::Microvm, MachineKind::Q35] {
+    for (kind, cores) in [
+        (MachineKind::Microvm, 1),
+        (MachineKind::Q35, 1),
+        (MachineKind::Microvm, 8),
+        (MachineKind::Microvm, MAX_CORES),
+    ] {
         let mut appliance = guest::boot(Machine {
             kind,
-            memory_mib: packed.site.size_mib() + APPLIANCE_MEMORY_MIB,
+            cores,
+            memory_mib: packed.site.size_mib() + appliance_memory_mib(cores),
             ..guest::machine(&packed)
         });
+        assert_eq!(appliance.ready.cores, cores);
         files::assert_all_served(&appliance, &folder);
         appliance.assert_alive();
     }
+}
+
+#[test]
+fn what_readme_says_of_memory_is_what_is_asked_for() {
+    let readme = fs::read_to_string(qemu::workspace::root().join("README.md")).unwrap();
+    let expected = format!(
+        "the site's size and {} MiB, with 8 cores {} and with 32 cores {} MiB (default: the site's \
+         size and {SPARE_MEMORY_MIB} MiB)",
+        appliance_memory_mib(1),
+        appliance_memory_mib(8),
+        appliance_memory_mib(32)
+    );
+    assert!(readme.contains(&expected), "{expected}");
 }
