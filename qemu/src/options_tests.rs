@@ -171,7 +171,7 @@ fn arms(sources: &[&'static str], before: &str, behind: &str) -> Vec<&'static st
 }
 
 #[test]
-fn help_and_readme_name_every_flag_and_command_that_is_understood() {
+fn help_and_documents_name_every_flag_and_command_that_is_understood() {
     assert_eq!(parse(["--help"]), Ok(Command::Help));
     assert_eq!(parse(["-h"]), Ok(Command::Help));
     let sources = [
@@ -179,7 +179,10 @@ fn help_and_readme_name_every_flag_and_command_that_is_understood() {
         include_str!("run_flags.rs"),
         include_str!("pack_flags.rs"),
     ];
-    let readme = include_str!("../../README.md");
+    let readme = concat!(
+        include_str!("../../README.md"),
+        include_str!("../../docs/packing.md")
+    );
     let flags = arms(&sources, "\"--", "\" =>");
     let commands = arms(&sources, "Some(\"", "\") =>");
     assert!(
@@ -193,7 +196,10 @@ fn help_and_readme_name_every_flag_and_command_that_is_understood() {
     );
     for flag in flags {
         assert!(USAGE.contains(&format!("  --{flag} ")), "help: --{flag}");
-        assert!(readme.contains(&format!("| `--{flag}")), "README: --{flag}");
+        assert!(
+            readme.contains(&format!("| `--{flag}")),
+            "documents: --{flag}"
+        );
     }
     for command in commands.iter().filter(|command| **command != "help") {
         let named = [
@@ -211,7 +217,7 @@ fn help_and_readme_name_every_flag_and_command_that_is_understood() {
         ];
         assert!(
             told.iter().any(|words| readme.contains(words)),
-            "README: {command}"
+            "documents: {command}"
         );
     }
 }
