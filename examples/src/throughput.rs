@@ -7,7 +7,7 @@
 //!
 //! Upstream: completions. Downstream: commands. One piece is being written on a connection at a time;
 //! the send queue has some more, all of the same static memory. A line that cannot be is answered with
-//! [`USAGE`], and a connection on which nothing moves for [`PATIENCE`] is broken off.
+//! [`USAGE`], and a connection on which nothing moves for `PATIENCE` is broken off.
 
 use crate::cksum::Sum;
 use alloc::boxed::Box;

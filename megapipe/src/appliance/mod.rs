@@ -5,17 +5,10 @@
 //! kernel command line, devices, entropy, the plan of memory, the network, a seat for each core,
 //! the ready line, the counters on the console.
 //!
-//! ```ignore
-//! megapipe::appliance::entry!(boot);
+//! The whole of one, `examples/src/bin/ping-pong.rs` as it is:
 //!
-//! fn boot(machine: Machine) -> ! {
-//!     let mut appliance = Appliance::new(machine);
-//!     let port = appliance.port(7);
-//!     appliance.serve(Service::tcp(port), move |place, channel| {
-//!         let listener = or_fatal(channel.listen(port, LISTENER, CoreMask::only(place.core)));
-//!         Echo::new(listener, place.connections)
-//!     })
-//! }
+//! ```ignore
+#![doc = include_str!("../../../examples/src/bin/ping-pong.rs")]
 //! ```
 //!
 //! The crate of an image sets `#![no_std]`, `#![no_main]`, depends on `kernel` with the feature
