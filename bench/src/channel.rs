@@ -3,7 +3,7 @@
 //!
 //! Left out are the functions of that stack and the lines of the application. What the stack runs of
 //! the channel's (taking the pieces of a write) is counted, and so is code of no line of its own.
-//! Nothing here depends on the machine's mood.
+//! Nothing here depends on the machine's mood. It fails when what is promised is not kept.
 
 use crate::Error;
 use crate::work::Work;
@@ -20,6 +20,10 @@ const CALLS: [(&str, &str); 3] = [
     ("quiet", "read_multishot, quiet writev"),
 ];
 const MANY_HANDLES: u64 = 100_000;
+/// What an operation may take in a batch of 32, how much more alone, and with many handles.
+const PROMISED: f64 = 250.0;
+const PROMISED_RATIO: f64 = 1.3;
+const PROMISED_GROWTH: f64 = 1.1;
 
 /// Measures and prints the table.
 pub(crate) fn run() -> Result<(), Error> {
@@ -32,14 +36,23 @@ pub(crate) fn run() -> Result<(), Error> {
         "{:30} {:>8} {:>8} {:>8} {:>12}",
         "calls", "32", "1", "ratio", "32, 100,000"
     );
+    let mut is_kept = true;
     for (name, calls) in CALLS {
         let share = |batch, handles| count(&example, &work, batch, handles, name);
         let (batched, alone) = (share(32, 1_000)?, share(1, 1_000)?);
         let of_many = share(32, MANY_HANDLES)?;
         let ratio = alone / batched;
         println!("{calls:30} {batched:8.1} {alone:8.1} {ratio:8.2} {of_many:12.1}");
+        is_kept &=
+            batched <= PROMISED && ratio <= PROMISED_RATIO && of_many <= batched * PROMISED_GROWTH;
     }
-    Ok(())
+    match is_kept {
+        true => Ok(()),
+        false => Err(format!(
+            "promised are {PROMISED}, {PROMISED_RATIO} times that alone, and the same with more handles"
+        )
+        .into()),
+    }
 }
 
 /// Builds the example as an image is built.
