@@ -6,7 +6,8 @@ use net::address::{AddressState, Host};
 use net::fabric::fabric;
 use net::testing::frames::{ipv6, seal_icmpv6};
 use net::testing::{
-    CLIENT_MAC, Client, ClientPort, Conditions, Link, MemoryNic, STACK_ADDRESS, STACK_MAC, World,
+    CLIENT_MAC, Client, ClientPort, Conditions, Datagram, Link, MemoryNic, STACK_ADDRESS,
+    STACK_MAC, World,
 };
 use net::{AddressConfig, Stack};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -634,4 +635,42 @@ fn connections_of_an_address_that_has_gone_end_in_turns_of_bounded_work() {
     }
     assert!(turns > 1);
     assert!(!world.stack.arm(), "there is no more to do");
+}
+
+#[test]
+fn every_one_of_several_addresses_is_answered_at_and_from() {
+    let v6 = |last: u16| Ipv6Addr::new(0xfd07, 0, 0, 0, 0, 0, 0, last);
+    let ours: [IpAddr; 6] = [
+        v4(1).into(),
+        v4(2).into(),
+        Ipv4Addr::new(192, 168, 5, 1).into(),
+        v6(0x11).into(),
+        v6(0x22).into(),
+        "2001:db8::33".parse().unwrap(),
+    ];
+    let prefix = |address: &IpAddr| if address.is_ipv4() { 24 } else { 64 };
+    let config = ours
+        .iter()
+        .fold(AddressConfig::default(), |config, address| {
+            config.and(*address, prefix(address))
+        });
+    let mut network = Network::new(&config);
+    network.run(10_000);
+    for to in ours {
+        let from: IpAddr = match to {
+            IpAddr::V4(_) => v4(77).into(),
+            IpAddr::V6(_) => v6(0x77).into(),
+        };
+        network.sent.clear();
+        let ping = Datagram::ping(from, to, &[7; 40]);
+        let frame = net::testing::frames::packet(ping.protocol, from, to, &ping.payload);
+        network.send(&frame);
+        let [(_, reply)] = &network.sent[..] else {
+            panic!("{to}: {:?}", network.sent);
+        };
+        let reply = Datagram::join(std::slice::from_ref(reply)).expect("a packet");
+        assert_eq!((reply.from, reply.to), (to, from));
+    }
+    // And no more than these.
+    assert_eq!(network.addresses().len(), ours.len() + 1);
 }

@@ -121,16 +121,18 @@ fn query(group: Ipv6Addr, within: u16, is_old: bool) -> Vec<u8> {
 const V2_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
 
 #[test]
-fn the_groups_of_our_addresses_are_told_twice_before_anybody_asks() {
+fn the_groups_of_our_addresses_are_told_before_anybody_asks() {
     let mut wire = Wire::new();
     let told = wire.run(20_000);
     let groups = vec![(JOINED, OTHER), (JOINED, GROUP)];
     let what: Vec<_> = told.iter().map(|told| (told.2, told.3.clone())).collect();
-    assert_eq!(what, [(V2_ROUTERS, groups.clone()), (V2_ROUTERS, groups)]);
+    let report = (V2_ROUTERS, groups);
+    assert_eq!(what, [report.clone(), report.clone(), report]);
     assert_eq!(told[0].0, 0, "before the address is asked for");
     assert!(told[1].0 <= 1010, "{told:?}");
-    // As nobody, while another may have the address of the link.
+    // As nobody, while another may have the address of the link; and then once by name.
     assert_eq!(told[0].1, Ipv6Addr::UNSPECIFIED);
+    assert_eq!(told[2].1.segments()[0], 0xfe80);
 }
 
 #[test]

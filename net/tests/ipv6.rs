@@ -253,3 +253,27 @@ fn what_may_not_be_is_dropped_and_counted() {
     let padded = [&[6, 0, 1, 4, 0, 0, 0, 0][..], &tcp].concat();
     assert_eq!(wire.exchange(&packet(60, PEER, OURS, &padded)).len(), 1);
 }
+
+#[test]
+fn vlan_tags_and_unknown_ethertypes_are_dropped_and_counted() {
+    let mut wire = Wire::new();
+    let frame = solicitation(PEER, OURS, OURS);
+    let tagged = |tags: &[u8]| [&frame[..12], tags, &frame[12..]].concat();
+    // IEEE 802.1Q, 802.1ad, and both.
+    for tags in [
+        &[0x81, 0, 0, 7][..],
+        &[0x88, 0xa8, 0, 7],
+        &[0x88, 0xa8, 0, 7, 0x81, 0, 0, 9],
+    ] {
+        assert!(wire.exchange(&tagged(tags)).is_empty());
+    }
+    assert_eq!(wire.counter("drop_vlan"), 3);
+    // LLDP, spanning tree (a length of IEEE 802.3), PPPoE, MPLS, and nonsense.
+    for ethertype in [0x88cc_u16, 38, 0x8864, 0x8847, 0xffff] {
+        let mut other = frame.clone();
+        other[12..14].copy_from_slice(&ethertype.to_be_bytes());
+        assert!(wire.exchange(&other).is_empty());
+    }
+    assert_eq!(wire.counter("drop_ethertype"), 5);
+    assert_eq!(wire.exchange(&frame).len(), 1);
+}

@@ -21,6 +21,8 @@ pub(super) struct Groups {
     answer: Option<(Instant, Option<Ipv6Addr>)>,
     /// A router of the first version asked, and that counts until then.
     old_until: Option<Instant>,
+    /// They were told from an address: what nobody tells, switches hear and routers do not.
+    has_named_itself: bool,
 }
 
 struct Group {
@@ -37,6 +39,7 @@ impl Groups {
             tell_at: None,
             answer: None,
             old_until: None,
+            has_named_itself: false,
         }
     }
 
@@ -75,6 +78,16 @@ impl Groups {
         if has_changed {
             self.tell_at = Some(now);
         }
+    }
+
+    /// Takes in that there is an address now to tell from: all is told once more (RFC 3590 §4).
+    pub(super) fn name_itself(&mut self, now: Instant) {
+        if core::mem::replace(&mut self.has_named_itself, true) || self.groups.is_empty() {
+            return;
+        }
+        let groups = self.groups.iter_mut();
+        groups.for_each(|group| group.untold = group.untold.max(1));
+        self.tell_at = Some(now);
     }
 
     /// Takes in a question; `scatter` is between 0 and 1,023, out of which its moment is made.

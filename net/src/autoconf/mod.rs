@@ -128,9 +128,13 @@ impl Autoconf {
     /// may be another's.
     pub(crate) fn poll_report(&mut self, now: Instant) -> Option<(Option<Ipv6Addr>, Report)> {
         self.groups.follow(self.claims.addresses_v6(), now);
+        let from = self.claims.settled_link_local();
+        if from.is_some() {
+            self.groups.name_itself(now);
+        }
         let again = self.claims.jitter();
         let report = self.groups.poll_report(again, now)?;
-        Some((self.claims.settled_link_local(), report))
+        Some((from, report))
     }
 
     /// Whether what this host is may have changed since [`poll_host`](Self::poll_host).

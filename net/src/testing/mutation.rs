@@ -67,32 +67,7 @@ impl Mutator {
                     set(frame, at + offset, |_| *value);
                 }
             }
-            // A field that counts: lengths, fragments, sequence, acknowledgement, window, urgent.
-            2 => {
-                let fields = match is_ipv6 {
-                    false => [16, 20, 38, 42, 46, 48, 52],
-                    true => [18, 20, 58, 62, 66, 68, 72],
-                };
-                let (at, by) = (fields[place(fields.len())], place(64) as u8);
-                let is_low = place(2);
-                set(frame, at + is_low, |byte| {
-                    byte.wrapping_add(by).wrapping_sub(32)
-                });
-            }
-            // Flags, and the header's length.
-            3 => {
-                let value = place(256) as u8;
-                set(frame, 46 + later + place(2), |_| value);
-            }
-            // Options: longer headers, other kinds and lengths.
-            4 => {
-                let (words, at) = (6 + place(10) as u8, 54 + later + place(40));
-                let kind = [0, 1, 2, 3, 4, 5, 8, place(256) as u8][place(8)];
-                let length = [0, 1, 2, 3, 4, 10, 34, place(256) as u8][place(8)];
-                set(frame, 46 + later, |byte| byte & 0x0f | words << 4);
-                set(frame, at, |_| kind);
-                set(frame, at + 1, |_| length);
-            }
+            kind @ 2..=4 => change_header(random, frame, kind, is_ipv6),
             5 => frame.truncate(place(frame.len() + 1)),
             6 => {
                 let added = place(MOST_ADDED_BYTES as usize);
@@ -121,22 +96,62 @@ impl Mutator {
                 set(frame, at, |_| length[0]);
                 set(frame, at + 1, |_| length[1]);
             }
-            // One more header before the transport's: options, or that of a fragment.
-            _ if frame.len() >= 54 => {
-                let kind = [0, 60, 44, 43][place(4)];
-                let next = core::mem::replace(&mut frame[20], kind);
-                let word = place(1 << 16).to_be_bytes();
-                let header = match place(2) {
-                    0 => [next, 0, 1, 4, 0, 0, 0, 0],
-                    _ => [next, 0, word[6], word[7], 0, 0, 0, place(4) as u8],
-                };
-                frame.splice(54..54, header);
-                let length = (frame.len() as u16 - 54).to_be_bytes();
-                frame[18..20].copy_from_slice(&length);
-            }
-            _ => {}
+            _ => add_header(random, frame),
         }
     }
+}
+
+/// Changes the headers of IP or TCP: a field, the flags, or the options.
+fn change_header(random: &mut Random, frame: &mut [u8], kind: usize, is_ipv6: bool) {
+    let mut place = |span: usize| random.below(span as u64) as usize;
+    // By how much the transport's header comes later.
+    let later = if is_ipv6 { 20 } else { 0 };
+    match kind {
+        // A field that counts: lengths, fragments, sequence, acknowledgement, window, urgent.
+        2 => {
+            let fields = match is_ipv6 {
+                false => [16, 20, 38, 42, 46, 48, 52],
+                true => [18, 20, 58, 62, 66, 68, 72],
+            };
+            let (at, by) = (fields[place(fields.len())], place(64) as u8);
+            let is_low = place(2);
+            set(frame, at + is_low, |byte| {
+                byte.wrapping_add(by).wrapping_sub(32)
+            });
+        }
+        // Flags, and the header's length.
+        3 => {
+            let value = place(256) as u8;
+            set(frame, 46 + later + place(2), |_| value);
+        }
+        // Options: longer headers, other kinds and lengths.
+        _ => {
+            let (words, at) = (6 + place(10) as u8, 54 + later + place(40));
+            let kind = [0, 1, 2, 3, 4, 5, 8, place(256) as u8][place(8)];
+            let length = [0, 1, 2, 3, 4, 10, 34, place(256) as u8][place(8)];
+            set(frame, 46 + later, |byte| byte & 0x0f | words << 4);
+            set(frame, at, |_| kind);
+            set(frame, at + 1, |_| length);
+        }
+    }
+}
+
+/// Puts one more header before the transport's of IPv6: options, or that of a fragment.
+fn add_header(random: &mut Random, frame: &mut Vec<u8>) {
+    let mut place = |span: usize| random.below(span as u64) as usize;
+    if frame.len() < 54 {
+        return;
+    }
+    let kind = [0, 60, 44, 43][place(4)];
+    let next = core::mem::replace(&mut frame[20], kind);
+    let [.., high, low] = place(1 << 16).to_be_bytes();
+    let header = match place(2) {
+        0 => [next, 0, 1, 4, 0, 0, 0, 0],
+        _ => [next, 0, high, low, 0, 0, 0, place(4) as u8],
+    };
+    frame.splice(54..54, header);
+    let length = (frame.len() as u16 - 54).to_be_bytes();
+    frame[18..20].copy_from_slice(&length);
 }
 
 fn set(frame: &mut [u8], at: usize, change: impl FnOnce(u8) -> u8) {
