@@ -10,6 +10,7 @@
 use crate::channel::Channel;
 use crate::idle::{IdlePolicy, Observer, earliest};
 use crate::limits;
+use crate::polling::Polling;
 use crate::trace::{EventKind, Trace};
 use crate::writes::IoSlice;
 use core::time::Duration;
@@ -54,13 +55,23 @@ pub struct CoreCounters {
     pub turns_busy: u64,
     /// Times that it went to sleep.
     pub sleeps: u64,
+    /// Times that it looked on instead of sleeping, and something came.
+    pub polls_paid: u64,
+    /// Times that it looked on and went to sleep all the same.
+    pub polls_vain: u64,
 }
 
 impl CoreCounters {
     /// Yields every counter with its name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
-        let busy = ("turns_busy", self.turns_busy);
-        [("turns", self.turns), busy, ("sleeps", self.sleeps)].into_iter()
+        [
+            ("turns", self.turns),
+            ("turns_busy", self.turns_busy),
+            ("sleeps", self.sleeps),
+            ("polls_paid", self.polls_paid),
+            ("polls_vain", self.polls_vain),
+        ]
+        .into_iter()
     }
 }
 
@@ -70,6 +81,7 @@ pub struct Core<N: Nic, A: Application> {
     channel: Channel,
     application: A,
     counters: CoreCounters,
+    polling: Polling,
     /// Drops that the trace knows of.
     drops_traced: [u64; DropReason::COUNT],
 }
@@ -82,6 +94,7 @@ impl<N: Nic, A: Application> Core<N, A> {
             channel,
             application,
             counters: CoreCounters::default(),
+            polling: Polling::default(),
             drops_traced: [0; DropReason::COUNT],
         }
     }
@@ -155,12 +168,13 @@ impl<N: Nic, A: Application> Core<N, A> {
         if observer.deadline().is_some_and(|deadline| deadline <= now) {
             observer.observe(self, now);
         }
-        *idle = if turn.is_busy {
-            0
+        if turn.is_busy {
+            *idle = 0;
+            self.polling.found(now, policy.poll);
         } else {
-            idle.saturating_add(1)
-        };
-        if *idle > policy.spin_turns {
+            *idle = idle.saturating_add(1);
+        }
+        if *idle > policy.spin_turns && !self.polling.goes_on(now, policy.poll) {
             self.sleep(processor, observer.deadline(), now);
             *idle = policy.spin_turns;
         }
@@ -237,7 +251,11 @@ impl<N: Nic, A: Application> Core<N, A> {
 
     /// Returns the counters of the loop.
     pub fn counters(&self) -> CoreCounters {
-        self.counters
+        CoreCounters {
+            polls_paid: self.polling.paid,
+            polls_vain: self.polling.vain,
+            ..self.counters
+        }
     }
 
     /// Returns the stack.

@@ -15,6 +15,9 @@ pub struct IdlePolicy {
     /// and an interrupt (a few microseconds on ordinary KVM); a spinning core uses its host's
     /// processor whole. After a sleep that ended with nothing to do it sleeps again at once.
     pub spin_turns: u32,
+    /// How long a core looks on before a sleep, at most, where that has paid; zero: it does not. As long
+    /// as it looks, it uses its host's processor whole.
+    pub poll: Duration,
 }
 
 /// Someone who looks at a core now and then, to print its counters for instance.

@@ -166,6 +166,7 @@ pub mod idle;
 pub mod limits;
 mod listener;
 pub mod lwsocket;
+mod polling;
 mod reading;
 mod ready;
 mod receipts;

@@ -48,6 +48,9 @@ pub const ROUNDS_PER_TURN: usize = 16;
 /// lists that have one for every handle.
 pub const IDLE_HANDLE_BYTES: usize = 64;
 
+/// How long a core may be told to look on before a sleep: beyond that a sleep costs nothing to speak of.
+pub const POLL_MOST: core::time::Duration = core::time::Duration::from_millis(10);
+
 /// Bytes of these lists for each handle: the completion ring, whose places are a power of two, and the
 /// lwsockets that were dropped.
 pub(crate) const HANDLE_LISTS_BYTES: usize = 2 * 4 + 4;

@@ -154,7 +154,11 @@ impl Appliance {
         A: Application + 'static,
         F: FnOnce(Place, &mut Channel) -> A + Clone + Send + 'static,
     {
-        let (batch, idle) = (service.batch, service.idle);
+        let batch = service.batch;
+        let idle = IdlePolicy {
+            poll: self.settings.poll.unwrap_or(service.idle.poll),
+            ..service.idle
+        };
         let buffer_bytes = service.footprint.buffer_bytes;
         self.run(service, move |seated: Seated| {
             let (processor, place) = (seated.processor, seated.place);

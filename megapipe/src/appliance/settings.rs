@@ -1,6 +1,7 @@
 //! What the person who boots an image may set, whatever the appliance is.
 
 use super::command_line::{BadWord, CommandLine};
+use crate::limits::POLL_MOST;
 use core::net::IpAddr;
 use core::time::Duration;
 use heapless::Vec;
@@ -21,6 +22,8 @@ pub struct Settings<'a> {
     pub stats: Option<Duration>,
     /// `keep-alive=SECONDS`: ask a peer that is silent for so long whether it is still there.
     pub keep_alive: Option<Duration>,
+    /// `poll=MICROSECONDS`: look on for so long before a sleep, at most, where that has paid.
+    pub poll: Option<Duration>,
     /// `crash=KIND`: crash on purpose once ready, to see the report; the kinds are the machine's.
     pub crash: Option<&'a str>,
 }
@@ -45,6 +48,7 @@ impl<'a> Settings<'a> {
                 .unwrap_or(LevelFilter::Info),
             stats: take_seconds(line, "stats")?,
             keep_alive: take_seconds(line, "keep-alive")?,
+            poll: take_poll(line)?,
             crash: line.take("crash", "a kind of crash", Some)?,
         })
     }
@@ -58,6 +62,14 @@ fn take_seconds<'a>(
     let seconds = line.take(name, "a number of seconds", |value| value.parse().ok())?;
     let seconds = seconds.filter(|seconds: &u32| *seconds != 0);
     Ok(seconds.map(|seconds| Duration::from_secs(seconds.into())))
+}
+
+fn take_poll<'a>(line: &mut CommandLine<'a>) -> Result<Option<Duration>, BadWord<'a>> {
+    const WANTED: &str = "a number of microseconds up to 10000";
+    line.take("poll", WANTED, |value| {
+        let bound = Duration::from_micros(value.parse::<u32>().ok()?.into());
+        (bound <= POLL_MOST).then_some(bound)
+    })
 }
 
 /// Takes `port=`.
@@ -148,6 +160,7 @@ mod tests {
             log: LevelFilter::Info,
             stats: None,
             keep_alive: None,
+            poll: None,
             crash: None,
         };
         assert_eq!(parse(""), Ok((defaults.clone(), 80)));
@@ -156,13 +169,14 @@ mod tests {
 
     #[test]
     fn everything_can_be_set() {
-        let line = "ip=10.1.2.3/16 gateway=10.1.0.1 port=8080 log=debug stats=5 keep-alive=90 crash=panic cores=2";
+        let line = "ip=10.1.2.3/16 gateway=10.1.0.1 port=8080 log=debug stats=5 keep-alive=90 poll=200 crash=panic cores=2";
         let (settings, port) = parse(line).unwrap();
         let address = AddressConfig::fixed([10, 1, 2, 3], 16).through([10, 1, 0, 1]);
         assert_eq!(settings.address, address);
         assert_eq!((port, settings.log), (8080, LevelFilter::Debug));
         assert_eq!(settings.stats, Some(Duration::from_secs(5)));
         assert_eq!(settings.keep_alive, Some(Duration::from_secs(90)));
+        assert_eq!(settings.poll, Some(Duration::from_micros(200)));
         assert_eq!(settings.crash, Some("panic"));
     }
 
@@ -204,6 +218,8 @@ mod tests {
             "log=loud",
             "stats=x",
             "keep-alive=soon",
+            "poll=10001",
+            "poll=-1",
             "gateway=here",
             "stable-secret=",
             "stable-secret=+00102030405060708090a0b0c0d0e0f",

@@ -169,7 +169,13 @@ impl Bench {
     }
 
     fn step(&mut self, spin_turns: u32) -> Vec<Did> {
-        let policy = IdlePolicy { spin_turns };
+        self.step_by(IdlePolicy {
+            spin_turns,
+            ..IdlePolicy::default()
+        })
+    }
+
+    fn step_by(&mut self, policy: IdlePolicy) -> Vec<Did> {
         self.core
             .step(&self.processor, &policy, &mut (), &mut self.idle);
         self.log.take()
@@ -225,6 +231,42 @@ fn a_core_spins_as_long_as_it_was_told_to() {
         4,
         "after a sleep for nothing it does not spin again"
     );
+}
+
+#[test]
+fn a_core_looks_on_where_that_has_paid_and_sleeps_when_its_time_is_over() {
+    const POLL: Duration = Duration::from_micros(100);
+    let policy = IdlePolicy {
+        poll: POLL,
+        ..IdlePolicy::default()
+    };
+    let mut bench = Bench::new(None);
+    let step_after = |bench: &mut Bench, us: u64| {
+        let now = bench.processor.now.get() + Duration::from_micros(us);
+        bench.processor.now.set(now);
+        bench.step_by(policy).len()
+    };
+    // Something comes 30 us after each sleep; the core that has learnt that waits for it awake.
+    let mut slept = Vec::new();
+    for _ in 0..6 {
+        let mut sleeps = 0;
+        for us in [0, 10, 10, 10] {
+            sleeps += step_after(&mut bench, us) / 4;
+        }
+        bench.core.notify(CoreMask::EMPTY);
+        step_after(&mut bench, 0);
+        step_after(&mut bench, 0);
+        slept.push(sleeps > 0);
+    }
+    assert_eq!(slept[0..2], [true, true]);
+    assert_eq!(slept[3..], [false, false, false]);
+    let counters = bench.core.counters();
+    assert!(counters.polls_paid >= 3 && counters.polls_vain > 0);
+    // Then nothing comes any more: after one window it sleeps.
+    step_after(&mut bench, 10);
+    assert_eq!(step_after(&mut bench, 200), 4);
+    assert_eq!(step_after(&mut bench, 1), 4);
+    assert_eq!(bench.core.counters().polls_vain, counters.polls_vain + 1);
 }
 
 #[test]
