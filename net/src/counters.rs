@@ -156,7 +156,7 @@ macro_rules! counters {
 counters! {
     /// Frames taken from the queue pair.
     rx_frames,
-    /// TCP segments that came in several buffers each.
+    /// TCP segments that were put together of several before they came, or came in several buffers.
     large_segments,
     /// Frames written to the queue pair, those of other cores included.
     tx_frames,

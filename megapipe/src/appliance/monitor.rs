@@ -149,8 +149,9 @@ impl<N: Nic, A: Application> Observer<N, A> for Monitor {
 
     fn observe(&mut self, core: &mut Core<N, A>, now: Instant) {
         self.look(core.stack(), now, |tell| {
-            let channel = core.channel().counters();
-            channel.iter().for_each(|(name, value)| tell(name, value));
+            let (own, channel) = (core.counters(), core.channel().counters());
+            let counters = own.iter().chain(channel.iter());
+            counters.for_each(|(name, value)| tell(name, value));
             core.application().tell_counters(tell);
         });
     }
