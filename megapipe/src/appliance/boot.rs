@@ -146,6 +146,14 @@ impl Appliance {
         or_fatal(self.line.take(name, wanted, parse))
     }
 
+    /// Returns when the cores of `service` go to sleep: as it says, but for what the command line does.
+    pub fn idle_policy(&self, service: &Service) -> IdlePolicy {
+        IdlePolicy {
+            poll: self.settings.poll.unwrap_or(service.idle.poll),
+            ..service.idle
+        }
+    }
+
     /// Boots, and serves for ever: on every core, over its own channel, the application that
     /// `build` makes there, until the power button ends it at once. It listens in `build` or in its first [`run`](Application::run): both
     /// are over on every core before any core takes a frame in.
@@ -154,11 +162,7 @@ impl Appliance {
         A: Application + 'static,
         F: FnOnce(Place, &mut Channel) -> A + Clone + Send + 'static,
     {
-        let batch = service.batch;
-        let idle = IdlePolicy {
-            poll: self.settings.poll.unwrap_or(service.idle.poll),
-            ..service.idle
-        };
+        let (batch, idle) = (service.batch, self.idle_policy(&service));
         let buffer_bytes = service.footprint.buffer_bytes;
         self.run(service, move |seated: Seated| {
             let (processor, place) = (seated.processor, seated.place);

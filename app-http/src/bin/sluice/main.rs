@@ -41,7 +41,7 @@ fn boot(machine: Machine) -> ! {
         footprint: FOOTPRINT,
         ..Service::tcp(port)
     };
-    let (batch, idle) = (service.batch, service.idle);
+    let (batch, idle) = (service.batch, appliance.idle_policy(&service));
     let cores = appliance.machine().cores();
     let (log, log_to) = access_log(&mut appliance);
     let serving = Serving {
