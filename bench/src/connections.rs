@@ -22,9 +22,9 @@ const MEMORIES_MIB: [u32; 2] = [1024, 512];
 /// Requests of the short run and of the long one.
 const SHORT: u64 = 1_024;
 const LONG: u64 = 9_216;
-/// How long a crowd is left alone before it counts as idle: longer than the server's deadline for the
-/// first head of a connection (20 s), which is looked at once when it has passed.
-const SETTLING: Duration = Duration::from_secs(25);
+/// How long a crowd is left alone before it counts as idle. The server's deadline for the first head of a
+/// connection (20 s) is looked at once when it has passed, for as long as it took to open the crowd.
+const SETTLING: Duration = Duration::from_secs(45);
 /// What one more request may cost with [`MANY`], of what it costs with [`FEW`].
 const MOST_RATIO: f64 = 1.5;
 
