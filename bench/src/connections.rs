@@ -74,7 +74,12 @@ fn report(memory_mib: u32, few: &Figures, many: &Figures) -> Result<(), Error> {
         "ratio"
     );
     let row = |name: &str, few: f64, many: f64| {
-        println!("{name:44} {few:12.0} {many:12.0} {:7.2}x", many / few);
+        // An idle guest may do nothing at all in the time that it is looked at.
+        let ratio = match few > 0.0 {
+            true => format!("{:7.2}x", many / few),
+            false => "-".to_owned(),
+        };
+        println!("{name:44} {few:12.0} {many:12.0} {ratio:>8}");
     };
     row(
         "guest instructions / one more request",
