@@ -9,6 +9,10 @@ use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
+/// The host's processor, without an MSR of promises about flaws that nothing in the guest reads, and
+/// that a KVM inside another may announce and not be able to set.
+const KVM_PROCESSOR: &str = "host,-arch-capabilities";
+
 /// Port of QEMU's `isa-debug-exit`, to which the image writes its exit status.
 pub const EXIT_PORT: &str = "isa-debug-exit,iobase=0xf4,iosize=4";
 
@@ -190,7 +194,7 @@ impl Machine {
     fn add_all(&self, words: &mut Words) {
         words.add("-M", self.machine_option());
         let (accel, all) = match (self.accel, self.cores) {
-            (Accel::Kvm, _) => ("kvm", "host"),
+            (Accel::Kvm, _) => ("kvm", KVM_PROCESSOR),
             (Accel::Tcg, 1) => ("tcg", "max"),
             (Accel::Tcg, _) => ("tcg,thread=multi", "max"),
         };

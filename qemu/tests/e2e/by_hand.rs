@@ -4,7 +4,7 @@
 use crate::folder::Folder;
 use crate::guest;
 use crate::runner::{Runner, get};
-use crate::skip::skip;
+use crate::skip::tell_skipped;
 use qemu::accel;
 use qemu::backend::free_port;
 use std::fs;
@@ -127,9 +127,9 @@ fn qemu_by_hand_ends_with_35_when_the_guest_failed() {
 fn qemu_by_hand_does_the_same_on_kvm() {
     let _turn = guest::turn();
     if !accel::is_kvm_working(guest::image()) {
-        return skip("needs a KVM that runs the image");
+        return tell_skipped("needs a KVM that runs the image");
     }
-    let by_hand = ByHand::new().with("-cpu max", "-accel kvm -cpu host");
+    let by_hand = ByHand::new().with("-cpu max", "-accel kvm -cpu host,-arch-capabilities");
     assert_eq!(by_hand.serves_until_it_is_powered_off(false), Some(33));
     let by_hand = by_hand.with("log=info", "crash=panic");
     assert_eq!(by_hand.start(false).ends(), Some(35));

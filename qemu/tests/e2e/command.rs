@@ -4,7 +4,7 @@ use crate::folder::Folder;
 use crate::guest;
 use crate::namespace::Namespace;
 use crate::runner::{self, COMMAND, Runner, get};
-use crate::skip::skip;
+use crate::skip::{skip, tell_skipped};
 use qemu::accel;
 use qemu::backend::free_port;
 use qemu::workspace;
@@ -155,7 +155,7 @@ fn a_tap_is_served_on_with_as_many_queues_as_it_has() {
 fn kvm_is_taken_where_the_image_runs_on_it() {
     let _turn = guest::turn();
     if !accel::is_kvm_working(guest::image()) {
-        return skip("needs a KVM that runs the image");
+        return tell_skipped("needs a KVM that runs the image");
     }
     let folder = Folder::small();
     for accel in ["auto", "kvm"] {
