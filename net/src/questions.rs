@@ -18,7 +18,7 @@ pub(crate) struct Questions([AtomicU64; QUESTION_PLACES]);
 
 impl Questions {
     pub(crate) fn new() -> Self {
-        Questions([const { AtomicU64::new(0) }; QUESTION_PLACES])
+        Questions(core::array::from_fn(|_| AtomicU64::new(0)))
     }
 
     /// `core` waits for an answer.
