@@ -22,7 +22,7 @@ use crate::fabric::Lane;
 use crate::flow::AddressPair;
 use crate::ingress::Arrival;
 use crate::ipv6;
-use crate::limits::{ICMP_ERRORS_PER_SECOND, boxes_for_segments};
+use crate::limits::{ICMP_ERRORS_PER_SECOND, REASSEMBLY_TIME, boxes_for_segments};
 use crate::nic::Nic;
 use crate::port_table::Asked;
 use crate::stack::Stack;
@@ -76,9 +76,8 @@ impl<N: Nic, P: Lent> Stack<N, P> {
                 }
             }
             Ok(None) => {
-                if let Some(deadline) = reassembly.deadline() {
-                    self.timers.set_no_later(self.addressing_timer(), deadline);
-                }
+                let deadline = arrival.now + REASSEMBLY_TIME;
+                self.timers.set_no_later(self.addressing_timer(), deadline);
             }
             Err(reason) => counters.count_drop(reason),
         }

@@ -21,6 +21,8 @@ pub(super) const NO_BLOCK: u16 = u16::MAX;
 /// A datagram of which fragments are here, or none.
 pub(super) struct Place {
     pub(super) key: Option<DatagramKey>,
+    /// Who counts as its source.
+    pub(super) network: u64,
     /// Its number among those begun.
     pub(super) number: u64,
     pub(super) since: Instant,
@@ -42,6 +44,7 @@ impl Place {
     pub(super) fn empty() -> Self {
         Place {
             key: None,
+            network: 0,
             number: 0,
             since: Instant::ZERO,
             ranges: heapless::Vec::new(),
@@ -56,7 +59,9 @@ impl Place {
     }
 
     pub(super) fn is_of(&self, fragment: &Fragment) -> bool {
-        self.key.as_ref() == Some(&fragment.key)
+        let of = fragment.key.identification;
+        let mut key = self.key.iter();
+        key.any(|key| key.identification == of && *key == fragment.key)
     }
 
     pub(super) fn holds_memory(&self) -> bool {

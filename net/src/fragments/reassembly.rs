@@ -155,26 +155,29 @@ impl Reassembly {
     /// Makes a place for a datagram, if need be another's.
     fn begin(&mut self, key: &DatagramKey, now: Instant, counters: &mut Counters) -> usize {
         let source = network(key);
-        let (mut own, mut oldest_own, mut oldest, mut free) = (0, None, None, None);
-        let older = |than: Option<(u64, usize)>, place: &Place, index: usize| {
-            let this = (place.number, index);
-            Some(than.map_or(this, |other| other.min(this)))
-        };
+        let (mut own, mut free) = (0, None);
+        // Numbers and places of the oldest; none is as old as this.
+        let (mut oldest, mut oldest_own) = ((u64::MAX, 0), (u64::MAX, 0));
         for (index, place) in self.places.iter().enumerate() {
-            let Some(other) = &place.key else {
+            if place.key.is_none() {
                 free = Some(index);
                 continue;
-            };
-            oldest = older(oldest, place, index);
-            if network(other) == source {
+            }
+            let this = (place.number, index);
+            if this.0 < oldest.0 {
+                oldest = this;
+            }
+            if place.network == source {
                 own += 1;
-                oldest_own = older(oldest_own, place, index);
+                if this.0 < oldest_own.0 {
+                    oldest_own = this;
+                }
             }
         }
-        let victim = match oldest_own {
-            Some((_, index)) if own >= REASSEMBLIES_PER_SOURCE => Some(index),
-            _ if free.is_none() => oldest.map(|(_, index)| index),
-            _ => None,
+        let victim = match free {
+            _ if own >= REASSEMBLIES_PER_SOURCE => Some(oldest_own.1),
+            None => Some(oldest.1),
+            Some(_) => None,
         };
         if let Some(index) = victim {
             self.evict(index, counters);
@@ -184,6 +187,7 @@ impl Reassembly {
         self.begun += 1;
         let place = &mut self.places[index];
         place.key = Some(*key);
+        place.network = source;
         place.number = self.begun;
         place.since = now;
         index
