@@ -11,10 +11,9 @@ use crate::known_sections::KnownSections;
 use crate::limits::HeadLimits;
 use crate::multipart::MultipartId;
 use crate::refusal::{OVERLOADED, Refusal};
-use crate::request::{
-    Answer, Context, Next, Scratch, Usual, UsualFields, answer, refuse, refuse_bytes, usual_answer,
-};
+use crate::request::{Answer, Context, Next, Scratch, answer, refuse, refuse_bytes};
 use crate::response::{self, DateLine, Pushed, Room};
+use crate::usual::{Usual, UsualFields, usual_answer};
 use alloc::boxed::Box;
 use core::net::IpAddr;
 use kernel::wall_clock::WallClock;
@@ -148,8 +147,14 @@ impl Engine {
             return false;
         };
         let bytes = line.end + length;
-        bytes <= self.limits.head_bytes
-            && self.push_usual(line, fields, lines, bytes, pieces, batch)
+        if bytes > self.limits.head_bytes {
+            return false;
+        }
+        let usual = self.push_usual(line, fields, lines, bytes, pieces, batch);
+        if let Some(Usual::NotModified(answer)) = usual {
+            self.known.note(answer);
+        }
+        usual.is_some()
     }
 
     /// Answers a request if it is a usual one, and keeps its field lines; returns whether it is.
@@ -167,26 +172,24 @@ impl Engine {
             return false;
         };
         self.known.insert(lines, fields);
-        self.push_usual(line, fields, lines, head.bytes, pieces, batch)
+        let usual = self.push_usual(line, fields, lines, head.bytes, pieces, batch);
+        usual.is_some()
     }
 
-    /// Adds the answer to a request of so many bytes, when it is a usual one and there is room.
+    /// Adds the answer to a request of so many bytes, when it is a usual one and there is room;
+    /// returns it.
     #[inline(always)]
     fn push_usual(
         &mut self,
         line: RequestLine<'_>,
-        fields: UsualFields,
+        fields: UsualFields<'static>,
         lines: &[u8],
         bytes: usize,
         pieces: &mut IoVec,
         batch: &mut Batch,
-    ) -> bool {
-        let Some(usual) = usual_answer(&line, fields, lines, &self.site) else {
-            return false;
-        };
-        let Some(later) = response::push_usual(usual, &self.date, pieces) else {
-            return false;
-        };
+    ) -> Option<Usual<'static>> {
+        let usual = usual_answer(&line, fields, lines, &self.site)?;
+        let later = response::push_usual(usual, &self.date, pieces)?;
         match usual {
             Usual::Page(_) => self.counters.answers[0] += 1,
             Usual::NotModified(_) => self.counters.answers[NOT_MODIFIED] += 1,
@@ -196,7 +199,7 @@ impl Engine {
         if !later.is_empty() {
             batch.rest = Rest::Body(later);
         }
-        true
+        Some(usual)
     }
 
     /// Answers a request that needs more thought, as [`answer_all`](Self::answer_all) does; returns

@@ -4,15 +4,15 @@
 //! a kilobyte in a dozen lines, of which the server needs three. What follows a request line is
 //! compared with what followed earlier ones, and only parsed when it is new. Upstream:
 //! [`engine`](crate::engine), with what is behind a request line. Downstream: what the field lines
-//! mean, for [`usual_answer`](crate::request::usual_answer).
+//! mean, for [`usual_answer`](crate::usual::usual_answer).
 //!
 //! Invariants: only whole sections are kept, with the blank line, and only those that were parsed and
 //! found usual; so what is found here is what parsing would find. A comparison takes as long however
 //! much is equal: what one client sends (a cookie) must not be guessed piece by piece by another.
 
 use crate::limits::{KNOWN_SECTION_BYTES, KNOWN_SECTIONS};
-use crate::request::UsualFields;
 use crate::scan::{BLOCK_BYTES, Pattern};
+use crate::usual::{NotModified, UsualFields};
 use alloc::boxed::Box;
 
 /// Field sections by their length and their last bytes: a new one takes the place of an older one.
@@ -27,7 +27,7 @@ pub(crate) struct KnownSections {
 struct Section {
     lines: Pattern<{ KNOWN_SECTION_BYTES / BLOCK_BYTES }>,
     /// `None` as long as there is no section.
-    meaning: Option<UsualFields>,
+    meaning: Option<UsualFields<'static>>,
 }
 
 /// Multiplied by this, all bits of a word count in the highest ones; 2^64 by the golden ratio.
@@ -51,7 +51,7 @@ impl KnownSections {
     /// Finds the section at the front of `lines`; returns what it means and its length in bytes. One
     /// that more follows is found only if it was the last one, as in a pipeline.
     #[inline(always)]
-    pub(crate) fn find(&mut self, lines: &[u8]) -> Option<(UsualFields, usize)> {
+    pub(crate) fn find(&mut self, lines: &[u8]) -> Option<(UsualFields<'static>, usize)> {
         match self.at_front(self.last, lines) {
             Some(found) => Some(found),
             None => self.find_other(lines),
@@ -59,7 +59,7 @@ impl KnownSections {
     }
 
     #[inline(never)]
-    fn find_other(&mut self, lines: &[u8]) -> Option<(UsualFields, usize)> {
+    fn find_other(&mut self, lines: &[u8]) -> Option<(UsualFields<'static>, usize)> {
         let place = place_of(lines).filter(|place| *place != self.last)?;
         let found = self.at_front(place, lines)?;
         self.last = place;
@@ -67,7 +67,7 @@ impl KnownSections {
     }
 
     #[inline(always)]
-    fn at_front(&self, place: u8, lines: &[u8]) -> Option<(UsualFields, usize)> {
+    fn at_front(&self, place: u8, lines: &[u8]) -> Option<(UsualFields<'static>, usize)> {
         let section = self.sections.get(usize::from(place))?;
         match section.lines.is_at_front(lines) {
             true => Some((section.meaning?, section.lines.bytes())),
@@ -75,9 +75,19 @@ impl KnownSections {
         }
     }
 
+    /// Notes that the section that was found last was answered with 304.
+    #[inline(always)]
+    pub(crate) fn note(&mut self, answer: NotModified<'static>) {
+        if let Some(section) = self.sections.get_mut(usize::from(self.last))
+            && let Some(meaning) = &mut section.meaning
+        {
+            meaning.answered = Some(answer);
+        }
+    }
+
     /// Keeps a section, if it is not too long.
     #[inline(never)]
-    pub(crate) fn insert(&mut self, lines: &[u8], meaning: UsualFields) {
+    pub(crate) fn insert(&mut self, lines: &[u8], meaning: UsualFields<'static>) {
         let Some(place) = place_of(lines) else {
             return;
         };

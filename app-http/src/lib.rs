@@ -12,7 +12,7 @@
 //!
 //! Reading order: [`head`] with [`fields`] and [`target`]; [`request`] with [`conditions`],
 //! [`range`] and [`encoding`]; [`answer`], [`response`], [`multipart`]; [`engine`] with
-//! `known_sections`; [`connections`],
+//! [`usual`] and `known_sections`; [`connections`],
 //! [`server`], `exchange`, `deadlines`; [`settings`], [`control`], [`access_log`], [`syslog`],
 //! [`metrics`], [`trace`], [`publisher`], [`admin`].
 #![no_std]
@@ -59,6 +59,7 @@ pub mod settings;
 pub mod syslog;
 pub mod target;
 pub mod trace;
+pub mod usual;
 
 pub use counters::ServerCounters;
 pub use server::{Server, ServerConfig};

@@ -13,9 +13,8 @@ pub use crate::answer::{Answer, ConnectionLine, Content, Next, Response};
 
 use crate::conditions::{Outcome, Validators};
 use crate::encoding;
-use crate::field_line::Place;
 use crate::fields::{Field, Fields};
-use crate::head::{Head, Method, RequestLine};
+use crate::head::{Head, Method};
 use crate::limits::{MAX_LOCATION_BYTES, MAX_SKIPPED_BYTES, MAX_TARGET_BYTES};
 use crate::range::{self, Ranges, Selection};
 use crate::refusal::{PRECONDITION_FAILED, PreparedAnswer, Refusal};
@@ -51,71 +50,6 @@ impl Default for Scratch {
             ranges: Ranges::new(),
         }
     }
-}
-
-/// What most answers are: a status line and Date, and the rest in one piece.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Usual<'s> {
-    /// 200 with the page, or with its head.
-    Page(&'s [u8]),
-    /// 304.
-    NotModified(&'s [u8]),
-}
-
-/// What the field lines of a usual request mean: one for version 1.1, without the wish to close, and
-/// either without conditions or with one If-None-Match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UsualFields {
-    /// Number of the site that is asked.
-    host: u16,
-    /// The codings that the client takes.
-    wanted: Wanted,
-    /// Where If-None-Match is, from the first field line on.
-    tag: Option<Place>,
-}
-
-impl UsualFields {
-    /// Returns what field lines mean, when they are usual.
-    #[inline(always)]
-    pub fn read(fields: &Fields<'_>, site: &Site<'_>) -> Option<Self> {
-        if fields.is_special() {
-            return None;
-        }
-        let host = site.host(fields.host()??).number();
-        let wanted = match fields.single(Field::AcceptEncoding) {
-            None => Wanted::IDENTITY,
-            Some(list) => encoding::wanted(core::iter::once(list)),
-        };
-        let tag = fields.place(Field::IfNoneMatch);
-        Some(UsualFields { host, wanted, tag })
-    }
-}
-
-/// Returns the answer to a usual request: a GET or HEAD for a page by its plain path, with usual
-/// fields, whose lines are at the front of `lines`. What it returns is what [`answer`] would lead to on a connection that stays; it is only
-/// shorter to come by.
-#[inline(always)]
-pub fn usual_answer<'s>(
-    line: &RequestLine<'_>,
-    fields: UsualFields,
-    lines: &[u8],
-    site: &Site<'s>,
-) -> Option<Usual<'s>> {
-    let is_get = line.method == Method::Get;
-    if !(is_get || line.method == Method::Head) || line.is_http_1_0 {
-        return None;
-    }
-    let host = site.host_of_number(fields.host);
-    if let Some(tag) = fields.tag {
-        let tag = tag.of(lines);
-        let kept = host.usual_not_modified(line.target, fields.wanted, tag)?;
-        return Some(Usual::NotModified(kept));
-    }
-    let page = match is_get {
-        true => host.usual_response(line.target, fields.wanted)?,
-        false => host.usual_head(line.target, fields.wanted)?,
-    };
-    Some(Usual::Page(page))
 }
 
 /// Finds the answer to a request whose head was read.

@@ -7,7 +7,8 @@ use crate::limits::MAX_WRITE_BYTES;
 use crate::multipart::{MultipartId, Multiparts};
 use crate::range::ByteRange;
 use crate::refusal::OVERLOADED;
-use crate::request::{ConnectionLine, Content, Response, Usual};
+use crate::request::{ConnectionLine, Content, Response};
+use crate::usual::Usual;
 use kernel::Instant;
 use kernel::wall_clock::WallClock;
 use megapipe::channel::{Buffer, IoSlice, IoVec, Versions};
@@ -163,9 +164,9 @@ pub fn push_usual(
             add(pieces, date.ok());
             rest
         }
-        Usual::NotModified(rest) => {
+        Usual::NotModified(answer) => {
             add(pieces, date.not_modified());
-            rest
+            answer.rest
         }
     };
     let (now, later) = rest.split_at(rest.len().min(MAX_WRITE_BYTES));

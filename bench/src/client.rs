@@ -10,7 +10,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub(crate) const ANSWER: Duration = Duration::from_secs(20);
 
 /// Runs `client first ADDR PATH SECONDS` (prints the Unix time in µs of the first 200) or
-/// `client keepalive|close ADDR PATH CONNECTIONS REQUESTS` (prints the requests answered 200).
+/// `client MODE ADDR PATH CONNECTIONS REQUESTS` (prints the requests answered as they should be), where
+/// MODE is `keepalive`, `close` (a connection each), `head`, `known` (with the page's tag: 304) or
+/// `browser` (with a browser's field lines).
 pub(crate) fn run(words: &[&str]) -> Result<(), Error> {
     match words {
         ["first", address, path, seconds] => {
@@ -18,18 +20,16 @@ pub(crate) fn run(words: &[&str]) -> Result<(), Error> {
             println!("{}", at.duration_since(UNIX_EPOCH)?.as_micros());
         }
         [
-            mode @ ("keepalive" | "close"),
+            mode @ ("keepalive" | "close" | "head" | "known" | "browser"),
             address,
             path,
             connections,
             requests,
         ] => {
-            let keep_alive = *mode == "keepalive";
+            let address = address.parse()?;
             let (connections, requests) = (connections.parse::<u64>()?, requests.parse::<u64>()?);
-            println!(
-                "{}",
-                load(address.parse()?, path, connections, requests, keep_alive)?
-            );
+            let asked = Asked::new(mode, address, path)?;
+            println!("{}", load(address, &asked, connections, requests)?);
         }
         _ => return Err("client: wrong words".into()),
     }
@@ -56,20 +56,71 @@ fn first_answer(address: SocketAddr, path: &str, seconds: u64) -> Result<SystemT
     Err("no answer in time".into())
 }
 
-fn load(
-    address: SocketAddr,
-    path: &str,
-    connections: u64,
-    requests: u64,
+/// What is asked for, again and again.
+struct Asked {
+    request: String,
+    /// What it is answered with.
+    status: u16,
     keep_alive: bool,
-) -> Result<u64, Error> {
-    let request = request(path, address, keep_alive);
+}
+
+/// What Chromium sends for a page.
+const BROWSER: &str = "Connection: keep-alive\r\n\
+    sec-ch-ua: \"Chromium\";v=\"128\", \"Not;A=Brand\";v=\"24\"\r\n\
+    sec-ch-ua-mobile: ?0\r\nsec-ch-ua-platform: \"Linux\"\r\nUpgrade-Insecure-Requests: 1\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+    Chrome/128.0.0.0 Safari/537.36\r\n\
+    Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,\
+    */*;q=0.8\r\nSec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-User: ?1\r\n\
+    Sec-Fetch-Dest: document\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\
+    Accept-Language: en-GB,en;q=0.9\r\n";
+
+impl Asked {
+    fn new(mode: &str, address: SocketAddr, path: &str) -> Result<Self, Error> {
+        let plain = request(path, address, mode != "close");
+        let with = |lines: &str| format!("{}{lines}\r\n", &plain[..plain.len() - 2]);
+        let request = match mode {
+            "head" => plain.replacen("GET", "HEAD", 1),
+            "known" => with(&format!("If-None-Match: {}\r\n", etag(address, &plain)?)),
+            "browser" => format!(
+                "GET {path} HTTP/1.1\r\nHost: {}\r\n{BROWSER}\r\n",
+                address.ip()
+            ),
+            _ => plain,
+        };
+        Ok(Asked {
+            request,
+            status: if mode == "known" { 304 } else { 200 },
+            keep_alive: mode != "close",
+        })
+    }
+}
+
+/// Asks once, and returns the tag of what comes.
+fn etag(address: SocketAddr, request: &str) -> Result<String, Error> {
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER)?;
+    stream.set_read_timeout(Some(ANSWER))?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    let mut chunk = [0; 4096];
+    while find(&answer, b"\r\n\r\n").is_none() {
+        let count = stream.read(&mut chunk)?;
+        if count == 0 {
+            return Err("no answer to learn the tag from".into());
+        }
+        answer.extend_from_slice(&chunk[..count]);
+    }
+    let text = String::from_utf8_lossy(&answer);
+    let tag = text.lines().find_map(|line| line.strip_prefix("ETag: "));
+    Ok(tag.ok_or("an answer without a tag")?.to_owned())
+}
+
+fn load(address: SocketAddr, asked: &Asked, connections: u64, requests: u64) -> Result<u64, Error> {
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..connections)
             .map(|i| {
                 let share = requests / connections + u64::from(i < requests % connections);
-                let request = &request;
-                scope.spawn(move || worker(address, request, share, keep_alive))
+                scope.spawn(move || worker(address, asked, share))
             })
             .collect();
         let mut answered = 0;
@@ -83,12 +134,7 @@ fn load(
     })
 }
 
-fn worker(
-    address: SocketAddr,
-    request: &str,
-    share: u64,
-    keep_alive: bool,
-) -> std::io::Result<u64> {
+fn worker(address: SocketAddr, asked: &Asked, share: u64) -> std::io::Result<u64> {
     let mut answered = 0;
     let mut open: Option<TcpStream> = None;
     for _ in 0..share {
@@ -101,8 +147,8 @@ fn worker(
                 stream
             }
         };
-        answered += u64::from(exchange(&mut stream, request)? == 200);
-        if keep_alive {
+        answered += u64::from(exchange(&mut stream, &asked.request)? == asked.status);
+        if asked.keep_alive {
             open = Some(stream);
         } else if stream.read(&mut [0; 16])? != 0 {
             return Err(std::io::Error::new(
@@ -129,11 +175,15 @@ pub(crate) fn request(path: &str, address: SocketAddr, keep_alive: bool) -> Stri
 /// Sends one request, reads the whole response and returns its status.
 fn exchange(stream: &mut TcpStream, request: &str) -> std::io::Result<u16> {
     stream.write_all(request.as_bytes())?;
-    response(stream)
+    response_to(stream, request.starts_with("HEAD "))
 }
 
-/// Reads a whole response and returns its status.
+/// Reads a whole response to GET and returns its status.
 pub(crate) fn response(stream: &mut TcpStream) -> std::io::Result<u16> {
+    response_to(stream, false)
+}
+
+fn response_to(stream: &mut TcpStream, is_head: bool) -> std::io::Result<u16> {
     let mut response = Vec::with_capacity(2048);
     let mut chunk = [0; 65536];
     loop {
@@ -146,11 +196,14 @@ pub(crate) fn response(stream: &mut TcpStream) -> std::io::Result<u16> {
             continue;
         };
         let text = String::from_utf8_lossy(&response[..head]).to_ascii_lowercase();
-        let length = text
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length:"))
-            .and_then(|value| value.trim().parse::<usize>().ok())
-            .ok_or(ErrorKind::InvalidData)?;
+        let length = match is_head || text.starts_with("http/1.1 304 ") {
+            true => 0,
+            false => text
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length:"))
+                .and_then(|value| value.trim().parse::<usize>().ok())
+                .ok_or(ErrorKind::InvalidData)?,
+        };
         if response.len() >= head + 4 + length {
             return text
                 .split_whitespace()

@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 
 /// A load whose marginal cost is measured: a short run against a long one.
 pub(crate) struct Load {
-    /// `keepalive`, or `close`: a connection for each request.
+    /// `keepalive`, `close` (a connection for each request), or another of the client's.
     pub(crate) mode: &'static str,
     /// The page.
     pub(crate) path: &'static str,
@@ -34,7 +34,7 @@ pub(crate) const CLOSE: Load = Load {
 };
 
 impl Load {
-    /// Asks so many times, and fails unless each is answered with 200.
+    /// Asks so many times, and fails unless each is answered as it should be.
     pub(crate) fn run(&self, namespace: &Namespace, requests: u64) -> Result<(), Error> {
         let address = format!("{GUEST}:80");
         let words = [
@@ -48,7 +48,7 @@ impl Load {
         if answered == requests {
             Ok(())
         } else {
-            Err(format!("{answered} of {requests} requests were answered with 200").into())
+            Err(format!("{answered} of {requests} requests were answered as they should be").into())
         }
     }
 }

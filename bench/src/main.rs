@@ -19,6 +19,7 @@ mod netem;
 mod pack;
 mod profile;
 mod quick;
+mod requests;
 mod symbols;
 mod vm;
 mod wire;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         ["quick", elf, _] => quick::run(Path::new(elf)),
         ["connections", elf, _] => connections::run(Path::new(elf)),
         ["cores", elf, _] => cores::run(Path::new(elf)),
+        ["requests", elf, _] => requests::run(Path::new(elf)),
         ["channel", ..] => channel::run(),
         // Of the packer alone: no guest.
         ["pack", ..] => pack::run(),
@@ -50,7 +52,7 @@ fn main() -> ExitCode {
         ["client", rest @ ..] => client::run(rest),
         _ => {
             eprintln!(
-                "usage: sluice-bench quick|connections|cores|channel|bulk|netem|pack|profile ELF DEBUG_ELF"
+                "usage: sluice-bench quick|requests|connections|cores|channel|bulk|netem|pack|profile ELF DEBUG_ELF"
             );
             return ExitCode::from(2);
         }

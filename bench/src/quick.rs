@@ -171,7 +171,12 @@ fn boot_time(image: &Image<'_>, namespace: &Namespace, work: &Path) -> Result<f6
 }
 
 /// Returns the guest instructions that one more request costs.
-fn marginal(vm: &Vm, namespace: &Namespace, kind: &Load, idle_rate: f64) -> Result<f64, Error> {
+pub(crate) fn marginal(
+    vm: &Vm,
+    namespace: &Namespace,
+    kind: &Load,
+    idle_rate: f64,
+) -> Result<f64, Error> {
     let cost = |requests: u64| -> Result<f64, Error> {
         let (before, start) = (vm.instructions()?, Instant::now());
         kind.run(namespace, requests)?;

@@ -12,8 +12,8 @@ usage: ./run.sh [run] [SITE_DIR] [FLAGS]   build, pack, boot and serve (default:
        ./run.sh test [FILTER]              host tests, then tests that boot the image
        ./run.sh check                      formatting, lints, docs, house rules
        ./run.sh gdb [SITE_DIR] [FLAGS]     boot stopped, and print the gdb line
-       ./run.sh bench NAME                 measurements (see README): quick, connections, cores, channel,
-                                           bulk, netem, pack, profile
+       ./run.sh bench NAME                 measurements (see README): quick, requests, connections, cores,
+                                           channel, bulk, netem, pack, profile
 
 A folder whose name is that of a command is served with: ./run.sh run NAME
 

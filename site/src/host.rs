@@ -80,24 +80,29 @@ impl<'s, 'a> Host<'s, 'a> {
     }
 
     /// Returns the same for 304, when `tag` is that of what would be sent:
-    /// [`Variant::kept_fields`].
+    /// [`Variant::kept_fields`], behind the page's path.
     #[inline(never)]
     pub fn usual_not_modified(
         &self,
         target: &[u8],
         wanted: Wanted,
         tag: &[u8],
-    ) -> Option<&'a [u8]> {
-        let variant = self.usual(target, wanted)?;
+    ) -> Option<(&'a [u8], &'a [u8])> {
+        let page = self.usual_page(target)?;
+        let variant = page.best(wanted);
         let is_known = !tag.is_empty() && variant.etag() == tag;
-        is_known.then(|| variant.kept_fields())
+        is_known.then(|| (page.path(), variant.kept_fields()))
     }
 
     #[inline(always)]
     fn usual(&self, target: &[u8], wanted: Wanted) -> Option<Variant<'a>> {
+        Some(self.usual_page(target)?.best(wanted))
+    }
+
+    #[inline(always)]
+    fn usual_page(&self, target: &[u8]) -> Option<Page<'a>> {
         let page = self.lookup(target)?;
-        let is_usual = page.has_plain_path() && page.status() == 200;
-        is_usual.then(|| page.best(wanted))
+        (page.has_plain_path() && page.status() == 200).then_some(page)
     }
 
     /// Finds what answers for a path (percent-decoded, normal, starting with `/`): its page, what
