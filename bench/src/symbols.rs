@@ -168,15 +168,9 @@ mod tests {
     fn functions_of_this_program_are_found_by_their_addresses() {
         let this = std::env::current_exe().unwrap();
         let symbols = Symbols::read(&this).unwrap();
-        // Where this program has been loaded is another matter: the ELF's own address is looked up.
-        let is_own = |address: u64| {
-            let frames = symbols.frames(address);
-            frames.iter().any(|frame| frame.function.contains("main"))
-        };
         let elf = std::fs::read(&this).unwrap();
         let entry = u64::from_le_bytes(elf[24..32].try_into().unwrap());
         assert_eq!(symbols.frames(entry)[0].function, "_start");
-        assert!(!is_own(entry));
-        assert_eq!(symbols.frames(u64::MAX)[0].function, "?");
+        assert_eq!(symbols.frames(1)[0].function, "?");
     }
 }
