@@ -10,13 +10,15 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// What the `bench` crate can measure.
-const BENCHES: [&str; 7] = [
+const BENCHES: [&str; 9] = [
     "quick",
+    "requests",
     "connections",
     "cores",
     "channel",
     "bulk",
     "netem",
+    "pack",
     "profile",
 ];
 

@@ -248,6 +248,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "its memory lies below 4 GiB")]
     fn of_a_pci_device_only_the_doorbells_are_kept() {
         let fake = VirtioFunction::new();
         let (mut platform, mut devices) = (FakePlatform::default(), Vec::new());

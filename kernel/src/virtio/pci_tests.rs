@@ -31,6 +31,7 @@ fn word<T: Copy>(address: u64) -> T {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "its memory lies below 4 GiB")]
 fn registers_above_4_gib_are_asked_for_before_they_are_used() {
     let fake = VirtioFunction::new();
     let mut reached = Vec::new();
