@@ -14,8 +14,6 @@ const DEFAULT_PORT: u16 = 8080;
 const GUEST_PORT: u16 = 80;
 /// The same of `admin-port=`.
 const ADMIN_PORT: u16 = 9100;
-/// How long one question may take while the guest is coming up.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Linux's `IFF_TAP` and `IFF_MULTI_QUEUE` (`linux/if_tun.h`).
 const IFF_TAP: u32 = 0x0002;
 const IFF_MULTI_QUEUE: u32 = 0x0100;
@@ -144,33 +142,33 @@ pub(crate) fn word<'a>(append: &'a str, name: &str) -> Option<&'a str> {
         .next_back()
 }
 
-/// Asks for `/` once, and returns whether an HTTP answer came.
-pub fn is_answering(host: SocketAddrV4) -> bool {
-    let Some(mut stream) = connect(host) else {
+/// Asks for `/` once, and returns whether an HTTP answer came within `patience`.
+pub fn is_answering(host: SocketAddrV4, patience: Duration) -> bool {
+    let Some(mut stream) = connect(host, patience) else {
         return false;
     };
     let request = format!("HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     let mut start = [0; 7];
     let is_read = stream
-        .set_read_timeout(Some(ANSWER_TIMEOUT))
+        .set_read_timeout(Some(patience))
         .and_then(|()| stream.write_all(request.as_bytes()))
         .and_then(|()| stream.read_exact(&mut start));
     is_read.is_ok() && &start == b"HTTP/1."
 }
 
-/// Connects once, and returns whether that was possible.
-pub fn is_accepting(host: SocketAddrV4) -> bool {
-    connect(host).is_some()
+/// Connects once, and returns whether that was possible within `patience`.
+pub fn is_accepting(host: SocketAddrV4, patience: Duration) -> bool {
+    connect(host, patience).is_some()
 }
 
-fn connect(host: SocketAddrV4) -> Option<TcpStream> {
+fn connect(host: SocketAddrV4, patience: Duration) -> Option<TcpStream> {
     // A guest bound to every address answers on the loopback one.
     let ip = match host.ip().is_unspecified() {
         true => Ipv4Addr::LOCALHOST,
         false => *host.ip(),
     };
     let address = SocketAddr::from((ip, host.port()));
-    TcpStream::connect_timeout(&address, ANSWER_TIMEOUT).ok()
+    TcpStream::connect_timeout(&address, patience).ok()
 }
 
 #[cfg(test)]

@@ -19,6 +19,12 @@ use std::time::{Duration, Instant};
 /// How often the wait for the guest's next line looks whether it is asked to stop.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
 
+/// How long the first question may take while the guest is coming up; each further one twice as long.
+const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// How long any of them may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How long to wait before asking again a guest that says it is ready and does not answer.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -64,7 +70,11 @@ pub(crate) fn wait_ready(
                 true => backend::is_answering,
                 false => backend::is_accepting,
             };
-            while !is_there(*host) {
+            // What is asked before the guest has its IPv4 address is lost, and QEMU's NAT says it again
+            // after seconds only: so the first try is given up soon.
+            let mut patience = FIRST_ANSWER_TIMEOUT;
+            while !is_there(*host, patience) {
+                patience = (patience * 2).min(ANSWER_TIMEOUT);
                 if stop::is_asked() {
                     return Err(stop_now(guest));
                 }
