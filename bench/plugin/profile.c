@@ -4,34 +4,9 @@
  * "<address, hexadecimal> <count>\n" for each instruction of each translated block, and closed; an
  * instruction that is in several blocks has several lines.
  *
- * One virtual CPU only: counts have one writer. Debian ships no qemu-plugin.h, so the few functions
- * used are declared here (plugin interface version 1, QEMU docs/devel/tcg-plugins.rst).
+ * One virtual CPU only: counts have one writer.
  */
-#include <pthread.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-
-typedef uint64_t qemu_plugin_id_t;
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-typedef struct qemu_info qemu_info_t;
-
-extern void qemu_plugin_register_vcpu_tb_trans_cb(
-    qemu_plugin_id_t, void (*)(qemu_plugin_id_t, struct qemu_plugin_tb *));
-extern void qemu_plugin_register_vcpu_tb_exec_cb(
-    struct qemu_plugin_tb *, void (*)(unsigned, void *), int flags, void *);
-extern size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
-extern struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
-extern uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
-
-#define EXPORT __attribute__((visibility("default")))
-EXPORT int qemu_plugin_version = 1;
+#include "tell.h"
 
 struct block {
     uint64_t executed;
@@ -43,7 +18,6 @@ struct block {
 /* Every block ever translated: pushed at the front, never taken out, so that it can be read at any
  * time. QEMU translates again what it has thrown away; that is a new block here. */
 static struct block *blocks;
-static struct sockaddr_un address = { .sun_family = AF_UNIX };
 
 static void on_execute(unsigned vcpu, void *block)
 {
@@ -78,36 +52,10 @@ static void tell(FILE *peer)
     }
 }
 
-static void *serve(void *unused)
-{
-    (void)unused;
-    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
-    unlink(address.sun_path);
-    if (listener < 0 || bind(listener, (void *)&address, sizeof address) || listen(listener, 8)) {
-        perror("profile: socket");
-        return NULL;
-    }
-    for (;;) {
-        int accepted = accept(listener, NULL, NULL);
-        FILE *peer = accepted < 0 ? NULL : fdopen(accepted, "w");
-        if (!peer)
-            continue;
-        tell(peer);
-        if (fclose(peer))
-            perror("profile: write");
-    }
-}
-
 EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv)
 {
     (void)info;
-    for (int i = 0; i < argc; i++) {
-        if (strncmp(argv[i], "sock=", 5) == 0) {
-            pthread_t thread;
-            strncpy(address.sun_path, argv[i] + 5, sizeof address.sun_path - 1);
-            pthread_create(&thread, NULL, serve, NULL);
-        }
-    }
+    serve_at(argc, argv);
     qemu_plugin_register_vcpu_tb_trans_cb(id, on_translate);
     return 0;
 }

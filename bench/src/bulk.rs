@@ -7,6 +7,7 @@
 //! idle instructions off.
 
 use crate::Error;
+use crate::appliance;
 use crate::linux_guest;
 use crate::namespace::{GUEST, HOST, Namespace};
 use crate::vm::{Image, Vm};
@@ -75,7 +76,7 @@ impl Guests {
             theirs: linux_guest::build(&work.0, &pages)?,
             appends: [
                 // A window as Linux's grows to.
-                format!("ip={GUEST}/24 gateway={HOST} log=warn port={PORT} window=6144"),
+                format!("{} port={PORT} window=6144", appliance::words()),
                 format!(
                     "console=ttyS0 quiet sluice.ip={GUEST}/24 sluice.gateway={HOST} \
                      sluice.bulk={PORT}"
@@ -87,13 +88,8 @@ impl Guests {
     /// Ours, then Linux.
     pub(crate) fn images(&self) -> [(&'static str, Image<'_>); 2] {
         let ours = Image {
-            machine: "microvm",
             memory_mib: 256,
-            kernel: &self.ours,
-            initrd: &self.site,
-            append: &self.appends[0],
-            device: "virtio-net-device",
-            cores: 1,
+            ..appliance::image(&self.ours, &self.site, &self.appends[0])
         };
         let theirs = Image {
             machine: "q35",

@@ -5,7 +5,8 @@
 //! The requests are marginal as in `quick`: a long run less a short one, idle instructions off.
 
 use crate::Error;
-use crate::namespace::{GUEST, HOST, Namespace};
+use crate::appliance;
+use crate::namespace::{GUEST, Namespace};
 use crate::vm::{Image, Vm};
 use crate::work::{COUNTER, PAGE_BYTES, Work};
 use std::io::{BufRead, BufReader, Write};
@@ -48,16 +49,11 @@ pub(crate) fn run(elf: &Path) -> Result<(), Error> {
     (0..members).try_for_each(|number| namespace.add_address(&source(number)))?;
 
     println!("one vCPU, TCG, tap, {PAGE_BYTES}-byte page, 16 requests at once");
-    let append = format!("ip={GUEST}/24 gateway={HOST} log=warn idle-timeout=3600");
+    let append = format!("{} idle-timeout=3600", appliance::words());
     for memory_mib in MEMORIES_MIB {
         let image = Image {
-            machine: "microvm",
             memory_mib,
-            kernel: elf,
-            initrd: &packed,
-            append: &append,
-            device: "virtio-net-device",
-            cores: 1,
+            ..appliance::image(elf, &packed, &append)
         };
         let vm = Vm::boot(&image, &namespace, &work.0, Some(&plugin))?;
         let few = measure(&vm, &namespace, FEW)?;

@@ -7,8 +7,9 @@
 //! The requests are marginal as in `quick`: a long run less a short one, idle instructions off.
 
 use crate::Error;
+use crate::appliance;
 use crate::load::{CLOSE, KEEP_ALIVE, Load, first_answer};
-use crate::namespace::{GUEST, HOST, Namespace};
+use crate::namespace::Namespace;
 use crate::vm::{Image, Vm};
 use crate::work::{COUNTER, PAGE_BYTES, Work};
 use std::path::Path;
@@ -43,18 +44,16 @@ pub(crate) fn run(elf: &Path) -> Result<(), Error> {
     let pages = work.make_site()?;
     let packed = work.pack(&pages)?;
     let plugin = work.build_plugin(COUNTER)?;
-    let append = format!("ip={GUEST}/24 gateway={HOST} log=warn");
+    let append = appliance::words();
     let measured = |cores: u32| -> Result<Vec<Vec<f64>>, Error> {
         println!("{cores} cores ...");
         let namespace = Namespace::create(cores)?;
         let image = Image {
             machine: "microvm,pcie=on",
             memory_mib: 128,
-            kernel: elf,
-            initrd: &packed,
-            append: &append,
             device: "virtio-net-pci",
             cores,
+            ..appliance::image(elf, &packed, &append)
         };
         let vm = Vm::boot(&image, &namespace, &work.0, Some(&plugin))?;
         first_answer(&vm, &namespace, 60)?;

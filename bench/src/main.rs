@@ -6,6 +6,7 @@
 //! `serve` is what the Linux guest runs beside nginx.
 #![forbid(unsafe_code)]
 
+mod appliance;
 mod bulk;
 mod channel;
 mod client;

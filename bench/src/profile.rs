@@ -5,12 +5,11 @@
 //! `quick`: a long load less a short one, idle instructions off. One vCPU, TCG, tap.
 
 use crate::Error;
-use crate::load::{CLOSE, KEEP_ALIVE, Load, first_answer};
-use crate::namespace::{GUEST, HOST, Namespace};
+use crate::appliance::Appliance;
+use crate::load::{CLOSE, KEEP_ALIVE, Load};
 use crate::quick::{BODY, BODY_BYTES, incompressible};
 use crate::symbols::{Frame, Symbols};
-use crate::vm::{Image, Vm};
-use crate::work::{PROFILE, Work};
+use crate::work::PROFILE;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -129,26 +128,10 @@ fn name(by: By, frames: &[Frame]) -> String {
 type Counts = BTreeMap<u64, u64>;
 
 fn measure(elf: &Path, load: &Load) -> Result<BTreeMap<u64, f64>, Error> {
-    let work = Work::create()?;
-    let pages = work.make_site()?;
-    std::fs::write(pages.join("mebibyte.bin"), incompressible(BODY_BYTES))?;
-    let packed = work.pack(&pages)?;
-    let plugin = work.build_plugin(PROFILE)?;
-    let namespace = Namespace::create(1)?;
-    let append = format!("ip={GUEST}/24 gateway={HOST} log=warn");
-    let image = Image {
-        machine: "microvm",
-        memory_mib: 64,
-        kernel: elf,
-        initrd: &packed,
-        append: &append,
-        device: "virtio-net-device",
-        cores: 1,
-    };
-    let vm = Vm::boot(&image, &namespace, &work.0, Some(&plugin))?;
-    first_answer(&vm, &namespace, 60)?;
-    load.run(&namespace, load.short)?;
-    std::thread::sleep(Duration::from_secs(4));
+    let body = ("mebibyte.bin", &incompressible(BODY_BYTES)[..]);
+    let appliance = Appliance::boot(elf, PROFILE, body)?;
+    appliance.warm_up(load)?;
+    let Appliance { vm, namespace, .. } = &appliance;
     let look = || -> Result<(Counts, Instant), Error> {
         Ok((parse(&vm.read_counter()?)?, Instant::now()))
     };
@@ -156,10 +139,10 @@ fn measure(elf: &Path, load: &Load) -> Result<BTreeMap<u64, f64>, Error> {
         std::thread::sleep(Duration::from_secs(2));
         look()?
     }];
-    load.run(&namespace, load.short)?;
+    load.run(namespace, load.short)?;
     std::thread::sleep(Duration::from_millis(500));
     let short = look()?;
-    load.run(&namespace, load.long)?;
+    load.run(namespace, load.long)?;
     std::thread::sleep(Duration::from_millis(500));
     let long = look()?;
     let (idle, short, long) = (

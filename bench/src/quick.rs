@@ -5,6 +5,7 @@
 //! the same load, idle instructions taken off, so that set-up and tear-down cancel.
 
 use crate::Error;
+use crate::appliance;
 use crate::linux_guest;
 use crate::load::{CLOSE, KEEP_ALIVE, Load, first_answer};
 use crate::namespace::{GUEST, HOST, Namespace};
@@ -47,16 +48,8 @@ pub(crate) fn run(elf: &Path) -> Result<(), Error> {
     let linux = linux_guest::build(&work.0, &pages)?;
     let namespace = Namespace::create(1)?;
 
-    let append = format!("ip={GUEST}/24 gateway={HOST} log=warn");
-    let sluice = Image {
-        machine: "microvm",
-        memory_mib: 64,
-        kernel: elf,
-        initrd: &packed,
-        append: &append,
-        device: "virtio-net-device",
-        cores: 1,
-    };
+    let append = appliance::words();
+    let sluice = appliance::image(elf, &packed, &append);
     let append = format!("console=ttyS0 quiet sluice.ip={GUEST}/24 sluice.gateway={HOST}");
     let linux = Image {
         machine: "q35",

@@ -2,13 +2,11 @@
 //! page, an empty one, its head, 304, and a browser's request. As in `quick`, marginal.
 
 use crate::Error;
-use crate::load::{KEEP_ALIVE, Load, first_answer};
-use crate::namespace::{GUEST, HOST, Namespace};
+use crate::appliance::Appliance;
+use crate::load::{KEEP_ALIVE, Load};
 use crate::quick::marginal;
-use crate::vm::{Image, Vm};
-use crate::work::{COUNTER, PAGE_BYTES, Work};
+use crate::work::{COUNTER, PAGE_BYTES};
 use std::path::Path;
-use std::time::Duration;
 
 /// What HEAD and 304 may cost of what the empty page does: the counts are of whole guests, with
 /// acknowledgements that come together or do not.
@@ -33,27 +31,9 @@ const KINDS: [(&str, &str, &str); 5] = [
 
 /// Measures and prints; fails when HEAD or 304 costs more than the empty page.
 pub(crate) fn run(elf: &Path) -> Result<(), Error> {
-    let work = Work::create()?;
-    let pages = work.make_site()?;
-    std::fs::write(pages.join("empty.html"), "")?;
-    let packed = work.pack(&pages)?;
-    let plugin = work.build_plugin(COUNTER)?;
-    let namespace = Namespace::create(1)?;
-    let append = format!("ip={GUEST}/24 gateway={HOST} log=warn");
-    let image = Image {
-        machine: "microvm",
-        memory_mib: 64,
-        kernel: elf,
-        initrd: &packed,
-        append: &append,
-        device: "virtio-net-device",
-        cores: 1,
-    };
-    let vm = Vm::boot(&image, &namespace, &work.0, Some(&plugin))?;
-    first_answer(&vm, &namespace, 60)?;
-    KEEP_ALIVE.run(&namespace, KEEP_ALIVE.short)?;
-    std::thread::sleep(Duration::from_secs(4));
-    let idle_rate = vm.idle_rate()?;
+    let appliance = Appliance::boot(elf, COUNTER, ("empty.html", b""))?;
+    appliance.warm_up(&KEEP_ALIVE)?;
+    let idle_rate = appliance.vm.idle_rate()?;
 
     println!("one vCPU, TCG, tap, {PAGE_BYTES}-byte page, requests one by one");
     println!("{:28} {:>12}", "", "instructions");
@@ -64,7 +44,7 @@ pub(crate) fn run(elf: &Path) -> Result<(), Error> {
             path,
             ..ONE_BY_ONE
         };
-        let cost = marginal(&vm, &namespace, &load, idle_rate)?;
+        let cost = marginal(&appliance.vm, &appliance.namespace, &load, idle_rate)?;
         println!("{name:28} {cost:12.0}");
         costs.push(cost);
     }

@@ -58,6 +58,7 @@ impl Work {
     pub(crate) fn build_plugin(&self, plugin: Plugin) -> Result<PathBuf, Error> {
         let source = self.0.join(plugin.name).with_extension("c");
         std::fs::write(&source, plugin.source)?;
+        std::fs::write(self.0.join("tell.h"), include_str!("../plugin/tell.h"))?;
         let library = source.with_extension("so");
         let built = Command::new("cc")
             .args(["-O2", "-fPIC", "-shared", "-Wall", "-o"])

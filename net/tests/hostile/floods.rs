@@ -100,15 +100,7 @@ fn a_flood_of_land_packets_and_impossible_sources_is_dropped_unanswered() {
         [255, 255, 255, 255].into(),
         [240, 1, 2, 3].into(),
     ];
-    let counters = flood("flood-land", 0, |siege| {
-        let number = siege.random.below(sources.len() as u64) as usize;
-        let land = Tcp {
-            client: sources[number].into(),
-            client_port: 80,
-            ..Tcp::new(80, SYN, 1, 0)
-        };
-        land.frame()
-    });
+    let counters = flood("flood-land", 0, |siege| siege.land(&sources));
     assert_dropped(&counters, DropReason::BadSource);
 }
 

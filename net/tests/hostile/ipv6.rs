@@ -77,15 +77,7 @@ fn a_flood_of_land_packets_and_impossible_sources_is_dropped_unanswered() {
         Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0x0a07, 2),
         Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0x0a07, 2),
     ];
-    let counters = flood("v6-land", 0, |siege| {
-        let number = siege.random.below(sources.len() as u64) as usize;
-        let land = Tcp {
-            client: sources[number].into(),
-            client_port: 80,
-            ..Tcp::new(80, SYN, 1, 0)
-        };
-        land.frame()
-    });
+    let counters = flood("v6-land", 0, |siege| siege.land(&sources));
     assert_dropped(&counters, DropReason::BadSource);
 }
 

@@ -7,6 +7,7 @@ use net::stack::{ConnectionId, ListenerId};
 use net::testing::frames::{ACK, SYN, Tcp, ipv4};
 use net::testing::{Client, Conditions, Link, Random, SocketHandle, World};
 use net::testing::{STACK_ADDRESS, STACK_ADDRESS_V6};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Honest connections.
@@ -85,6 +86,17 @@ impl Siege {
         let number = self.random.below(HONEST as u64) as usize;
         let endpoint = self.client.socket(self.honest[number].0).local_endpoint();
         endpoint.expect("connected").port
+    }
+
+    /// A SYN from one of `sources` and from the port that it is for.
+    pub(crate) fn land(&mut self, sources: &[impl Copy + Into<IpAddr>]) -> Vec<u8> {
+        let number = self.random.below(sources.len() as u64) as usize;
+        let land = Tcp {
+            client: sources[number].into(),
+            client_port: 80,
+            ..Tcp::new(80, SYN, 1, 0)
+        };
+        land.frame()
     }
 
     /// Sends a frame to the stack.

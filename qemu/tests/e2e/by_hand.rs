@@ -15,6 +15,16 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Returns the QEMU line that README shows.
+pub(crate) fn readme_line() -> String {
+    let readme = fs::read_to_string(qemu::workspace::root().join("README.md")).unwrap();
+    readme
+        .split("```")
+        .find_map(|block| block.find("qemu-system-x86_64 ").map(|at| &block[at..]))
+        .expect("README shows no QEMU line")
+        .to_owned()
+}
+
 /// The line, and a folder of the image, a packed site and QEMU's monitor.
 struct ByHand {
     place: tempfile::TempDir,
@@ -25,11 +35,7 @@ struct ByHand {
 
 impl ByHand {
     fn new() -> Self {
-        let readme = fs::read_to_string(qemu::workspace::root().join("README.md")).unwrap();
-        let line = readme
-            .split("```")
-            .find_map(|block| block.find("qemu-system-x86_64 ").map(|at| &block[at..]))
-            .expect("README shows no QEMU line");
+        let line = readme_line();
         let place = tempfile::tempdir().unwrap();
         let folder = Folder::small();
         let options = qemu::pack_flags::for_trying_out();

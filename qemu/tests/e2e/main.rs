@@ -15,6 +15,7 @@ mod client;
 mod command;
 mod crowd;
 mod dhcp;
+mod download;
 mod examples;
 mod failures;
 mod files;

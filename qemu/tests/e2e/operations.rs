@@ -1,7 +1,8 @@
 //! What an operator does: the power button, the admin port, the access log.
 
 use crate::client::{Answer, Client};
-use crate::folder::{Folder, Random};
+use crate::download::{Download, folder_with_large_file};
+use crate::folder::Folder;
 use crate::guest::{self, Appliance};
 use crate::namespace::Namespace;
 use qemu::guest::Exit;
@@ -12,17 +13,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-/// More than all buffers between guest and client hold.
-const LARGE: usize = 48 << 20;
-
 /// How long a guest may take to end once nothing holds it up.
 const END: Duration = Duration::from_secs(30);
-
-fn folder_with_large_file() -> Folder {
-    let mut folder = Folder::small();
-    folder.add("/large.bin", Random::new(3).bytes(LARGE));
-    folder
-}
 
 /// Asks the admin port of a guest on a tap.
 fn admin(method: &str, path: &str) -> io::Result<Answer> {
@@ -32,25 +24,6 @@ fn admin(method: &str, path: &str) -> io::Result<Answer> {
     let mut answer = client.head()?;
     answer.body = client.read_to_end()?;
     Ok(answer)
-}
-
-/// Begins a large download and reads a part of it.
-fn begin_download(appliance: &Appliance) -> (Client, Vec<u8>) {
-    let mut client = appliance.client();
-    client
-        .send(b"GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n")
-        .unwrap();
-    assert_eq!(client.head().unwrap().status, 200);
-    let begun = client.part(1 << 20).unwrap();
-    (client, begun)
-}
-
-/// Reads the rest of a download, and compares.
-fn assert_is_whole(folder: &Folder, mut body: Vec<u8>, mut client: Client) {
-    body.extend(client.read_to_end().unwrap());
-    let file = folder.files.last().unwrap();
-    assert_eq!(body.len(), file.content.len());
-    assert!(body == file.content, "other bytes");
 }
 
 fn power_button_drains(kind: MachineKind, cores: u32) {
@@ -66,13 +39,13 @@ fn power_button_drains(kind: MachineKind, cores: u32) {
     for client in &mut idle {
         assert_eq!(client.get("/style.css").unwrap().status, 200);
     }
-    let (client, begun) = begin_download(&appliance);
+    let download = Download::begin(appliance.address);
     appliance.press_power_button().unwrap();
     for client in &mut idle {
         assert_eq!(client.read_to_end().unwrap(), b"", "an idle one is closed");
     }
     assert_eq!(appliance.try_exit(), None, "an answer is under way");
-    assert_is_whole(&folder, begun, client);
+    download.assert_is_whole(&folder);
     assert_eq!(appliance.wait_exit(END), Some(Exit::Stopped));
     let lines = appliance.serial().lines();
     assert!(
@@ -101,12 +74,12 @@ fn drain_by_the_admin_port_refuses_new_ones_finishes_the_others_and_powers_off()
         machine.cores = 2;
         let mut appliance = guest::boot_on_tap(machine, namespace);
         assert_eq!(admin("GET", "/readyz").unwrap().status, 200);
-        let (client, begun) = begin_download(&appliance);
+        let download = Download::begin(appliance.address);
         assert_eq!(admin("POST", "/drain").unwrap().status, 202);
         assert_eq!(admin("GET", "/readyz").unwrap().status, 503);
         let refused = Client::connect(appliance.address).and_then(|mut client| client.get("/"));
         assert!(refused.is_err(), "{refused:?}");
-        assert_is_whole(&folder, begun, client);
+        download.assert_is_whole(&folder);
         assert_eq!(appliance.wait_exit(END), Some(Exit::Stopped));
     });
 }

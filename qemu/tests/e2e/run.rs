@@ -1,5 +1,6 @@
 //! The `run` command as others script against it: its line, its end, and what it leaves behind.
 
+use crate::by_hand::readme_line;
 use crate::client::Client;
 use crate::folder::Folder;
 use crate::guest;
@@ -278,11 +279,7 @@ fn a_guest_that_fails_is_exit_code_one_with_its_last_words() {
 fn the_readme_line_boots_the_image_by_hand() {
     let _turn = guest::turn();
     guest::image();
-    let readme = fs::read_to_string(qemu::workspace::root().join("README.md")).unwrap();
-    let line = readme
-        .split("```")
-        .find_map(|block| block.find("qemu-system-x86_64 ").map(|at| &block[at..]))
-        .expect("README shows no QEMU line");
+    let line = readme_line();
     let place = tempfile::tempdir().unwrap();
     let folder = Folder::small();
     let site = place.path().join("site.img");

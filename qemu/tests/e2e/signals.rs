@@ -2,7 +2,8 @@
 //! somebody ends QEMU; and its way to the admin port.
 
 use crate::client::Client;
-use crate::folder::{Folder, Random};
+use crate::download::{Download, folder_with_large_file};
+use crate::folder::Folder;
 use crate::guest;
 use crate::run::{Running, next_with, start};
 use crate::runner::children;
@@ -12,9 +13,6 @@ use std::io::{BufRead, BufReader, Lines};
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
-
-/// More than all buffers between guest and client hold.
-const LARGE: usize = 48 << 20;
 
 fn send(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();
@@ -30,17 +28,6 @@ fn lines_of(child: &mut Child) -> Lines<BufReader<ChildStdout>> {
     BufReader::new(child.stdout.take().unwrap()).lines()
 }
 
-/// A client with a large answer under way.
-fn download(address: SocketAddr) -> (Client, Vec<u8>) {
-    let mut client = Client::connect(address).unwrap();
-    client
-        .send(b"GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n")
-        .unwrap();
-    assert_eq!(client.head().unwrap().status, 200);
-    let begun = client.part(1 << 20).unwrap();
-    (client, begun)
-}
-
 /// Starts the command with its errors to be read.
 fn start_with_errors(folder: &Folder) -> (Running, Lines<BufReader<ChildStderr>>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
@@ -52,12 +39,6 @@ fn start_with_errors(folder: &Folder) -> (Running, Lines<BufReader<ChildStderr>>
         .unwrap();
     let errors = BufReader::new(child.stderr.take().unwrap()).lines();
     (Running(child), errors)
-}
-
-fn folder_with_large_file() -> Folder {
-    let mut folder = Folder::small();
-    folder.add("/large.bin", Random::new(3).bytes(LARGE));
-    folder
 }
 
 #[test]
@@ -75,10 +56,9 @@ fn answers_finish_after_an_interrupt_and_their_log_lines_are_shown() {
     ];
     let mut command = start(&words, folder.path());
     let mut lines = lines_of(&mut command.0);
-    let (mut client, mut body) = download(address(&next_with(&mut lines, "serving ")));
+    let download = Download::begin(address(&next_with(&mut lines, "serving ")));
     send(command.0.id(), Signal::INT);
-    body.extend(client.read_to_end().unwrap());
-    assert!(body == folder.files.last().unwrap().content);
+    download.assert_is_whole(&folder);
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     let has = |part: &str| rest.iter().any(|line| line.contains(part));
     assert!(has("\"GET /large.bin HTTP/1.1\" 200"), "{rest:#?}");
@@ -93,7 +73,7 @@ fn a_guest_that_ends_badly_while_it_drains_is_exit_code_one() {
     let folder = folder_with_large_file();
     let (mut command, mut errors) = start_with_errors(&folder);
     let mut lines = lines_of(&mut command.0);
-    let _under_way = download(address(&next_with(&mut lines, "serving ")));
+    let _under_way = Download::begin(address(&next_with(&mut lines, "serving ")));
     send(command.0.id(), Signal::INT);
     next_with(&mut errors, "answers under way may finish");
     send(children(command.0.id())[0], Signal::KILL);
