@@ -110,7 +110,7 @@ fn page_content(number: usize) -> String {
     text
 }
 
-/// Returns a line of this process's status, in KiB.
+/// Returns the number in a line of this process's status, in KiB.
 fn resident_kib(name: &str) -> Result<u64, Error> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix(name));

@@ -1,7 +1,7 @@
 //! Which cores have asked who is at an address and not heard: the answer comes to any core, and is
 //! handed to those that wait for it, so that answers that nobody asked for stay where they come.
 //!
-//! Upstream: `ask_for` of [`connect`](crate::connect). Downstream: [`control`](crate::control).
+//! Upstream: `ask_for` of [`addressing`](crate::addressing). Downstream: [`control`](crate::control).
 //! Invariants: a core's bit is set and cleared by that core alone; addresses share places by a keyed
 //! hash, so that nobody can aim at one; a core that waits in vain costs a frame for each answer that
 //! comes for its place.
