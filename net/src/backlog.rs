@@ -46,12 +46,11 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         (0..LISTENERS as u8).any(|index| {
             let entry = self.listeners.at(index);
             let (port, has_backlog) = (entry.port, entry.steals && entry.waiting() > 0);
-            has_backlog
-                && self.movable(index).is_some_and(|_| {
-                    let able = self.reachable();
-                    let bids = self.output.port.ports().bids(port);
-                    bids.is_some_and(|bids| bids.has_any(able.iter()))
-                })
+            has_backlog && self.movable(index).is_some() && {
+                let able = self.reachable();
+                let bids = self.output.port.ports().bids(port);
+                bids.is_some_and(|bids| bids.has_any(able.iter()))
+            }
         })
     }
 

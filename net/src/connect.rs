@@ -106,7 +106,6 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         remote_port: u16,
         now: Instant,
     ) -> Option<(FlowKey, u64)> {
-        let hasher = self.output.port.hasher().clone();
         let (core, cores) = (self.output.port.core(), self.output.port.cores());
         let mut key = FlowKey {
             addresses,
@@ -120,7 +119,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
             let offset = start.wrapping_add(self.ports_tried) % count;
             self.ports_tried = self.ports_tried.wrapping_add(1);
             key.local_port = first + offset as u16;
-            let hash = hasher.hash(&key);
+            let hash = self.output.port.hasher().hash(&key);
             let place = self.output.port.place(&key, hash);
             let is_free = owner(cores, key.local_port, place) == Some(core)
                 && self

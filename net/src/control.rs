@@ -12,7 +12,6 @@ use crate::demux::{ETHERNET_HEADER_BYTES, IPPROTO_ICMP, IPPROTO_ICMPV6, Message}
 use crate::flow::{AddressPair, FlowKey};
 use crate::icmp::{self, EchoReply, Signal, TooBig};
 use crate::ingress::Arrival;
-use crate::ipv6;
 use crate::limits::{HEAD_MAX_BYTES, MTU_MIN_BYTES, MTU_MIN_IPV6_BYTES};
 use crate::mld::{self, Query};
 use crate::ndp::{self, Discovery};
@@ -35,13 +34,20 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         bytes + ip_header_bytes(is_ipv6) <= most
     }
 
-    /// Answers a ping whose answer is larger than a packet.
-    #[cold]
-    fn echo_in_fragments(&mut self, peer: [u8; 6], addresses: AddressPair, reply: &EchoReply<'_>) {
-        let protocol = match addresses.is_ipv6() {
+    /// Answers a ping, in fragments if the answer is larger than a packet.
+    fn echo(&mut self, peer: [u8; 6], addresses: AddressPair, reply: &EchoReply<'_>) {
+        let is_ipv6 = addresses.is_ipv6();
+        let protocol = match is_ipv6 {
             false => IPPROTO_ICMP,
             true => IPPROTO_ICMPV6,
         };
+        let bytes = reply.len();
+        if self.fits_into_packet(bytes, is_ipv6) {
+            let fill = |message: &mut [u8]| reply.emit(message);
+            return self
+                .output
+                .transmit_ip(peer, &addresses, protocol, bytes, fill);
+        }
         let (head, rest) = reply.parts();
         let identification = self.identifications.next();
         self.output.transmit_in_fragments(
@@ -55,20 +61,12 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     pub(crate) fn process_icmp(&mut self, arrival: &Arrival<'_>, message: &Message<Ipv4Addr>) {
         self.output.counters.icmp_frames += 1;
         match icmp::process(&arrival.frame[message.range.clone()]) {
-            Some(Signal::Echo(reply)) if self.fits_into_packet(reply.len(), false) => {
-                let (from, to) = (message.destination, message.source);
-                let (peer, bytes) = (arrival.sender(), reply.len());
-                self.output
-                    .transmit_ipv4(peer, (from, to), IPPROTO_ICMP, bytes, |bytes| {
-                        reply.emit(bytes);
-                    });
-            }
             Some(Signal::Echo(reply)) => {
                 let addresses = AddressPair::V4 {
                     remote: message.source,
                     local: message.destination,
                 };
-                self.echo_in_fragments(arrival.sender(), addresses, &reply);
+                self.echo(arrival.sender(), addresses, &reply);
             }
             Some(Signal::TooBig(too_big)) => self.process_too_big(arrival, &too_big),
             Some(Signal::Discovery(_) | Signal::Query(_)) | None => {
@@ -80,15 +78,6 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     pub(crate) fn process_icmpv6(&mut self, arrival: &Arrival<'_>, message: &Message<Ipv6Addr>) {
         self.output.counters.icmp_frames += 1;
         match icmp::process_v6(&arrival.frame[message.range.clone()], message) {
-            Some(Signal::Echo(reply)) if self.fits_into_packet(reply.len(), true) => {
-                let addresses = (message.destination, message.source);
-                let (peer, bytes) = (arrival.sender(), reply.len());
-                let protocol = (IPPROTO_ICMPV6, ipv6::HOP_LIMIT);
-                self.output
-                    .transmit_ipv6(peer, addresses, protocol, bytes, |bytes| {
-                        reply.emit(bytes);
-                    });
-            }
             Some(Signal::TooBig(too_big)) => self.process_too_big(arrival, &too_big),
             Some(Signal::Discovery(discovery)) => {
                 self.process_discovery(arrival, message, &discovery);
@@ -99,7 +88,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
                     remote: message.source,
                     local: message.destination,
                 };
-                self.echo_in_fragments(arrival.sender(), addresses, &reply);
+                self.echo(arrival.sender(), addresses, &reply);
             }
             None => self.output.counters.count_drop(DropReason::Icmp),
         }
@@ -259,7 +248,7 @@ impl<N: Nic, P: Lent> Stack<N, P> {
 
     /// Hands a frame to the core that sees to our addresses, unless this is that one, or another has
     /// handed it to this one.
-    fn hand_to_configuring(&mut self, arrival: &Arrival<'_>, otherwise: DropReason) {
+    pub(crate) fn hand_to_configuring(&mut self, arrival: &Arrival<'_>, otherwise: DropReason) {
         let (own, port) = (self.output.port.core(), &self.output.port);
         match port.configuring_core().filter(|core| *core != own) {
             Some(core) if arrival.crossed.is_none() => {

@@ -7,7 +7,6 @@
 use crate::checksum::Sum;
 use crate::demux::IPPROTO_UDP;
 use crate::flow::AddressPair;
-use crate::ipv6::HOP_LIMIT;
 use crate::limits::ARP_AGAIN;
 use crate::nic::Nic;
 use crate::output::ip_header_bytes;
@@ -60,18 +59,8 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         let peer = self.station_of(target).ok_or(DatagramError::NotNow)?;
         let ports = (from_port, to.port());
         let fill = |datagram: &mut [u8]| write(datagram, &addresses, ports, bytes);
-        match addresses {
-            AddressPair::V4 { remote, local } => {
-                let addresses = (local, remote);
-                self.output
-                    .transmit_ipv4(peer, addresses, IPPROTO_UDP, length, fill);
-            }
-            AddressPair::V6 { remote, local } => {
-                let (addresses, protocol) = ((local, remote), (IPPROTO_UDP, HOP_LIMIT));
-                self.output
-                    .transmit_ipv6(peer, addresses, protocol, length, fill);
-            }
-        }
+        self.output
+            .transmit_ip(peer, &addresses, IPPROTO_UDP, length, fill);
         self.output.counters.datagrams_sent += 1;
         Ok(())
     }

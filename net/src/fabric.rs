@@ -145,13 +145,14 @@ pub fn fabric_with_rss(
         .iter()
         .position(|has| *has)
         .and_then(CoreId::new);
+    let hasher = FlowHasher::new(flow_key);
     let mut ports: Vec<FabricPort> = (0..count)
         .filter_map(CoreId::new)
         .map(|core| FabricPort {
             core,
             cores: CoreMask::first(count),
             shared: shared.clone(),
-            hasher: FlowHasher::new(flow_key),
+            hasher: hasher.clone(),
             sends_through: sender.filter(|_| !with_queue_pair[core.index()]),
             lanes: (0..count).map(|_| None).collect(),
             woken: CoreMask::EMPTY,

@@ -195,8 +195,8 @@ fn sum<const WORDS: usize>(secrets: &[u128], words: [u64; WORDS]) -> u64 {
 }
 
 /// A pseudo-random function of flows: SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast
-/// short-input PRF", 2012), for what nobody may guess: initial numbers, cookies, identifications of fragments, identifiers of
-/// addresses.
+/// short-input PRF", 2012), for what nobody may guess: initial numbers, cookies, identifications of
+/// fragments, identifiers of addresses.
 #[derive(Clone, Copy)]
 pub struct FlowPrf {
     k0: u64,

@@ -151,10 +151,9 @@ impl EchoReply<'_> {
 
     /// Writes the message, [`len`](Self::len) bytes.
     pub(crate) fn emit(&self, message: &mut [u8]) {
-        message[..4].copy_from_slice(&[self.kind, 0, 0, 0]);
-        message[4..].copy_from_slice(self.rest);
-        let checksum = self.pseudo.add(message).complement();
-        message[2..4].copy_from_slice(&checksum);
+        let (head, rest) = self.parts();
+        message[..4].copy_from_slice(&head);
+        message[4..].copy_from_slice(rest);
     }
 }
 

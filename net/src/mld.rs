@@ -22,7 +22,6 @@ const ALL_MLDV2_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16
 
 /// A hop-by-hop header with the router alert option for this protocol (RFC 2711 §2.1), and padding.
 const ROUTER_ALERT: [u8; 8] = [IPPROTO_ICMPV6, 0, 5, 2, 0, 0, 1, 0];
-const HOP_BY_HOP: u8 = 0;
 
 /// Bytes of a message of the first version, and of a question of the second.
 const BYTES_V1: usize = 24;
@@ -89,13 +88,15 @@ fn delay_ms(code: u16) -> u64 {
 
 /// Whether the headers before a message, from the IPv6 header on, ask routers to look at it.
 pub(crate) fn has_router_alert(headers: &[u8]) -> bool {
-    let Some((ip, mut options)) = headers.split_first_chunk::<{ ipv6::IPV6_HEADER_BYTES }>() else {
+    let Some((ip, [_, words, rest @ ..])) =
+        headers.split_first_chunk::<{ ipv6::IPV6_HEADER_BYTES }>()
+    else {
         return false;
     };
-    let Some([_, words, rest @ ..]) = Some(options).filter(|_| ip[6] == HOP_BY_HOP) else {
+    if ip[6] != ipv6::HOP_BY_HOP {
         return false;
-    };
-    options = rest.get(..8 * usize::from(*words) + 6).unwrap_or_default();
+    }
+    let mut options = rest.get(..8 * usize::from(*words) + 6).unwrap_or_default();
     // The demux has seen that they are well-formed.
     while let [kind, rest @ ..] = options {
         match (kind, rest) {
@@ -148,19 +149,25 @@ fn transmit_message<N: Nic>(
 ) {
     let station = ipv6::group_station(to);
     let length = ROUTER_ALERT.len() + bytes;
-    output.transmit_ipv6(station, (from, to), (HOP_BY_HOP, 1), length, |payload| {
-        let (options, message) = payload.split_at_mut(ROUTER_ALERT.len());
-        options.copy_from_slice(&ROUTER_ALERT);
-        message.fill(0);
-        fill(message);
-        let addresses = AddressPair::V6 {
-            remote: to,
-            local: from,
-        };
-        let pseudo = Sum::default().add_pseudo_header(&addresses, IPPROTO_ICMPV6, bytes as u16);
-        let checksum = pseudo.add(message).complement();
-        message[2..4].copy_from_slice(&checksum);
-    });
+    output.transmit_ipv6(
+        station,
+        (from, to),
+        (ipv6::HOP_BY_HOP, 1),
+        length,
+        |payload| {
+            let (options, message) = payload.split_at_mut(ROUTER_ALERT.len());
+            options.copy_from_slice(&ROUTER_ALERT);
+            message.fill(0);
+            fill(message);
+            let addresses = AddressPair::V6 {
+                remote: to,
+                local: from,
+            };
+            let pseudo = Sum::default().add_pseudo_header(&addresses, IPPROTO_ICMPV6, bytes as u16);
+            let checksum = pseudo.add(message).complement();
+            message[2..4].copy_from_slice(&checksum);
+        },
+    );
 }
 
 #[cfg(all(test, not(loom)))]

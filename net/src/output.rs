@@ -194,6 +194,27 @@ impl<N: Nic> Output<N> {
         });
     }
 
+    /// Composes a frame around a packet of either family whose payload of `bytes` bytes `fill` writes,
+    /// addressed to the station `peer`.
+    pub(crate) fn transmit_ip(
+        &mut self,
+        peer: [u8; 6],
+        addresses: &AddressPair,
+        protocol: u8,
+        bytes: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) {
+        match *addresses {
+            AddressPair::V4 { remote, local } => {
+                self.transmit_ipv4(peer, (local, remote), protocol, bytes, fill);
+            }
+            AddressPair::V6 { remote, local } => {
+                let protocol = (protocol, ipv6::HOP_LIMIT);
+                self.transmit_ipv6(peer, (local, remote), protocol, bytes, fill);
+            }
+        }
+    }
+
     /// Composes a frame around an IPv4 packet whose payload of `bytes` bytes `fill` writes,
     /// addressed to the station `peer`.
     pub(crate) fn transmit_ipv4(
@@ -204,14 +225,26 @@ impl<N: Nic> Output<N> {
         bytes: usize,
         fill: impl FnOnce(&mut [u8]),
     ) {
-        let own = self.info.mac;
         let (from, to) = addresses;
+        let header = ipv4::header(from, to, protocol, bytes as u16);
+        self.transmit_behind(&header, peer, bytes, fill);
+    }
+
+    /// The same behind an IPv4 header.
+    pub(crate) fn transmit_behind(
+        &mut self,
+        header: &[u8; IPV4_HEADER_BYTES],
+        peer: [u8; 6],
+        bytes: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) {
+        let own = self.info.mac;
         let headers = ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES;
         self.transmit(headers + bytes, |frame| {
             let (head, payload) = frame.split_at_mut(headers);
             let (ethernet, ip) = head.split_at_mut(ETHERNET_HEADER_BYTES);
             ethernet.copy_from_slice(&ethernet_header(peer, own, ETHERTYPE_IPV4));
-            ip.copy_from_slice(&ipv4::header(from, to, protocol, bytes as u16));
+            ip.copy_from_slice(header);
             fill(payload);
             ((), TxMeta::default())
         });

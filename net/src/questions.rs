@@ -7,7 +7,7 @@
 //! comes for its place.
 
 use crate::fabric::FabricPort;
-use crate::flow::{AddressPair, FlowKey};
+use crate::flow::FlowKey;
 use crate::limits::QUESTION_PLACES;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use kernel::sync::atomic::{AtomicU64, Ordering};
@@ -43,20 +43,9 @@ impl Questions {
 
 /// Returns the place of an address.
 pub(crate) fn place(port: &FabricPort, address: IpAddr) -> usize {
-    let addresses = match address {
-        IpAddr::V4(remote) => AddressPair::V4 {
-            remote,
-            local: Ipv4Addr::UNSPECIFIED,
-        },
-        IpAddr::V6(remote) => AddressPair::V6 {
-            remote,
-            local: Ipv6Addr::UNSPECIFIED,
-        },
-    };
-    let key = FlowKey {
-        addresses,
-        remote_port: 0,
-        local_port: 0,
+    let key = match address {
+        IpAddr::V4(address) => FlowKey::v4((address, 0), (Ipv4Addr::UNSPECIFIED, 0)),
+        IpAddr::V6(address) => FlowKey::v6((address, 0), (Ipv6Addr::UNSPECIFIED, 0)),
     };
     (port.hasher().hash(&key) % QUESTION_PLACES as u64) as usize
 }

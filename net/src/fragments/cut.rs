@@ -12,8 +12,8 @@ use crate::flow::{AddressPair, FlowPrf};
 use crate::ipv4::{self, IPV4_HEADER_BYTES};
 use crate::ipv6::{self, FRAGMENT_HEADER_BYTES, IPV6_HEADER_BYTES};
 use crate::limits::{HEAD_MAX_BYTES, MTU_MIN_IPV6_BYTES};
-use crate::nic::{Nic, TxMeta};
-use crate::output::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Output, ethernet_header};
+use crate::nic::Nic;
+use crate::output::Output;
 
 /// What identifies the datagrams of a core.
 pub(crate) struct Identifications {
@@ -88,35 +88,21 @@ impl<N: Nic> Output<N> {
         bytes: usize,
         fill: impl FnOnce(&mut [u8]),
     ) {
-        let own = self.info.mac;
-        let headers = match addresses {
-            AddressPair::V4 { .. } => ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES,
-            AddressPair::V6 { .. } => {
-                ETHERNET_HEADER_BYTES + IPV6_HEADER_BYTES + FRAGMENT_HEADER_BYTES
+        match addresses {
+            AddressPair::V4 { remote, local } => {
+                let header = position.in_ipv4(ipv4::header(local, remote, protocol, bytes as u16));
+                self.transmit_behind(&header, peer, bytes, fill);
             }
-        };
-        self.transmit(headers + bytes, |frame| {
-            let (head, payload) = frame.split_at_mut(headers);
-            let (ethernet, ip) = head.split_at_mut(ETHERNET_HEADER_BYTES);
-            match addresses {
-                AddressPair::V4 { remote, local } => {
-                    ethernet.copy_from_slice(&ethernet_header(peer, own, ETHERTYPE_IPV4));
-                    let header = ipv4::header(local, remote, protocol, bytes as u16);
-                    ip.copy_from_slice(&position.in_ipv4(header));
-                }
-                AddressPair::V6 { remote, local } => {
-                    ethernet.copy_from_slice(&ethernet_header(peer, own, ETHERTYPE_IPV6));
-                    let payload = (FRAGMENT_HEADER_BYTES + bytes) as u16;
-                    let kind = ipv6::FRAGMENT;
-                    let header = ipv6::header(local, remote, kind, ipv6::HOP_LIMIT, payload);
-                    let (ip, fragment) = ip.split_at_mut(IPV6_HEADER_BYTES);
-                    ip.copy_from_slice(&header);
-                    fragment.copy_from_slice(&position.ipv6_header(protocol));
-                }
+            AddressPair::V6 { remote, local } => {
+                let kind = (ipv6::FRAGMENT, ipv6::HOP_LIMIT);
+                let bytes = FRAGMENT_HEADER_BYTES + bytes;
+                self.transmit_ipv6(peer, (local, remote), kind, bytes, |packet| {
+                    let (header, payload) = packet.split_at_mut(FRAGMENT_HEADER_BYTES);
+                    header.copy_from_slice(&position.ipv6_header(protocol));
+                    fill(payload);
+                });
             }
-            fill(payload);
-            ((), TxMeta::default())
-        });
+        }
     }
 }
 

@@ -19,12 +19,9 @@ use crate::checksum::Sum;
 use crate::counters::DropReason;
 use crate::demux::{IPPROTO_ICMP, IPPROTO_ICMPV6};
 use crate::fabric::Lane;
-use crate::flow::AddressPair;
 use crate::ingress::Arrival;
-use crate::ipv6;
 use crate::limits::{ICMP_ERRORS_PER_SECOND, REASSEMBLY_TIME, boxes_for_segments};
 use crate::nic::Nic;
-use crate::port_table::Asked;
 use crate::stack::Stack;
 use crate::tcp::Lent;
 use core::time::Duration;
@@ -87,17 +84,15 @@ impl<N: Nic, P: Lent> Stack<N, P> {
     /// to this one.
     fn hand_fragment(&mut self, arrival: &Arrival<'_>) {
         let port = &mut self.output.port;
-        let own = port.core();
+        let (own, kept) = (port.core(), boxes_for_segments(port.cores().len()));
         let to = port.configuring_core().filter(|core| *core != own);
-        let (Some(to), None) = (to, arrival.crossed) else {
-            return self.output.counters.count_drop(DropReason::NotOurAddress);
-        };
-        let kept = boxes_for_segments(port.cores().len());
-        let lane = port.lanes.get_mut(to.index()).and_then(Option::as_mut);
-        if lane.map_or(0, Lane::spare_boxes) <= kept {
-            return self.output.counters.count_drop(DropReason::HandoverFull);
+        if let (Some(to), None) = (to, arrival.crossed) {
+            let lane = port.lanes.get_mut(to.index()).and_then(Option::as_mut);
+            if lane.map_or(0, Lane::spare_boxes) <= kept {
+                return self.output.counters.count_drop(DropReason::HandoverFull);
+            }
         }
-        self.hand_over(to, arrival.frame, Asked::default());
+        self.hand_to_configuring(arrival, DropReason::NotOurAddress);
     }
 
     /// Gives up datagrams whose time is over, and tells their senders (RFC 1122 §3.3.2, RFC 8200 §4.5).
@@ -121,23 +116,17 @@ impl<N: Nic, P: Lent> Stack<N, P> {
         let quoted = reassembly.quoted(expired.quoted);
         let bytes = 8 + quoted.len();
         self.output.counters.time_exceeded_sent += 1;
-        match expired.addresses {
-            AddressPair::V4 { remote, local } => {
-                let fill = |message: &mut [u8]| write_error(message, 11, Sum::default(), quoted);
-                let addresses = (local, remote);
-                self.output
-                    .transmit_ipv4(expired.station, addresses, IPPROTO_ICMP, bytes, fill);
-            }
-            AddressPair::V6 { remote, local } => {
-                let pair = &expired.addresses;
+        let pair = &expired.addresses;
+        let (protocol, kind, pseudo) = match pair.is_ipv6() {
+            false => (IPPROTO_ICMP, 11, Sum::default()),
+            true => {
                 let pseudo = Sum::default().add_pseudo_header(pair, IPPROTO_ICMPV6, bytes as u16);
-                let fill = |message: &mut [u8]| write_error(message, 3, pseudo, quoted);
-                let protocol = (IPPROTO_ICMPV6, ipv6::HOP_LIMIT);
-                let addresses = (local, remote);
-                self.output
-                    .transmit_ipv6(expired.station, addresses, protocol, bytes, fill);
+                (IPPROTO_ICMPV6, 3, pseudo)
             }
-        }
+        };
+        let fill = |message: &mut [u8]| write_error(message, kind, pseudo, quoted);
+        self.output
+            .transmit_ip(expired.station, pair, protocol, bytes, fill);
     }
 }
 

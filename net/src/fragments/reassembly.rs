@@ -12,12 +12,13 @@
 use super::fragment::{DatagramKey, Fragment};
 use super::place::{DATAGRAM_BYTES, NO_BLOCK, Place, network, station};
 use crate::counters::{Counters, DropReason};
-use crate::demux::ETHERNET_HEADER_BYTES;
+use crate::demux::{ETHERNET_HEADER_BYTES, IPPROTO_ICMP, IPPROTO_ICMPV6};
 use crate::flow::AddressPair;
 use crate::ipv4;
 use crate::ipv6::{self, IPV6_HEADER_BYTES};
 use crate::limits::{
-    REASSEMBLIES, REASSEMBLIES_PER_SOURCE, REASSEMBLY_BLOCK_BYTES, REASSEMBLY_TIME,
+    MTU_MIN_IPV6_BYTES, REASSEMBLIES, REASSEMBLIES_PER_SOURCE, REASSEMBLY_BLOCK_BYTES,
+    REASSEMBLY_TIME,
 };
 use crate::output::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ethernet_header, ip_header_bytes};
 use alloc::boxed::Box;
@@ -329,10 +330,13 @@ impl Reassembly {
         let first = place.ranges.iter().find(|(start, _)| *start == 0)?;
         let kind = self.memory[usize::from(place.blocks[0]) * REASSEMBLY_BLOCK_BYTES];
         let (is_error, room) = match key.addresses {
-            AddressPair::V4 { .. } => (place.protocol == 1 && ![0, 8].contains(&kind), 8),
+            AddressPair::V4 { .. } => {
+                (place.protocol == IPPROTO_ICMP && ![0, 8].contains(&kind), 8)
+            }
             AddressPair::V6 { .. } => {
-                let room = 1280 - IPV6_HEADER_BYTES - 8 - place.headers.len();
-                (place.protocol == 58 && kind < 128, room)
+                let room =
+                    usize::from(MTU_MIN_IPV6_BYTES) - IPV6_HEADER_BYTES - 8 - place.headers.len();
+                (place.protocol == IPPROTO_ICMPV6 && kind < 128, room)
             }
         };
         if is_error {

@@ -6,6 +6,7 @@
 use super::phy::Phy;
 use crate::address::{Cidr, Route};
 use crate::autoconf::everything;
+use crate::demux::IPPROTO_UDP;
 use crate::ipv4::{IPV4_HEADER_BYTES, is_host};
 use crate::limits::{DECLINE_WAIT, DHCP_FRAMES, LEASE_ROUTES};
 use crate::nic::Nic;
@@ -205,7 +206,6 @@ impl DhcpClient {
 /// Sends a message of ours to all servers.
 fn broadcast<N: Nic>(message: &DhcpRepr<'_>, output: &mut Output<N>) {
     const UDP_HEADER_BYTES: usize = 8;
-    const IPPROTO_UDP: u8 = 17;
     let (from, to) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
     let udp = UdpRepr {
         src_port: 68,

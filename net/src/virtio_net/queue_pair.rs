@@ -104,9 +104,7 @@ impl QueuePair {
     pub(super) fn set_scaled(&mut self) {
         self.holds_back = true;
     }
-}
 
-impl QueuePair {
     /// Receives the frame in several buffers that has begun, when all of it has come.
     #[cold]
     fn receive_large(&mut self) -> Option<(Frame, RxMeta)> {
