@@ -1,6 +1,6 @@
-//! The choice among a page's codings (RFC 9110 §12.5.3).
+//! What is wanted of a page's codings (RFC 9110 §12.5.3); [`site`] chooses by it.
 //!
-//! Upstream: Accept-Encoding. Downstream: [`request`](crate::request).
+//! Upstream: Accept-Encoding. Downstream: [`request`](crate::request) and [`usual`](crate::usual).
 
 use site::{Coding, Codings, Wanted};
 

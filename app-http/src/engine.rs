@@ -109,12 +109,21 @@ impl Engine {
                 Err(unparsed) => {
                     self.answer_unusual(&Err(unparsed), is_last, input, client, pieces, batch)
                 }
-                Ok(line) if !is_told && self.answer_known(unread, line, pieces, batch) => {
-                    batch.rest != Rest::None
-                }
                 Ok(line) => {
+                    let known = match is_told {
+                        false => self.answer_known(unread, line, pieces, batch),
+                        true => None,
+                    };
+                    if known == Some(true) {
+                        if batch.rest != Rest::None {
+                            break;
+                        }
+                        continue;
+                    }
                     let parsed = head::field_lines(unread, line, &self.limits);
+                    // With lines that are known it was tried, and is not.
                     let is_usual = !is_told
+                        && known.is_none()
                         && parsed
                             .as_ref()
                             .is_ok_and(|head| self.answer_usual(unread, line, head, pieces, batch));
@@ -133,7 +142,7 @@ impl Engine {
     }
 
     /// Answers a usual request whose field lines are known, without parsing them; returns whether it
-    /// is one.
+    /// is a usual one, if they are known.
     #[inline(always)]
     fn answer_known(
         &mut self,
@@ -141,20 +150,18 @@ impl Engine {
         line: RequestLine<'_>,
         pieces: &mut IoVec,
         batch: &mut Batch,
-    ) -> bool {
+    ) -> Option<bool> {
         let lines = &unread[line.end..];
-        let Some((fields, length)) = self.known.find(lines) else {
-            return false;
-        };
+        let (fields, length) = self.known.find(lines)?;
         let bytes = line.end + length;
         if bytes > self.limits.head_bytes {
-            return false;
+            return None;
         }
         let usual = self.push_usual(line, fields, lines, bytes, pieces, batch);
         if let Some(Usual::NotModified(answer)) = usual {
             self.known.note(answer);
         }
-        usual.is_some()
+        Some(usual.is_some())
     }
 
     /// Answers a request if it is a usual one, and keeps its field lines; returns whether it is.

@@ -193,11 +193,11 @@ impl Server {
         };
         let (next, count) = match (connection.state, result) {
             (State::Writing(next), Ok(count)) => (next, count),
-            // An answer that had to wait; the next request is waited for already.
             // What still comes must not reset it away, when the server stops.
             (State::Answered, Ok(_)) if self.stopping != Stopping::No => {
                 return self.linger(channel, slot);
             }
+            // An answer that had to wait; the next request is waited for already.
             (State::Answered, Ok(_)) => {
                 connection.since = self.now;
                 let deadline = self.now + self.config.settings.timeouts.idle;

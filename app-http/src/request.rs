@@ -290,15 +290,12 @@ fn persistence(head: &Head<'_>, is_last: bool) -> (ConnectionLine, Next) {
     let is_framed =
         !fields.is_chunked && skip <= MAX_SKIPPED_BYTES && !(fields.expects_continue && skip > 0);
     let next = Next::Request { skip: skip as u32 };
+    // The end is this side's wish: the client may have sent more, which must not reset the answer away.
+    let is_ours = is_last && !fields.has_close && !head.is_http_1_0;
     match (is_wanted && is_framed, head.is_http_1_0) {
         (true, false) => (ConnectionLine::Absent, next),
         (true, true) => (ConnectionLine::KeepAlive, next),
-        (false, _) if fields.has_content() => (ConnectionLine::Close, Next::Linger),
-        // The end is this side's wish: the client may have sent more, which must not reset the answer
-        // away.
-        (false, _) if is_last && !fields.has_close && !head.is_http_1_0 => {
-            (ConnectionLine::Close, Next::Linger)
-        }
+        (false, _) if is_ours || fields.has_content() => (ConnectionLine::Close, Next::Linger),
         (false, _) => (ConnectionLine::Close, Next::Close),
     }
 }

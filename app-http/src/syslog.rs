@@ -53,9 +53,7 @@ impl Syslog {
         };
         (is_host && address.port() != 0).then_some(address)
     }
-}
 
-impl Syslog {
     /// Returns the bytes of the longest message: over IPv6, what every way takes.
     fn most_bytes(&self) -> usize {
         match self.to {

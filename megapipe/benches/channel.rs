@@ -6,10 +6,7 @@ mod ping_pong;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use megapipe::testing::IdleStackCore;
-use ping_pong::{Calls, PingPong};
-
-/// From one message's handle to the next one's: they come scattered, and from all of them.
-const STRIDE: usize = 7919;
+use ping_pong::{Calls, PingPong, STRIDE};
 
 fn exchanges(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("exchange");

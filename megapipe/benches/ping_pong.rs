@@ -2,6 +2,9 @@
 
 use megapipe::{Application, Channel, Completion, Cookie, CoreMask, Handle, Instant};
 
+/// From one message's handle to the next one's: they come scattered, and from all of them.
+pub(crate) const STRIDE: usize = 7919;
+
 /// Which of the calls it makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Calls {

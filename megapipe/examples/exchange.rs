@@ -16,10 +16,7 @@
 mod ping_pong;
 
 use megapipe::testing::IdleStackCore;
-use ping_pong::{Calls, PingPong};
-
-/// From one message's handle to the next one's: they come scattered, and from all of them.
-const STRIDE: usize = 7919;
+use ping_pong::{Calls, PingPong, STRIDE};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);

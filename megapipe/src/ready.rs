@@ -139,8 +139,7 @@ pub(crate) fn leave_if_done(slot: &mut Slot, ready: &mut ReadyRing) {
     }
 }
 
-/// Puts a handle into the completion ring that has something to tell, unless it is there: one on
-/// which a read or a write was under way, so that it is registered.
+/// Puts a registered handle, which has something to tell, into the completion ring, unless it is there.
 #[inline]
 pub(crate) fn announce(slot: &mut Slot, ready: &mut ReadyRing) {
     debug_assert!(slot.phase == Phase::Registered);

@@ -107,11 +107,6 @@ impl Wanted {
         Wanted(sets)
     }
 
-    /// Returns the sets.
-    pub const fn sets(self) -> [Codings; Coding::ALL.len()] {
-        self.0
-    }
-
     /// Returns what is most welcome of `codings`, and of what is equally welcome the first in
     /// `by_size`, the order of the bodies' sizes with two bits each; identity, when nothing is.
     #[inline(always)]

@@ -47,6 +47,14 @@ pub(super) enum Body {
     File(File, u64),
 }
 
+/// Fails when what is made is not wanted any more.
+pub(super) fn still_wanted(is_over: &AtomicBool) -> io::Result<()> {
+    match is_over.load(Ordering::Relaxed) {
+        true => Err(io::Error::other("not wanted any more")),
+        false => Ok(()),
+    }
+}
+
 /// Why a body was not passed on: who is at fault.
 #[derive(Debug)]
 pub(super) enum PassError<E> {
@@ -191,9 +199,9 @@ impl Coder<'_> {
         let is_best = effort == Compression::Best;
         let bytes = body.len();
         let mut pass = |to: &mut dyn Write| {
-            body.read(|piece| match self.is_over.load(Ordering::Relaxed) {
-                true => Err(io::Error::other("not wanted any more")),
-                false => to.write_all(piece),
+            body.read(|piece| {
+                still_wanted(self.is_over)?;
+                to.write_all(piece)
             })
         };
         match coding {

@@ -3,7 +3,7 @@
 use super::PackError;
 use super::PackOptions;
 use super::cache::Cache;
-use super::compress::{self, Body, Coder, LARGE_BYTES, PassError};
+use super::compress::{self, Body, Coder, LARGE_BYTES, PassError, still_wanted};
 use super::content_type::content_type;
 use super::folder::{SourceFile, Stamp};
 use super::head::entity_tag;
@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// A body in one coding.
@@ -197,10 +197,7 @@ fn digest(body: &mut Body, is_over: &AtomicBool) -> Result<blake3::Hash, PassErr
     let mut hasher = blake3::Hasher::new();
     body.read(|piece| {
         hasher.update(piece);
-        match is_over.load(Ordering::Relaxed) {
-            true => Err(io::Error::other("not wanted any more")),
-            false => Ok(()),
-        }
+        still_wanted(is_over)
     })?;
     Ok(hasher.finalize())
 }
